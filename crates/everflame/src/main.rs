@@ -1,0 +1,2 @@
+//! The everflame binary.
+fn main() {}
