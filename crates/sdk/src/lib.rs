@@ -1,5 +1,5 @@
 //! Profiles a Rust program from inside: CPU time by sampling ([`CpuProfiler`]) and heap by an allocator
-//! wrapper (`heap::Sampled`).
+//! wrapper ([`heap::Sampled`]).
 //!
 //! Stacks are walked through frame pointers, so the program must be compiled with
 //! `-C force-frame-pointers=yes`; callers above code without them are missing. The result is an
@@ -12,6 +12,10 @@
 mod assemble;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod cpu;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod heap;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod heap_table;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod modules;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -55,7 +59,7 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// No allocation ever passed through `heap::Sampled`.
+    /// No allocation ever passed through [`heap::Sampled`].
     #[error("no allocation was seen; set #[global_allocator] to everflame_sdk::heap::Sampled")]
     NoAllocator,
 }

@@ -83,7 +83,6 @@ pub(crate) fn walk(
 
 /// Walks the stack of the caller.
 #[inline(always)]
-#[cfg(test)]
 pub(crate) fn walk_own(addresses: &mut [usize]) -> usize {
     let frame_pointer: usize;
     // SAFETY: copies a register, changes nothing.

@@ -1,4 +1,5 @@
 //! The CPU profiler on real threads. There is one in a process, so the tests take turns.
+#![allow(clippy::unwrap_used)]
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use everflame_profile::Profile;
