@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod lake;
 mod snapshot;
+mod tables;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 pub use error::{Error, ErrorKind};
