@@ -42,7 +42,11 @@ impl Uploads {
         let newest: Vec<_> = newest.collect();
         for file in newest.into_iter().rev() {
             match tables::read_profile_ids(file) {
-                Ok(ids) => ids.into_iter().for_each(|id| drop(self.remember(id))),
+                Ok(ids) => {
+                    for id in ids {
+                        self.remember(id);
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "retries of uploads in this file will not be noticed"),
             }
         }

@@ -169,7 +169,8 @@ async fn a_crash_between_two_commits_doubles_nothing() {
         push(&lake, "api", 20, 1).await;
         lake.close().await.unwrap();
         drop(lake);
-        let lake = Lake::open(config(crashed(mixed.path()).path())).await.unwrap();
+        let copy = crashed(mixed.path());
+        let lake = Lake::open(config(copy.path())).await.unwrap();
         assert_eq!(sums(&lake.snapshot()), expect(6, 2), "{committed} commits, closed");
         let profiles: u64 = lake.snapshot().profiles.iter().map(|file| file.stats.rows).sum();
         assert_eq!(profiles, 2, "{committed} commits, profiles");
