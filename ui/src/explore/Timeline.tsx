@@ -47,7 +47,7 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
   return {
     width,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    padding: [8, 24, 0, 0],
     legend: { show: false },
     cursor: {
       drag: { x: true, y: false, setScale: false, dist: LEAST_BRUSH_PX },
@@ -59,7 +59,7 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
       y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
     },
     axes: [
-      axis,
+      { ...axis, size: 28, space: 64, values: (_, ticks) => timeNames(range, ticks) },
       { ...axis, size: width < 480 ? 80 : AXIS_WIDTH, space: 36, values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)) },
     ],
     series: [
@@ -67,7 +67,7 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
       {
         stroke: colors.accent,
         width: 1.5,
-        fill: fade(colors.accent),
+        fill: colors.fade,
         spanGaps: false,
         points: { show: (_, __, from, until) => until - from < 2 },
       },
@@ -87,8 +87,14 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
   };
 }
 
-function fade(color: string): string {
-  return color.startsWith("oklch(") && !color.includes("/") ? color.replace(")", " / 0.14)") : color;
+const DAY_MS = 86_400_000;
+
+/** Times of the day; beyond two days the date. */
+function timeNames(range: Range, ticks: number[]): string[] {
+  const long = range.until - range.from > 2 * DAY_MS;
+  const short = range.until - range.from < 10 * 60_000;
+  const format = new Intl.DateTimeFormat("en-GB", long ? { day: "numeric", month: "short" } : { timeStyle: short ? "medium" : "short" });
+  return ticks.map((tick) => format.format(tick * 1000));
 }
 
 const readouts = new WeakMap<uPlot, HTMLDivElement>();
@@ -109,7 +115,7 @@ function showReadout(plot: uPlot, type: ProfileType): void {
   readout.hidden = value === null || value === undefined || (plot.cursor.left ?? -1) < 0;
   if (readout.hidden) return;
   const time = new Date((plot.data[0][at!] ?? 0) * 1000);
-  readout.textContent = `${time.toLocaleTimeString()} · ${formatRate(value!, rateOf(type))}`;
+  readout.textContent = `${time.toLocaleString("en-GB")} · ${formatRate(value!, rateOf(type))}`;
   const right = (plot.cursor.left ?? 0) > plot.over.clientWidth / 2;
   readout.classList.toggle("left", right);
 }

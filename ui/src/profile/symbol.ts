@@ -9,7 +9,8 @@ export interface Symbol {
 }
 
 export function splitSymbol(name: string): Symbol {
-  return kernel(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name) ?? bare(name);
+  const split = kernel(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
+  return split && split.short !== "" ? split : bare(name);
 }
 
 const bare = (name: string): Symbol => ({ origin: "", short: name });
@@ -34,11 +35,10 @@ const FILE_LAST = new RegExp(`^(.+) \\(([^()]+?\\.${SCRIPT})(:-?\\d+)*\\)$`, "s"
 function script(name: string): Symbol | null {
   const last = FILE_LAST.exec(name);
   if (last) return { origin: last[2]!, short: last[1]! };
-  const colon = FILE_COLON.exec(name);
-  if (colon?.[2]) return { origin: colon[1]!, short: colon[2] };
   const first = FILE_FIRST.exec(name);
   if (first) return { origin: first[1]!, short: first[2]! };
-  return null;
+  const colon = FILE_COLON.exec(name);
+  return colon?.[2] ? { origin: colon[1]!, short: colon[2] } : null;
 }
 
 /** `LazyCompile:*fib /app/main.js:1` (V8), `node:internal/fs:readFile:3` */
@@ -120,6 +120,6 @@ export function library(origin: string): string {
   const first = parts[0] ?? origin;
   const hosted = /^[a-z0-9-]+\.[a-z]{2,}\//.test(origin);
   if (hosted) return origin.split("/").slice(0, 3).join("/");
-  const organisation = /^(?:com|org|io|net|dev|me|java|javax|jdk|sun|kotlin|scala)$/.test(first);
+  const organisation = /^(?:com|org|io|dev|me|java|javax|jdk|sun|kotlin|scala)$/.test(first);
   return organisation && parts.length > 1 ? `${first}.${parts[1]}` : first;
 }

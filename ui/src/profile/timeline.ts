@@ -56,6 +56,8 @@ export function timelineOf(type: ProfileType, points: Point[], range: Range, ste
   const sums = new Array<number>(length).fill(0);
   const counts = new Array<number>(length).fill(0);
   for (const point of points) {
+    // A step is named by its end, so one at the start lies before the range.
+    if (point.time <= range.from) continue;
     const at = Math.min(length - 1, Math.max(0, Math.ceil((point.time - range.from) / stepMs) - 1));
     sums[at]! += point.value;
     counts[at]!++;

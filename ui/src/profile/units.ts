@@ -82,7 +82,7 @@ export type Rate = "cores" | "waiting" | "bytes/s" | "count/s" | "bytes" | "coun
 export function formatRate(value: number, rate: Rate): string {
   switch (rate) {
     case "cores":
-      return Math.abs(value) < 1 && value !== 0
+      return Math.abs(value) < 0.01 && value !== 0
         ? `${threeDigits(value * 1000)} millicores`
         : `${threeDigits(value)} ${value === 1 ? "core" : "cores"}`;
     case "waiting":

@@ -60,10 +60,12 @@ export interface CanvasColors {
   line: string;
   accent: string;
   soft: string;
+  /** The accent as a fill under a line. */
+  fade: string;
 }
 
 export function canvasColors(): CanvasColors {
   const style = getComputedStyle(document.documentElement);
   const token = (name: string) => style.getPropertyValue(`--canvas-${name}`).trim();
-  return { back: token("back"), text: token("text"), line: token("line"), accent: token("accent"), soft: token("soft") };
+  return { back: token("back"), text: token("text"), line: token("line"), accent: token("accent"), soft: token("soft"), fade: token("fade") };
 }
