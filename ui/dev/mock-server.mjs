@@ -67,15 +67,15 @@ const HOSTILE = [
 ];
 
 /** Splits `total` over children again and again until there are about `count` nodes. */
-function generate(names, count, seed, total, signed) {
+function generate(names, count, seed, total, signed, fan = 4) {
   const next = random(seed);
   const root = { name: "total", total, self: 0, children: [] };
   const open = [root];
   let nodes = 1;
   for (let i = 0; i < open.length && nodes < count; i++) {
     const node = open[i];
-    let left = Math.floor(node.total * (node === root ? 1 : 0.6 + 0.35 * next()));
-    const wanted = node === root ? 8 : 1 + Math.floor(next() * 4);
+    let left = Math.floor(node.total * (node === root ? 1 : 0.85 + 0.14 * next()));
+    const wanted = node === root ? 8 : 1 + Math.floor(next() * fan);
     const used = new Set();
     for (let k = 0; k < wanted && nodes < count && Math.abs(left) > 4; k++) {
       const share = Math.max(1, k === wanted - 1 ? left : Math.floor(left * (0.2 + 0.6 * next())));
@@ -182,7 +182,7 @@ function graphOf(body) {
   const service = serviceOf(body.labelSelector);
   if (pushed.has(service)) return flameGraph(treeOf(inRange(service, body)));
   if (!all()[service]) return { names: ["total"], levels: [{ values: ["0", "0", "0", "0"] }] };
-  if (service === "huge") return flameGraph(generate(PACKAGES, 100_000, 7, 4e15, false));
+  if (service === "huge") return flameGraph(generate(PACKAGES, 100_000, 7, 4e15, false, 1.7));
   if (service === "hostile") return flameGraph(generate([...HOSTILE, ...PACKAGES.slice(0, 4), "other"], 80, 11, 3.6e12, false));
   if (service === "leaky") return flameGraph(generate(PACKAGES, 120, 13, 5e8, true));
   return flameGraph(generate(PACKAGES, 900, service.length, body.profileTypeID === CPU ? 2.9e12 : 3.1e9, false));
