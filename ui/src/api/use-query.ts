@@ -11,7 +11,7 @@ export interface Query<Answer> {
   loading: boolean;
 }
 
-const REMEMBERED = 24;
+const REMEMBERED = 12;
 const answers = new Map<string, unknown>();
 
 function remember(key: string, answer: unknown): void {

@@ -59,8 +59,8 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
       y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
     },
     axes: [
-      { ...axis, size: 28, space: 64, values: (_, ticks) => timeNames(range, ticks) },
-      { ...axis, size: width < 480 ? 80 : AXIS_WIDTH, space: 36, values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)) },
+      { ...axis, size: 22, space: 64, values: (_, ticks) => timeNames(range, ticks) },
+      { ...axis, ...(rate.startsWith("bytes") ? { incrs: BINARY_STEPS } : {}), size: width < 480 ? 80 : AXIS_WIDTH, space: 36, values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)) },
     ],
     series: [
       {},
@@ -87,6 +87,8 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
   };
 }
 
+/** Steps of an axis of bytes, so that its marks are whole KiB, MiB, GiB. */
+const BINARY_STEPS = Array.from({ length: 60 }, (_, power) => 2 ** power);
 const DAY_MS = 86_400_000;
 
 /** Times of the day; beyond two days the date. */

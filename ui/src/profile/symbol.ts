@@ -80,15 +80,16 @@ function colons(name: string): Symbol | null {
     const member = clean.slice(cut + 2);
     const keep = /^[A-Z]/.test(owner) || owner.startsWith("<") || member.startsWith("{{closure}}");
     if (!keep) break;
-    if (i === 0) return { origin: traitOrigin(clean), short: clean };
+    if (i === 0) return implementation(clean);
   }
   return at(clean, cut, 2);
 }
 
-/** The module of `a::b::C` in `<a::b::C as d::E>::f`. */
-function traitOrigin(name: string): string {
-  const inner = /^<&?(?:mut )?([^<> ]+)::[^:<> ]+/.exec(name);
-  return inner ? inner[1]! : "";
+/** `<a::b::C<T> as d::E>::f` runs `C<T>::f` of `a::b`. */
+function implementation(name: string): Symbol {
+  const match = /^<&?(?:mut |dyn )?((?:\w+::)*)(.+) as .+>::([^>]+)$/s.exec(name);
+  if (!match) return bare(name);
+  return { origin: match[1]!.slice(0, -2), short: `${match[2]}::${match[3]}` };
 }
 
 /** Go: `net/http.(*conn).serve`; Java: `java/util/HashMap.put` */
