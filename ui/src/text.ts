@@ -32,7 +32,6 @@ export const text = {
   range: {
     label: "Time range",
     quick: (span: string) => `Last ${span}`,
-    custom: "Own range",
     from: "From",
     until: "Until",
     apply: "Apply",
@@ -56,7 +55,7 @@ export const text = {
     emptyRangeTitle: "No profiles in this range",
     emptyRangeHint: "Services that sent profiles earlier show up with a longer range.",
     emptyHint: "Send a first profile to this server in any of these ways:",
-    lastDays: "Look at the last 30 days",
+    lastYear: "Look at the last year",
     copy: "Copy",
     copied: "Copied",
   },
@@ -103,9 +102,7 @@ export const text = {
     found: (functions: number, share: string) => `${count(functions, "function", "functions")}, ${share} of total`,
     nothingFound: "No function matches",
     noRegex: (problem: string) => `Taken letter by letter: ${problem}`,
-    clearSearch: "Clear the search",
     node: (name: string, self: string, total: string, share: string) => `${name}, total ${total}, ${share}, self ${self}`,
-    nodes: (n: number) => count(n, "node", "nodes"),
   },
   table: {
     label: "Functions",

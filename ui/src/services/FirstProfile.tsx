@@ -8,7 +8,7 @@ type Tab = (typeof TABS)[number];
 function snippet(tab: Tab, server: string): string {
   switch (tab) {
     case "curl":
-      return `printf 'main;handle;parse 80\\nmain;handle;render 40\\nmain;idle 10\\n' |\n  curl --data-binary @- '${server}/ingest?name=my-first-service.cpu&format=folded&sampleRate=100'`;
+      return `printf 'main;handle;parse 80\\nmain;handle;render 40\\nmain;idle 10\\n' |\n  curl --data-binary @- '${server}/ingest?name=my-first-service.cpu&format=folded'`;
     case "Go":
       return `// go get github.com/grafana/pyroscope-go\npyroscope.Start(pyroscope.Config{\n\tApplicationName: "my-service",\n\tServerAddress:   "${server}",\n})`;
     case "Python":

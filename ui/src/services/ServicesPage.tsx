@@ -1,6 +1,6 @@
 // One card a service: what it sends, how much it uses, and the way into its flame graphs.
 
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { selectSeries, type Service, services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { compile } from "../profile/search";
@@ -20,6 +20,7 @@ import "./services.css";
 
 const POLL_MS = 3000;
 const SKELETONS = 6;
+const EVER_MS = 365 * 86_400_000;
 
 export function ServicesPage() {
   const state = readServices(useSearch());
@@ -27,7 +28,11 @@ export function ServicesPage() {
   const list = useQuery(`services ${range.from} ${range.until}`, (signal) => askServices(range, signal));
   const trends = useTrends(list.data, range);
 
-  const empty = list.data?.length === 0;
+  const empty = list.data?.length === 0 && !list.stale;
+  // An empty range of a server that has profiles is not the same as a server that has none.
+  const [ever] = useState(() => ({ from: Date.now() - EVER_MS, until: Date.now() }));
+  const earlier = useQuery(empty ? `services ${ever.from} ${ever.until}` : null, (signal) => askServices(ever, signal));
+  const hasEarlier = (earlier.data?.length ?? 0) > 0;
   useEffect(() => {
     if (!empty) return;
     const timer = setInterval(refresh, POLL_MS);
@@ -65,14 +70,17 @@ export function ServicesPage() {
           ))}
         </ul>
       )}
-      {empty && !list.error && <FirstProfile />}
-      {empty && state.from !== "now-30d" && (
-        <p className="first-earlier soft">
-          {text.services.emptyRangeHint}{" "}
-          <button type="button" className="button" onClick={() => visit(servicesUrl({ ...state, from: "now-30d", until: "now" }))}>
-            {text.services.lastDays}
+      {empty && !list.error && !earlier.loading && !hasEarlier && <FirstProfile />}
+      {empty && !list.error && hasEarlier && (
+        <div className="notice">
+          <div className="grow">
+            <strong>{text.services.emptyRangeTitle}</strong>
+            <p>{text.services.emptyRangeHint}</p>
+          </div>
+          <button type="button" className="button" onClick={() => visit(servicesUrl({ ...state, from: "now-365d", until: "now" }))}>
+            {text.services.lastYear}
           </button>
-        </p>
+        </div>
       )}
       {shown && shown.length > 0 && (
         <ul className="cards" aria-busy={list.stale}>
