@@ -129,11 +129,11 @@ function flameGraph(root) {
     let end = 0;
     for (const { node, at } of level) {
       values.push(at - end, node.total, node.self, indexOf(node.name));
-      end = at + node.total;
-      let left = at + node.self;
+      end = at + Math.max(0, node.total);
+      let left = at + Math.max(0, node.self);
       for (const child of node.children) {
         below.push({ node: child, at: left });
-        left += child.total;
+        left += Math.max(0, child.total);
       }
     }
     levels.push({ values: values.map(String) });

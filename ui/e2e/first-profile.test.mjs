@@ -141,6 +141,22 @@ test("labels are completed from what was sent", async () => {
   await treeItem(/^total, total 12 s/).waitFor();
 });
 
+test("dragging over the timeline chooses a part of the range", async () => {
+  const box = await page.locator(".timeline .u-over").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 30);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.7, box.y + 30);
+  await page.mouse.move(box.x + box.width * 0.995, box.y + 30);
+  await page.mouse.up();
+  await page.waitForURL(/from=\d{13}&until=\d{13}/);
+  const { searchParams } = new URL(page.url());
+  const minutes = (Number(searchParams.get("until")) - Number(searchParams.get("from"))) / 60_000;
+  assert.ok(minutes > 28 && minutes < 31, `${minutes} minutes chosen`);
+  await treeItem(/^total/).waitFor();
+  await page.goBack();
+  await page.getByRole("button", { name: "Time range: Last 1 h" }).waitFor();
+});
+
 test("the profile can be downloaded for go tool pprof", async () => {
   const link = await page.getByRole("link", { name: "Download pprof" }).getAttribute("href");
   assert.match(link, /^\/api\/v1\/pprof\?query=process_cpu/);

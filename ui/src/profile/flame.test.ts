@@ -22,6 +22,55 @@ function show(flame: Flame, node = 0, depth = 0): string {
   return [line, ...children].join("\n");
 }
 
+interface Tree {
+  name: number;
+  self: number;
+  total: number;
+  children: Tree[];
+}
+
+function randomTree(seed: number, negative: number): Tree {
+  let state = seed;
+  const next = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  const grow = (name: number, depth: number): Tree => {
+    const self = Math.ceil(next() * 1e6) * (next() < negative ? -1 : 1) * (next() < 0.4 ? 0 : 1);
+    const children = Array.from({ length: depth < 5 ? Math.floor(next() * 4) : 0 }, (_, i) => grow(i + 1, depth + 1));
+    // A function without self and children would not be in a profile.
+    const own = children.length === 0 && self === 0 ? 7 : self;
+    return { name, self: own, total: own + children.reduce((sum, child) => sum + child.total, 0), children };
+  };
+  return grow(0, 0);
+}
+
+/** As the server lays it out. */
+function toLevels(tree: Tree) {
+  const levels: { values: number[] }[] = [];
+  let level = [{ node: tree, start: 0 }];
+  while (level.length > 0) {
+    const values: number[] = [];
+    const below: typeof level = [];
+    let end = 0;
+    for (const { node, start } of level) {
+      values.push(start - end, node.total, node.self, node.name);
+      end = start + Math.max(0, node.total);
+      let left = start + Math.max(0, node.self);
+      for (const child of node.children) {
+        below.push({ node: child, start: left });
+        left += Math.max(0, child.total);
+      }
+    }
+    levels.push({ values });
+    level = below;
+  }
+  return { names: NAMES, levels };
+}
+
+const NAMES = ["total", "a", "b", "c"];
+
+function outline(tree: Tree, depth = 0): string {
+  return [`${"  ".repeat(depth)}${NAMES[tree.name]} ${tree.total}`, ...tree.children.map((child) => outline(child, depth + 1))].join("\n");
+}
+
 describe("decoding", () => {
   test("finds parents by position, with the parent's self on the left", () => {
     const flame = decodeFlame(WIRE, 100);
@@ -51,7 +100,20 @@ describe("decoding", () => {
     );
     expect(show(flame)).toBe("total 10\n  grew 30\n    leaf 30\n  shrank -20\n    leaf -20");
     expect([...flame.width]).toEqual([1, 1, 0, 1, 0]);
-    expect([...flame.width].every((w, i) => w >= 0 && flame.x[i]! >= 0 && flame.x[i]! + w <= 1)).toBe(true);
+  });
+
+  test.each([0, 0.3, 1])("any tree comes back from its levels, with %d of its values negative", (negative) => {
+    for (let seed = 1; seed < 200; seed++) {
+      const tree = randomTree(seed, negative);
+      const flame = decodeFlame(toLevels(tree), 1000);
+      expect(show(flame), `seed ${seed}`).toBe(outline(tree));
+      flame.width.forEach((width, node) => {
+        const parent = Math.max(0, flame.parent[node]!);
+        expect(width).toBeGreaterThanOrEqual(0);
+        expect(flame.x[node]).toBeGreaterThanOrEqual(flame.x[parent]! - 1e-9);
+        expect(flame.x[node]! + width).toBeLessThanOrEqual(flame.x[parent]! + flame.width[parent]! + 1e-9);
+      });
+    }
   });
 
   test("other is folded only where the server had to fold", () => {

@@ -1,9 +1,10 @@
 // Decodes the flame graph that the query API answers into flat typed arrays.
 //
 // The wire gives levels of fours (offset from the end of the bar before, total, self, name index),
-// where children begin right of their parent's self. Nodes are kept level by level, so that the
-// children of one node are neighbours and a level can be searched by bisection. Positions are
-// computed here anew, from max(0, total): differences of heap profiles have negative values.
+// where children begin right of their parent's self. A negative value (differences of heap
+// profiles have them) takes no width. Nodes are kept level by level, so that the children of one
+// node are neighbours and a level can be searched by bisection. Positions are computed here anew, so
+// that children never leave their parent.
 
 export interface WireFlameGraph {
   names?: string[];
@@ -82,7 +83,7 @@ export function decodeFlame(wire: WireFlameGraph, maxNodes: number): Flame {
       flame.self[node] = number(values[i + 2]);
       flame.name[node] = nameIndex(names, values[i + 3]);
       flame.depth[node] = depth;
-      end = start + flame.total[node]!;
+      end = start + Math.max(0, flame.total[node]!);
     }
   });
   flame.levelStart[levels.length] = node;
@@ -105,46 +106,47 @@ function nameIndex(names: string[], value: string | number | undefined): number 
   return unknown >= 0 ? unknown : names.push("?") - 1;
 }
 
-/** Finds each node's parent: the bar above in whose span, right of its self, the node lies. */
+/**
+ * Finds each node's parent: the bar above where the node begins right of its self and of the
+ * children before, as long as the children's totals do not add up to what the parent has for them.
+ */
 function linkLevel(flame: Flame, wireStart: Float64Array, depth: number): void {
   const { total, self, levelStart } = flame;
   const lastParent = levelStart[depth]! - 1;
   let parent = levelStart[depth - 1]!;
-  let used = 0;
-  const expected = (p: number, taken: number) => wireStart[p]! + self[p]! + taken;
+  let usedWidth = 0;
+  let usedTotal = 0;
   for (let node = levelStart[depth]!; node < levelStart[depth + 1]!; node++) {
     const at = wireStart[node]!;
-    const fits = at === expected(parent, used);
-    const left = total[parent]! - self[parent]! - used;
-    if (!(fits && left !== 0)) {
-      const next = findParent(flame, wireStart, parent + 1, lastParent, at, used === 0 && !fits);
+    const fits = at === childrenStart(flame, wireStart, parent) + usedWidth;
+    if (!fits || usedTotal === total[parent]! - self[parent]!) {
+      const next = findParent(flame, wireStart, parent + 1, lastParent, at, !fits);
       if (next >= 0) {
         parent = next;
-        used = 0;
+        usedWidth = usedTotal = 0;
       }
     }
     flame.parent[node] = parent;
     if (flame.childCount[parent] === 0) flame.firstChild[parent] = node;
     flame.childCount[parent]!++;
-    used += total[node]!;
+    usedWidth += Math.max(0, total[node]!);
+    usedTotal += total[node]!;
   }
 }
 
-function findParent(
-  flame: Flame,
-  wireStart: Float64Array,
-  from: number,
-  last: number,
-  at: number,
-  orNearest: boolean,
-): number {
+function childrenStart(flame: Flame, wireStart: Float64Array, parent: number): number {
+  return wireStart[parent]! + Math.max(0, flame.self[parent]!);
+}
+
+/** The next bar whose children begin at `at`; failing that, when asked for, one that covers `at`. */
+function findParent(flame: Flame, wireStart: Float64Array, from: number, last: number, at: number, orNearest: boolean): number {
   const end = Math.min(last, from + LOOK_AHEAD);
   let nearest = -1;
   for (let p = from; p <= end; p++) {
-    const inner = flame.total[p]! - flame.self[p]!;
-    if (inner !== 0 && wireStart[p]! + flame.self[p]! === at) return p;
-    if (wireStart[p]! <= at && wireStart[p]! + flame.total[p]! > at) nearest = p;
-    if (wireStart[p]! > at && flame.total[p]! > 0) break;
+    const begins = childrenStart(flame, wireStart, p) === at;
+    if (begins && flame.total[p] !== flame.self[p]) return p;
+    const covers = wireStart[p]! <= at && wireStart[p]! + flame.total[p]! > at;
+    if (nearest < 0 && (begins || covers) && flame.total[p]! > 0) nearest = p;
   }
   return orNearest ? nearest : -1;
 }
