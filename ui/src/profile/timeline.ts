@@ -25,6 +25,8 @@ export interface Timeline {
 const NICE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 const FINE_POINTS = 720;
 const SHOWN_POINTS = 180;
+/** A multiple of 5, 10, 15 and 30 s: profiles of many processes arrive at all times in between. */
+const LEAST_SHOWN_STEP = 30;
 
 function nice(seconds: number): number {
   return NICE_SECONDS.find((step) => step >= seconds) ?? Math.ceil(seconds / 86400) * 86400;
@@ -48,7 +50,7 @@ export function intervalOf(points: Point[], stepSeconds: number): number {
 
 export function timelineOf(type: ProfileType, points: Point[], range: Range, stepSeconds: number): Timeline {
   const interval = intervalOf(points, stepSeconds);
-  const wanted = (range.until - range.from) / 1000 / SHOWN_POINTS;
+  const wanted = Math.max(LEAST_SHOWN_STEP, (range.until - range.from) / 1000 / SHOWN_POINTS);
   const multiple = Math.max(1, Math.ceil(nice(wanted) / interval));
   const step = interval * multiple * (interval > stepSeconds && multiple === 1 ? 2 : 1);
   const stepMs = step * 1000;
