@@ -9,7 +9,7 @@ export interface Symbol {
 }
 
 export function splitSymbol(name: string): Symbol {
-  const split = kernel(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
+  const split = kernel(name) ?? dotnet(name) ?? binary(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
   return split && split.short !== "" ? split : bare(name);
 }
 
@@ -22,6 +22,18 @@ const at = (name: string, cut: number, skip: number): Symbol => ({
 
 function kernel(name: string): Symbol | null {
   return name.endsWith("_[k]") && name.length > 4 ? { origin: "kernel", short: name.slice(0, -4) } : null;
+}
+
+/** `Microsoft.AspNetCore.Routing!EndpointMiddleware.Invoke` */
+function dotnet(name: string): Symbol | null {
+  const match = /^([\w.]*)!(.+)$/s.exec(name);
+  return match ? { origin: match[1]!, short: match[2]! } : null;
+}
+
+/** A shared object without symbols: `/usr/lib/libc.so.6` */
+function binary(name: string): Symbol | null {
+  const match = /^(.*)\/([^/]+\.(?:so(?:\.[\d.]+)?|dll|dylib))$/s.exec(name);
+  return match ? { origin: match[1]!, short: match[2]! } : null;
 }
 
 const SCRIPT = "(?:py|pyx|rb|php|pl|js|mjs|cjs|ts|tsx|jsx)";
