@@ -48,7 +48,8 @@ export function useQuery<Answer>(key: string | null, ask: (signal: AbortSignal) 
       },
       (error: unknown) => {
         if (controller.signal.aborted) return;
-        setHeld((before) => ({ key, data: before.data, error: error instanceof Error ? error : new Error(String(error)) }));
+        // The answer to an earlier question must not stand under this one's failure.
+        setHeld({ key, data: undefined, error: error instanceof Error ? error : new Error(String(error)) });
       },
     );
     return () => controller.abort();
