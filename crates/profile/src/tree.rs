@@ -1,0 +1,338 @@
+//! Folds many stack traces into one tree and keeps, for every node, what it weighs.
+//!
+//! The tree is an arena in which a parent always comes before its children. While it is built, children
+//! are found through one hash map. Merging costs O(nodes of the tree that is added).
+
+use crate::strings::{StringIndex, StringInterner, Strings};
+use hashbrown::HashMap;
+
+/// Position of a node in [`Tree::nodes`]; 0 is the root.
+pub type NodeIndex = u32;
+
+/// A node: one frame below one chain of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Index of the name in [`Tree::names`].
+    pub name: StringIndex,
+    /// The caller; the root is its own parent.
+    pub parent: NodeIndex,
+    /// What was measured in this frame itself.
+    pub self_value: i64,
+    /// What was measured in this frame and all that it called.
+    pub total: i64,
+    /// Zero for a frame. Otherwise this node stands for so many nodes that truncation folded into it.
+    pub folded: u32,
+}
+
+/// What truncation hid: see [`Tree::truncate`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Number of nodes that are no longer there one by one.
+    pub nodes: u32,
+    /// Sum of their weight, still part of every total.
+    pub total: i64,
+}
+
+/// A call tree. Values are in the unit of the profile type that it was built for.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    names: StringInterner,
+    nodes: Vec<Node>,
+    children: HashMap<(NodeIndex, StringIndex, bool), NodeIndex>,
+}
+
+/// Name of the nodes that truncation leaves in place of what it folds.
+pub(crate) const OTHER: &str = "other";
+
+const ROOT: Node = Node { name: 0, parent: 0, self_value: 0, total: 0, folded: 0 };
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { names: StringInterner::default(), nodes: vec![ROOT], children: HashMap::new() }
+    }
+}
+
+impl Tree {
+    /// The index of a name, for [`Tree::insert`]; added when it is new.
+    pub fn intern(&mut self, name: &str) -> StringIndex {
+        self.names.intern(name)
+    }
+
+    /// Adds `value` along `stack`, root first, made of indices from [`Tree::intern`]. O(depth).
+    pub fn insert(&mut self, stack: impl IntoIterator<Item = StringIndex>, value: i64) {
+        let mut at = 0;
+        self.add_total(at, value);
+        for name in stack {
+            at = self.child(at, name, 0);
+            self.add_total(at, value);
+        }
+        let node = &mut self.nodes[at as usize];
+        node.self_value = node.self_value.saturating_add(value);
+    }
+
+    /// Adds every value of `other` to this tree.
+    pub fn merge(&mut self, other: &Tree) {
+        let names: Vec<StringIndex> = other.names().iter().map(|name| self.names.intern(name)).collect();
+        let mut indices = Vec::with_capacity(other.nodes.len());
+        for (at, node) in other.nodes.iter().enumerate() {
+            let index = match at {
+                0 => 0,
+                _ => self.child(indices[node.parent as usize], names[node.name as usize], node.folded),
+            };
+            indices.push(index);
+            let target = &mut self.nodes[index as usize];
+            target.self_value = target.self_value.saturating_add(node.self_value);
+            target.total = target.total.saturating_add(node.total);
+        }
+    }
+
+    /// Keeps the `max` heaviest nodes, not counting the root. What is folded stays visible as one node
+    /// "other" per parent, so that every total is still exact.
+    pub fn truncate(&mut self, max: usize) -> Folded {
+        if self.nodes.len() <= max.saturating_add(1) {
+            return Folded::default();
+        }
+        let keep = heaviest(self.nodes.iter().map(|node| (node.parent, node.total.unsigned_abs())), max);
+        let all = std::mem::take(self);
+        self.names = all.names;
+        let other = self.names.intern(OTHER);
+        // For each old node its new index, or that of the "other" node which stands for it.
+        let mut indices: Vec<NodeIndex> = Vec::with_capacity(all.nodes.len());
+        let mut folded = Folded::default();
+        for (at, node) in all.nodes.iter().enumerate() {
+            if at == 0 {
+                self.nodes[0] = *node;
+                indices.push(0);
+                continue;
+            }
+            let parent_kept = keep[node.parent as usize];
+            let parent = indices[node.parent as usize];
+            if keep[at] {
+                let index = self.child(parent, node.name, node.folded);
+                self.nodes[index as usize].self_value = node.self_value;
+                self.nodes[index as usize].total = node.total;
+                indices.push(index);
+                continue;
+            }
+            let hidden = node.folded.max(1);
+            folded.nodes = folded.nodes.saturating_add(hidden);
+            let index = if parent_kept { self.child(parent, other, hidden) } else { parent };
+            if parent_kept {
+                let stand_in = &mut self.nodes[index as usize];
+                stand_in.self_value = stand_in.self_value.saturating_add(node.total);
+                stand_in.total = stand_in.total.saturating_add(node.total);
+                folded.total = folded.total.saturating_add(node.total);
+            } else {
+                let stand_in = &mut self.nodes[index as usize];
+                stand_in.folded = stand_in.folded.saturating_add(hidden);
+            }
+            indices.push(index);
+        }
+        folded
+    }
+
+    /// All nodes; the root first, every parent before its children.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The names that nodes refer to.
+    pub fn names(&self) -> &Strings {
+        self.names.strings()
+    }
+
+    /// The name of `node`.
+    pub fn name(&self, node: &Node) -> &str {
+        self.names().get(node.name)
+    }
+
+    /// Sum of all values that were inserted.
+    pub fn total(&self) -> i64 {
+        self.nodes[0].total
+    }
+
+    /// For every node its children, sorted by name, folded ones last.
+    pub fn sorted_children(&self) -> Vec<Vec<NodeIndex>> {
+        let key = |index: NodeIndex| {
+            let node = &self.nodes[index as usize];
+            (node.folded > 0, self.names().get(node.name))
+        };
+        sorted_children(self.nodes.iter().map(|node| node.parent), |a, b| key(a).cmp(&key(b)))
+    }
+
+    /// The child of `parent` called `name`, made when it is not there. `folded` > 0 asks for the node that
+    /// stands for folded ones, which is never the same as a function that happens to be called "other".
+    fn child(&mut self, parent: NodeIndex, name: StringIndex, folded: u32) -> NodeIndex {
+        let next = self.nodes.len() as NodeIndex;
+        let index = *self.children.entry((parent, name, folded > 0)).or_insert(next);
+        if index == next {
+            self.nodes.push(Node { name, parent, folded, ..ROOT });
+        } else if folded > 0 {
+            let node = &mut self.nodes[index as usize];
+            node.folded = node.folded.saturating_add(folded);
+        }
+        index
+    }
+
+    fn add_total(&mut self, at: NodeIndex, value: i64) {
+        let total = &mut self.nodes[at as usize].total;
+        *total = total.saturating_add(value);
+    }
+}
+
+impl PartialEq for Tree {
+    /// Equal when the same stacks have the same values, whatever order they came in.
+    fn eq(&self, other: &Self) -> bool {
+        self.outline() == other.outline()
+    }
+}
+
+impl Tree {
+    /// One line per node, indented by depth: name, total, self. For tests and for people.
+    pub fn outline(&self) -> String {
+        let children = self.sorted_children();
+        let mut out = format!("total {}\n", self.total());
+        let mut stack: Vec<(NodeIndex, usize)> = children[0].iter().rev().map(|&child| (child, 0)).collect();
+        while let Some((index, depth)) = stack.pop() {
+            let node = &self.nodes[index as usize];
+            let folded = if node.folded > 0 { format!(" ({} nodes)", node.folded) } else { String::new() };
+            out += &format!(
+                "{:indent$}{} {} {}{folded}\n",
+                "",
+                self.name(node),
+                node.total,
+                node.self_value,
+                indent = depth * 2
+            );
+            stack.extend(children[index as usize].iter().rev().map(|&child| (child, depth + 1)));
+        }
+        out
+    }
+}
+
+/// Which nodes stay when only `max` may, the root not counted: the heaviest ones whose parents stay.
+/// `nodes` gives parent and weight; a parent comes before its children.
+pub(crate) fn heaviest(nodes: impl ExactSizeIterator<Item = (NodeIndex, u64)>, max: usize) -> Vec<bool> {
+    let nodes: Vec<(NodeIndex, u64)> = nodes.collect();
+    let mut weights: Vec<u64> = nodes.iter().skip(1).map(|&(_, weight)| weight).collect();
+    if weights.len() <= max {
+        return vec![true; nodes.len()];
+    }
+    let threshold =
+        if max == 0 { u64::MAX } else { *weights.select_nth_unstable_by(max - 1, |a, b| b.cmp(a)).1 };
+    let heavier = weights.iter().filter(|&&weight| weight > threshold).count();
+    let mut ties = max.saturating_sub(heavier);
+    let mut keep = vec![false; nodes.len()];
+    keep[0] = true;
+    for (at, &(parent, weight)) in nodes.iter().enumerate().skip(1) {
+        if !keep[parent as usize] || weight < threshold || max == 0 {
+            continue;
+        }
+        if weight == threshold {
+            if ties == 0 {
+                continue;
+            }
+            ties -= 1;
+        }
+        keep[at] = true;
+    }
+    keep
+}
+
+/// For every node its children in the order of `compare`.
+pub(crate) fn sorted_children(
+    parents: impl ExactSizeIterator<Item = NodeIndex>,
+    compare: impl Fn(NodeIndex, NodeIndex) -> std::cmp::Ordering,
+) -> Vec<Vec<NodeIndex>> {
+    let mut children = vec![Vec::new(); parents.len()];
+    for (at, parent) in parents.enumerate().skip(1) {
+        children[parent as usize].push(at as NodeIndex);
+    }
+    for siblings in &mut children {
+        siblings.sort_unstable_by(|&a, &b| compare(a, b));
+    }
+    children
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Reads `a;b 3` lines, root first.
+    pub(crate) fn tree(folded: &str) -> Tree {
+        let mut tree = Tree::default();
+        for line in folded.lines() {
+            let (stack, value) = line.rsplit_once(' ').unwrap();
+            let stack: Vec<_> = stack.split(';').map(|name| tree.intern(name)).collect();
+            tree.insert(stack, value.parse().unwrap());
+        }
+        tree
+    }
+
+    /// Trees of up to 30 stacks over few names, so that stacks share prefixes; some values are negative.
+    pub(crate) fn trees() -> impl Strategy<Value = Tree> {
+        let stack = (prop::collection::vec("[a-d]", 0..6), -1000i64..100_000);
+        prop::collection::vec(stack, 0..30).prop_map(|stacks| {
+            let mut tree = Tree::default();
+            for (stack, value) in stacks {
+                let stack: Vec<_> = stack.iter().map(|name| tree.intern(name)).collect();
+                tree.insert(stack, value);
+            }
+            tree
+        })
+    }
+
+    #[track_caller]
+    fn check(folded: &str, max: usize, expect: &str) {
+        let mut tree = tree(folded);
+        tree.truncate(max);
+        assert_eq!(tree.outline(), expect);
+    }
+
+    #[test]
+    fn truncation_keeps_totals() {
+        check("a;b 3\na;c 1", 2, "total 4\na 4 0\n  b 3 3\n  other 1 1 (1 nodes)\n");
+        check("a;b 3\na;c;d;e 1", 1, "total 4\na 4 0\n  other 4 4 (4 nodes)\n");
+        check("a 3\nb 1", 0, "total 4\nother 4 4 (2 nodes)\n");
+        check("a 3\nb 1", 2, "total 4\na 3 3\nb 1 1\n");
+    }
+
+    #[test]
+    fn a_function_called_other_is_not_what_was_folded() {
+        check("other 5\na 1\nb 1", 1, "total 7\nother 5 5\nother 2 2 (2 nodes)\n");
+    }
+
+    fn merged(trees: &[&Tree]) -> Tree {
+        let mut all = Tree::default();
+        trees.iter().for_each(|tree| all.merge(tree));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_commutative_and_associative(a in trees(), b in trees(), c in trees()) {
+            prop_assert_eq!(merged(&[&a, &b]), merged(&[&b, &a]));
+            let (ab, bc) = (merged(&[&a, &b]), merged(&[&b, &c]));
+            prop_assert_eq!(merged(&[&ab, &c]), merged(&[&a, &bc]));
+        }
+
+        #[test]
+        fn truncation_is_exact(tree in trees(), max in 0usize..40) {
+            let mut cut = tree.clone();
+            let folded = cut.truncate(max);
+            prop_assert_eq!(cut.total(), tree.total());
+            prop_assert_eq!(cut.nodes().iter().map(|node| node.self_value).sum::<i64>(), tree.total());
+            let kept = cut.nodes().iter().skip(1).filter(|node| node.folded == 0).count();
+            prop_assert!(kept <= max);
+            prop_assert_eq!(kept + folded.nodes as usize, tree.nodes().len() - 1);
+            // Each node weighs what it and its children weigh.
+            for (at, node) in cut.nodes().iter().enumerate() {
+                let children = cut.nodes().iter().enumerate().skip(1);
+                let below: i64 =
+                    children.filter(|(_, child)| child.parent as usize == at).map(|(_, child)| child.total).sum();
+                prop_assert_eq!(node.total, node.self_value + below);
+            }
+        }
+    }
+}
