@@ -1,6 +1,6 @@
 //! The real clients: programs in `tests/clients/` that use the unmodified SDKs, and `go tool pprof`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,10 +18,10 @@ pub enum Client {
     Node,
 }
 
-/// Whether a client can run here.
+/// Whether a program can run here.
 #[derive(Debug)]
 pub enum Prepared {
-    /// The program and its first arguments; the server's URL and the run time in seconds follow.
+    /// The program and its first arguments.
     Ready(Vec<String>),
     /// Its language or its packages cannot be had on this machine.
     Missing(String),
@@ -39,22 +39,12 @@ impl Client {
         }
     }
 
-    /// Installs or builds the client through `prepare.sh`, which exits with 3 when that is impossible
-    /// here and prints the command, one word a line, when it is ready.
+    /// Installs or builds the client.
     ///
     /// # Errors
-    /// When the script fails in any other way: a client that does not build is a failure.
+    /// As [`prepare`].
     pub fn prepare(self) -> Result<Prepared> {
-        let script = folder().join("prepare.sh");
-        let out = Command::new("sh").arg(&script).arg(self.name()).output().context("prepare.sh")?;
-        let stderr = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-        match out.status.code() {
-            Some(0) => {
-                Ok(Prepared::Ready(String::from_utf8(out.stdout)?.lines().map(str::to_owned).collect()))
-            }
-            Some(3) => Ok(Prepared::Missing(stderr)),
-            _ => bail!("{} {}: {}\n{stderr}", script.display(), self.name(), out.status),
-        }
+        prepare(self.name())
     }
 
     /// Runs the prepared client against `server` for `seconds`, until it has flushed and ended.
@@ -103,6 +93,18 @@ pub fn go_pprof_top(url: &str) -> Result<Result<String, String>> {
     Ok(Ok(stdout.into_owned()))
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+/// Installs or builds a program through `tests/prepare.sh`, which exits with 3 when that is impossible
+/// here and prints the command, one word a line, when it is ready.
+///
+/// # Errors
+/// When the script fails in any other way: a program that does not build is a failure.
+pub fn prepare(program: &str) -> Result<Prepared> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("prepare.sh");
+    let out = Command::new("sh").arg(&script).arg(program).output().context("prepare.sh")?;
+    let stderr = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+    match out.status.code() {
+        Some(0) => Ok(Prepared::Ready(String::from_utf8(out.stdout)?.lines().map(str::to_owned).collect())),
+        Some(3) => Ok(Prepared::Missing(stderr)),
+        _ => bail!("{} {program}: {}\n{stderr}", script.display(), out.status),
+    }
 }

@@ -52,6 +52,12 @@ impl FlameGraph {
         own as f64 / self.total.max(1) as f64
     }
 
+    /// What the function `name` spent itself.
+    #[must_use]
+    pub fn own(&self, name: &str) -> i64 {
+        self.bars.iter().filter(|(n, ..)| n == name).map(|(.., own)| own).sum()
+    }
+
     /// The names with the most own weight, for messages of failing tests.
     #[must_use]
     pub fn heaviest(&self) -> Vec<(&str, i64)> {

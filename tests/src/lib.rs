@@ -8,7 +8,7 @@ mod flame_graph;
 mod server;
 mod skip;
 
-pub use clients::{Client, Prepared, go_pprof_top};
+pub use clients::{Client, Prepared, go_pprof_top, prepare};
 pub use flame_graph::FlameGraph;
 pub use server::{Server, now_ms};
 pub use skip::skip;
