@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 : "${EVERFLAME_CACHE:=$HOME/.cache/everflame}"
 : "${CARGO_TARGET_DIR:=$EVERFLAME_CACHE/target}"
-export EVERFLAME_CACHE CARGO_TARGET_DIR CARGO_TERM_COLOR=never NO_COLOR=1
+export EVERFLAME_CACHE CARGO_TARGET_DIR CARGO_TERM_COLOR=never NO_COLOR=1 RUST_LIB_BACKTRACE=0
 export EVERFLAME_BIN=${EVERFLAME_BIN:-$CARGO_TARGET_DIR/release/everflame}
 logs=$(mktemp -d "${TMPDIR:-/tmp}/everflame-make-test.XXXXXX")
 trap 'rm -rf "$logs"' EXIT
