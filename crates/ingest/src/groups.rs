@@ -207,8 +207,7 @@ mod tests {
             pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
         };
         assert!(groups.sets.iter().all(|labels| labels.get("pod") == "own"));
-        let actual: Vec<_> =
-            groups.of_sample.iter().map(|&set| short(&groups.sets[set as usize])).collect();
+        let actual: Vec<_> = groups.of_sample.iter().map(|&set| short(&groups.sets[set as usize])).collect();
         assert_eq!(actual, expect);
         groups
     }

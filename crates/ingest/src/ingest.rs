@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::naming::{self, SampleTypeConfig};
 use crate::{decode, groups, labels, name, spy};
 use bytes::Bytes;
+use everflame_formats::folded::Lines;
 use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
 use std::sync::Arc;
@@ -271,9 +272,13 @@ impl Inner {
         Ok((stored, batch))
     }
 
+    fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
+        decode::pprof(bytes, &self.limits.decode, &self.counters)
+    }
+
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
         let (name, labels) = labels::from_push(sample.labels, &self.limits)?;
-        let profile = decode::pprof(&sample.pprof)?;
+        let profile = self.pprof(&sample.pprof)?;
         self.upload(labels, &name, profile, 0, 0, sample.id).map(Some)
     }
 
@@ -291,7 +296,7 @@ impl Inner {
             return Ok(None);
         }
         let config = SampleTypeConfig::parse(upload.sample_type_config.as_deref())?;
-        let mut profile = decode::pprof(&upload.profile)?;
+        let mut profile = self.pprof(&upload.profile)?;
         spy::adapt(&mut profile, &upload.spy_name, config.contains("inuse-space"));
         let name = naming::name_by_types(&profile.sample_types, &config);
         self.upload(labels, &name, profile, upload.from, upload.until, None).map(Some)
@@ -306,10 +311,11 @@ impl Inner {
         let app = name.app.clone();
         let (service, suffix) = naming::split_suffix(&app);
         let labels = labels::from_name(name, service, &upload.spy_name, &self.limits)?;
-        let mut profile = match upload.format {
-            FoldedFormat::Folded => decode::folded(&upload.body)?,
-            FoldedFormat::Lines => decode::lines(&upload.body)?,
+        let lines = match upload.format {
+            FoldedFormat::Folded => Lines::Counted,
+            FoldedFormat::Lines => Lines::Single,
         };
+        let mut profile = decode::folded(&upload.body, lines, &self.limits.decode, &self.counters)?;
         suffix.apply(&mut profile, upload.sample_rate);
         (profile.time, profile.duration) = (0, 0);
         self.upload(labels, suffix.name, profile, upload.from, upload.until, None).map(Some)
@@ -326,7 +332,7 @@ impl Inner {
             )));
         };
         let labels = labels::of_service(&upload.service, upload.labels, &self.limits)?;
-        let profile = decode::pprof(&upload.body)?;
+        let profile = self.pprof(&upload.body)?;
         if profile.samples.is_empty() {
             return Err(Error::invalid("pprof: the profile has no samples; take it while the program works"));
         }

@@ -63,7 +63,8 @@ impl LabelSets {
                 values.entry(name).or_default().insert(value);
             }
         }
-        let mut order: Vec<(usize, &str)> = values.iter().map(|(name, values)| (values.len(), *name)).collect();
+        let mut order: Vec<(usize, &str)> =
+            values.iter().map(|(name, values)| (values.len(), *name)).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
         overflow.order = order.into_iter().map(|(_, name)| name.to_owned()).collect();
         overflow
@@ -94,7 +95,9 @@ impl LabelSets {
                     continue;
                 }
                 // Labels that the day has not seen before; only the service is left of such a set.
-                dropped.extend(labels.iter().map(|(name, _)| name.to_owned()).filter(|name| name != SERVICE_NAME));
+                dropped.extend(
+                    labels.iter().map(|(name, _)| name.to_owned()).filter(|name| name != SERVICE_NAME),
+                );
                 *labels = Labels::from_pairs([(SERVICE_NAME, labels.get(SERVICE_NAME).to_owned())]);
                 break;
             }
@@ -109,7 +112,8 @@ mod tests {
     use super::*;
 
     fn labels(pod: usize) -> Labels {
-        let pairs = [("service_name", "s".to_owned()), ("pod", pod.to_string()), ("zone", (pod % 2).to_string())];
+        let pairs =
+            [("service_name", "s".to_owned()), ("pod", pod.to_string()), ("zone", (pod % 2).to_string())];
         Labels::from_pairs(pairs)
     }
 

@@ -43,7 +43,10 @@ pub(crate) fn from_name(
     if labels.get(SPY).is_empty() {
         labels.set(SPY, if spy_name.is_empty() { "unknown" } else { spy_name });
     }
-    Ok(public(checked(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), limits)?))
+    Ok(public(checked(
+        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        limits,
+    )?))
 }
 
 /// The labels of a profile of `service`, from pairs of any wire.

@@ -5,6 +5,8 @@ use everflame_profile::Nanos;
 /// Bounds of uploads. What a limit says "dropped" about is dropped and counted; the rest is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Bounds of the readers: inflated bytes, samples, depth, …
+    pub decode: everflame_formats::Limits,
     /// Labels of a request: 64.
     pub labels: usize,
     /// Bytes of a label's name: 1,024. Labels of samples that exceed it are dropped.
@@ -23,6 +25,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            decode: everflame_formats::Limits::default(),
             labels: 64,
             label_name_bytes: 1_024,
             label_value_bytes: 2_048,

@@ -57,7 +57,9 @@ pub fn parse_name(name: &str) -> Result<AppName, Error> {
 
 fn check_app(app: &str) -> Result<(), Error> {
     if app.is_empty() {
-        return Err(Error::invalid("name: the application name is empty; send name=app or name=app{key=value}"));
+        return Err(Error::invalid(
+            "name: the application name is empty; send name=app or name=app{key=value}",
+        ));
     }
     match app.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_.-/".contains(c))) {
         None => Ok(()),

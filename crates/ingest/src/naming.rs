@@ -194,8 +194,7 @@ pub(crate) fn profile_types(name: &str, profile: &Profile) -> Result<Vec<Profile
             }
         }
         let name = if name == "wall" && sample.kind == "cpu" { "process_cpu" } else { name };
-        let profile_type =
-            ProfileType { name: name.to_owned(), sample, period: profile.period_type.clone() };
+        let profile_type = ProfileType { name: name.to_owned(), sample, period: profile.period_type.clone() };
         for part in [
             &profile_type.name,
             &profile_type.sample.kind,
@@ -292,10 +291,13 @@ mod tests {
         ] {
             assert_eq!(name_by_types(&types(kinds), &default), expect, "{kinds:?}");
         }
-        let block = br#"{"contentions":{"display-name":"block_count"},"delay":{"display-name":"block_duration"}}"#;
+        let block =
+            br#"{"contentions":{"display-name":"block_count"},"delay":{"display-name":"block_duration"}}"#;
         let block = SampleTypeConfig::parse(Some(block)).unwrap();
         assert_eq!(name_by_types(&types(&["contentions", "delay"]), &block), "block");
-        assert!(SampleTypeConfig::parse(Some(b"{]")).unwrap_err().to_string().starts_with("sample_type_config:"));
+        assert!(
+            SampleTypeConfig::parse(Some(b"{]")).unwrap_err().to_string().starts_with("sample_type_config:")
+        );
     }
 
     #[test]
