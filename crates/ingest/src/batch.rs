@@ -348,6 +348,6 @@ mod tests {
     #[test]
     fn row_ids_are_on_disk() {
         assert_eq!(row_id(ProfileId(7), 0), ProfileId(7));
-        assert_eq!(format!("{:032x}", row_id(ProfileId(7), 1).0), "");
+        assert_eq!(format!("{:032x}", row_id(ProfileId(7), 1).0), "bb0ea9071bf5057fba60b9c44e0fa69e");
     }
 }

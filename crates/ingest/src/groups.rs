@@ -49,6 +49,8 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
     let strings = &profile.symbols.strings;
     let mut dropped: HashSet<StringIndex> = HashSet::new();
     let mut roles: HashMap<StringIndex, Role> = HashMap::new();
+    // String tables may hold a text twice: the first index of each stands for all.
+    let mut canonical: HashMap<&str, StringIndex> = HashMap::new();
     let mut indices: HashMap<Box<[SampleLabel]>, u32> = HashMap::new();
     let mut sets: Vec<Box<[SampleLabel]>> = Vec::new();
     let mut of_sample = Vec::with_capacity(samples);
@@ -58,11 +60,15 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
         kept.clear();
         let (mut span, mut trace) = (0, 0);
         for &label in profile.samples.labels(sample) {
-            let role = *roles.entry(label.key).or_insert_with(|| role(strings.get(label.key), own, limits));
-            let value = strings.get(label.value);
+            let (key, value) = (strings.get(label.key), strings.get(label.value));
+            let label = SampleLabel {
+                key: *canonical.entry(key).or_insert(label.key),
+                value: *canonical.entry(value).or_insert(label.value),
+            };
+            let role = *roles.entry(label.key).or_insert_with(|| role(key, own, limits));
             match role {
                 Role::Drop => {
-                    if strings.get(label.key).len() > limits.label_name_bytes {
+                    if key.len() > limits.label_name_bytes {
                         dropped.insert(label.key);
                     }
                 }

@@ -23,4 +23,4 @@ pub use error::{Error, ErrorKind};
 pub use ingest::{FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Stored, StoredRow};
 pub use limits::Limits;
 pub use name::{AppName, parse_name};
-pub use naming::{profefe_profile_name, profefe_type};
+pub use naming::{profefe_profile_name, profefe_type, profile_name};

@@ -168,6 +168,14 @@ pub(crate) fn name_by_types(types: &[ValueType], config: &SampleTypeConfig) -> S
     }
 }
 
+/// The profile name that suits `profile`, judged by its sample types: `process_cpu`, `memory`, …
+pub fn profile_name(profile: &Profile) -> String {
+    match name_by_types(&profile.sample_types, &SampleTypeConfig::default()) {
+        name if name == "goroutines" => "goroutine".to_owned(),
+        name => name,
+    }
+}
+
 /// The types of the series of `profile`, one for each sample type, under `name` as the wire gave it.
 ///
 /// Fails when a sample type has no name and `name` cannot stand in, or when a part contains a `:`.
