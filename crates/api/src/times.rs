@@ -69,14 +69,14 @@ fn rfc3339(text: &str) -> Option<OffsetDateTime> {
 /// `now`, followed by offsets that each may have a sign; one without goes in the direction of the one
 /// before it. `-1h` alone counts from now as well.
 fn relative(text: &str, now: Nanos) -> Option<i128> {
-    // An unescaped plus sign again.
-    let unescaped = text.trim().replace("now ", "now+");
-    let text: String = unescaped.chars().filter(|&c| !is_ignored(c)).collect();
+    let is_plus_lost = text.trim().starts_with("now ");
+    let text: String = text.chars().filter(|&c| !is_ignored(c)).collect();
     let mut rest = text.strip_prefix("now").unwrap_or(&text);
     if rest.is_empty() {
         return (!text.is_empty()).then_some(i128::from(now));
     }
-    if !rest.starts_with(['+', '-']) {
+    // `now 5m` was `now+5m` with a plus sign that was not escaped in the URL.
+    if !rest.starts_with(['+', '-']) && !(is_plus_lost && rest.starts_with(|c: char| c.is_ascii_digit())) {
         return None;
     }
     let (mut time, mut sign) = (i128::from(now), 1);
