@@ -1,1 +1,29 @@
-//! TODO
+//! Durable storage of profiles: a write-ahead log, an in-memory head that can be queried at once, and
+//! Delta tables of Parquet files that any reader opens.
+//!
+//! A [`Batch`] goes in through [`Lake::append`], which answers when it is on disk. What is stored comes
+//! out as a [`Snapshot`]: the data files of each table and the chunks of the head, to be scanned by the
+//! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
+
+mod batch;
+mod error;
+mod files;
+mod flush;
+mod head;
+mod lake;
+mod record;
+mod series;
+mod snapshot;
+mod stacks;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod uploads;
+mod wal;
+mod writer;
+
+pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use error::{Error, ErrorKind};
+pub use files::{DataFile, FileStats};
+pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
+pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
