@@ -19,7 +19,7 @@ const HOSTILE: [&str; 6] =
     ["", "a\0b", "line\nbreak \"quoted\" {}", "../../etc/date=2026-01-01", "🔥 función", "\u{7f}\u{202e}%2F"];
 
 /// What a flush borrows.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Head {
     chunks: Vec<Arc<HeadChunk>>,
     series: HashMap<SeriesId, Arc<Series>>,
