@@ -1,5 +1,7 @@
 //! What the pprof reader makes of messages, right and wrong.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
 mod message;
 
 use everflame_formats::{Decoded, Error, ErrorKind, Limits, gzip, pprof};

@@ -246,7 +246,10 @@ struct SampleReader<'a, 'text> {
 
 impl SampleReader<'_, '_> {
     fn read(mut self, raw: &[&[u8]]) -> Result<Samples, Error> {
+        // A location id takes a byte at least; what is reserved and not used costs no memory.
+        let bytes: usize = raw.iter().map(|sample| sample.len()).sum();
         let mut samples = Samples {
+            locations: Vec::with_capacity(bytes.min(self.limits.entries)),
             stack_ends: Vec::with_capacity(raw.len()),
             label_ends: Vec::with_capacity(raw.len()),
             values: Vec::with_capacity(raw.len().saturating_mul(self.types).min(self.limits.entries)),
