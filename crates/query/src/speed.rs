@@ -99,7 +99,7 @@ fn speed() {
             let scan = StackScan { selection: selection.clone(), range, filter: SampleFilter::default() };
             let scanned = runtime.block_on(scan::run(Arc::new(scan), plan, &control, 2)).unwrap();
             best = best.min(begin.elapsed().as_secs_f64());
-            stats = scanned.stats;
+            stats = ScanStats { bytes: control.bytes_read(), ..scanned.stats };
             sums = scanned.partial.len();
         }
         println!(
