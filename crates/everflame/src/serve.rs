@@ -28,7 +28,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lake = Lake::open(lake_config(config), clock.clone()).await?;
+    let lake = Lake::open(lake_config(config)).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());

@@ -1,6 +1,7 @@
 //! The bound on distinct label sets of a service and day.
 //!
-//! Below the bound this is one question to the lake. At the bound the label sets that the lake knows are
+//! Below the bound this is one question to the lake (it counts series, of which a label set has one for
+//! each profile type, so that the answer errs on the safe side). At the bound the label sets that the lake knows are
 //! read once; they go on unchanged, and of new ones the label with the most values is dropped, then the
 //! next one, until few new sets come. What is kept here is a cache: a restart reads it from the lake again.
 
@@ -39,7 +40,7 @@ impl LabelSets {
     /// Drops labels from `groups` where its service has too many label sets on the day of `time`.
     pub(crate) fn bound(&self, lake: &Lake, groups: &mut Groups, time: Nanos, max: usize) {
         let service = groups.sets.first().map(|labels| labels.get(SERVICE_NAME)).unwrap_or_default();
-        if lake.label_sets(service, time) + groups.sets.len() <= max {
+        if lake.series_count(service, time) + groups.sets.len() <= max {
             return;
         }
         let key = (service.to_owned(), time.div_euclid(DAY));

@@ -173,11 +173,6 @@ impl Lake {
         self.shared.series.read().select(from, until, select)
     }
 
-    /// Whether the series `id` has profiles on the UTC day of `time`.
-    pub fn knows_series(&self, id: SeriesId, time: Nanos) -> bool {
-        self.shared.series.read().contains(id, time)
-    }
-
     /// How many series `service` has on the UTC day of `time`.
     pub fn series_count(&self, service: &str, time: Nanos) -> usize {
         self.shared.series.read().count(service, time)

@@ -71,11 +71,6 @@ impl SeriesIndex {
         matches
     }
 
-    /// Whether `id` is known on the day of `time`.
-    pub(crate) fn contains(&self, id: SeriesId, time: Nanos) -> bool {
-        self.series.get(&id).is_some_and(|entry| entry.days.contains_key(&day_of(time)))
-    }
-
     /// Number of series that `service` has on the day of `time`.
     pub(crate) fn count(&self, service: &str, time: Nanos) -> usize {
         self.counts.get(&(service.to_owned(), day_of(time))).copied().unwrap_or(0)
@@ -131,6 +126,5 @@ mod tests {
         assert_eq!(found(5, 4), 0);
         assert_eq!((index.count("api", 7), index.count("api", DAY), index.count("web", 7)), (1, 0, 0));
         assert_eq!(index.select(0, DAY, &|_| true)[0].last, 3 * DAY + 5);
-        assert!(index.contains(id, 99) && !index.contains(id, DAY));
     }
 }

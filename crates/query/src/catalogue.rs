@@ -72,3 +72,23 @@ fn series(found: &[SeriesMatch], names: &[String]) -> Vec<Labels> {
     let unique: BTreeSet<Labels> = found.iter().map(of_series).filter(|labels| !labels.is_empty()).collect();
     unique.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_values_and_series() {
+        let found = crate::test_tables::series();
+        let names = label_names(&found);
+        assert_eq!(names.len(), VIRTUAL_LABELS.len() + 2);
+        assert_eq!(names[names.len() - 2..], ["pod", "service_name"]);
+        assert_eq!(label_values(&found, "__name__"), ["memory", "process_cpu"]);
+        assert_eq!(label_values(&found, "pod"), ["1", "2"]);
+        assert_eq!(label_values(&found, "nothing"), [""; 0]);
+        let by = ["service_name".to_owned(), "__type__".to_owned()];
+        assert_eq!(series(&found, &by).len(), 6);
+        assert_eq!(series(&found, &[]).len(), found.len());
+        assert_eq!(series(&found, &[])[0].get("__profile_type__"), "memory:alloc_space:bytes:space:bytes");
+    }
+}

@@ -151,7 +151,8 @@ impl Engine {
             run(control.clone()).await
         });
         let mut answer = answer.await.map_err(|_| Error::Timeout(self.limits.time))??;
-        answer.stats().elapsed = begin.elapsed();
+        let stats = answer.stats();
+        (stats.bytes, stats.elapsed) = (control.bytes_read(), begin.elapsed());
         Ok(answer)
     }
 

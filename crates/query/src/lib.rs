@@ -7,6 +7,8 @@
 
 mod catalogue;
 mod engine;
+#[cfg(test)]
+mod equivalence;
 mod error;
 mod limits;
 mod merged;
@@ -18,6 +20,10 @@ mod samples;
 mod scan;
 mod selection;
 mod selector;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod test_tables;
 mod time_series;
 
 pub use engine::{Bounds, Engine, StackQuery};

@@ -225,3 +225,69 @@ impl Locations<'_> {
         location
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everflame_profile::Frame;
+
+    /// From lines `root;leaf value`; a name that begins with `~` was inlined. Ids count from `first`.
+    fn merged(first: u128, lines: &[(&str, i64)]) -> Merged {
+        let mut interner = SymbolInterner::default();
+        let mut merged = Merged::default();
+        for (at, (stack, value)) in lines.iter().enumerate() {
+            for name in stack.rsplit(';').filter(|name| !name.is_empty()) {
+                let function = interner.intern_string(name.trim_start_matches('~'));
+                let frame = Frame { function, inlined: name.starts_with('~'), ..Frame::default() };
+                merged.stacks.frames.push(interner.intern_frame(frame));
+            }
+            merged.stacks.ends.push(merged.stacks.frames.len() as u32);
+            merged.ids.push(StackId(first + at as u128));
+            merged.values.push(*value);
+        }
+        merged.stacks.symbols = interner.into_symbols();
+        merged
+    }
+
+    #[test]
+    fn trees_have_no_node_for_nothing() {
+        let merged = merged(0, &[("main;work", 3), ("main;idle", 0), ("main;~inner", 2)]);
+        assert_eq!(merged.total(), 5);
+        assert_eq!(merged.tree().outline(), "total 5\nmain 5 0\n  inner 2 2\n  work 3 3\n");
+    }
+
+    #[test]
+    fn call_sites_are_prefixes_from_the_root() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = merged(0, &[("main;work;a", 3), ("main;idle", 1), ("work;main", 7)]);
+        assert_eq!(all.clone().keep_below(&names(&["main"])).total(), 4);
+        assert_eq!(all.clone().keep_below(&names(&["main", "work"])).ids, [StackId(0)]);
+        assert_eq!(all.clone().keep_below(&names(&["main", "idle", "deeper"])).total(), 0);
+        assert_eq!(all.keep_below(&[]).total(), 11);
+    }
+
+    #[test]
+    fn profiles_keep_every_stack() {
+        let merged = merged(0, &[("main;f;~g;~h", 3), ("main;f", 0), ("", 2), ("main;f;~g;~h;leaf", 1)]);
+        let profile_type: ProfileType = "process_cpu:cpu:nanoseconds:cpu:nanoseconds".parse().unwrap();
+        let profile = merged.to_profile(&profile_type, TimeRange::new(5, 25));
+        assert_eq!((profile.time, profile.duration, profile.period), (25, 20, 1_000_000_000));
+        assert_eq!(profile.totals(), [6]);
+        let names = |sample| {
+            let frames = profile.frames(sample).map(|frame| profile.symbols.name(frame).into_owned());
+            frames.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((0..4).map(names).collect::<Vec<_>>(), ["h g f main", "f main", "", "leaf h g f main"]);
+        assert_eq!(profile.samples.stack(0).len(), 2);
+        assert_eq!(profile.samples.stack(3)[1..], *profile.samples.stack(0));
+    }
+
+    #[test]
+    fn merging_adds_by_stack() {
+        let left = merged(0, &[("main;a", 3), ("main;b", i64::MAX)]);
+        let right = merged(1, &[("main;b", 2), ("main;c", 4)]);
+        let both = Merged::merge(vec![left, right]);
+        assert_eq!((both.ids.len(), &both.values), (3, &vec![3, i64::MAX, 4]));
+        assert_eq!(both.tree().outline().lines().count(), 5);
+    }
+}

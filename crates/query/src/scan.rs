@@ -118,6 +118,11 @@ impl Control {
         within("bytes of memory", needed, self.limits.memory).map_err(Interrupt::TooLarge)
     }
 
+    /// Bytes read from files so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
     /// Counts bytes read from files.
     pub(crate) fn charge_read(&self, bytes: u64) -> Result<(), Interrupt> {
         let needed = self.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes);
@@ -216,8 +221,17 @@ pub(crate) async fn run<S: Scan>(
         })
         .collect();
     let mut parts = Vec::with_capacity(workers.len());
+    let mut failure = None;
     for worker in workers {
-        parts.push(worker.await.map_err(|error| Error::Stopped(error.to_string()))??);
+        match worker.await.unwrap_or_else(|error| Err(Error::Stopped(error.to_string()))) {
+            Ok(part) => parts.push(part),
+            // The thread that met a limit says so; the others were only told to stop.
+            Err(error) if matches!(failure, None | Some(Error::Stopped(_))) => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    if let Some(error) = failure {
+        return Err(error);
     }
     Ok(gather::<S>(&plan, parts))
 }

@@ -293,7 +293,10 @@ impl Buckets {
         if self.0.len() > known { control.charge(BUCKET_BYTES) } else { Ok(()) }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, mut other: Self) {
+        if self.0.len() < other.0.len() {
+            std::mem::swap(self, &mut other);
+        }
         for (key, bucket) in other.0 {
             self.0.entry(key).or_default().add(&bucket);
         }

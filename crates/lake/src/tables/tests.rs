@@ -19,7 +19,7 @@ const HOSTILE: [&str; 6] =
     ["", "a\0b", "line\nbreak \"quoted\" {}", "../../etc/date=2026-01-01", "🔥 función", "\u{7f}\u{202e}%2F"];
 
 /// What a flush borrows.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Head {
     chunks: Vec<Arc<HeadChunk>>,
     series: HashMap<SeriesId, Arc<Series>>,
@@ -465,9 +465,25 @@ fn without_moments(log: &str) -> String {
                 *value = "…".into();
             }
         }
-        lines.push(action.to_string());
+        lines.push(sorted_keys(&action).to_string());
     }
     lines.join("\n")
+}
+
+/// The value with the keys of all objects sorted: their order on disk is any.
+fn sorted_keys(value: &serde_json::Value) -> serde_json::Value {
+    let Some(object) = value.as_object() else { return value.clone() };
+    let sorted: BTreeMap<&String, serde_json::Value> = object
+        .iter()
+        .map(|(key, value)| match (key.as_str(), value.as_str()) {
+            ("stats", Some(stats)) => {
+                let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
+                (key, sorted_keys(&stats).to_string().into())
+            }
+            _ => (key, sorted_keys(value)),
+        })
+        .collect();
+    sorted.into_iter().map(|(key, value)| (key.clone(), value)).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// The types under which the query engine reads.
