@@ -1,1 +1,14 @@
-//! Black-box tests.
+//! Black-box tests: they start the real binary on a data folder of its own and talk real wires to it.
+//!
+//! The tests themselves are in `tests/tests/`; the programs that some of them run in `tests/clients/`.
+//! Nothing here knows the inside of the server.
+
+mod clients;
+mod flame_graph;
+mod server;
+mod skip;
+
+pub use clients::{Client, Prepared, go_pprof_top, prepare};
+pub use flame_graph::FlameGraph;
+pub use server::{Server, now_ms};
+pub use skip::skip;

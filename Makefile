@@ -1,0 +1,45 @@
+# Everflame's one way in: `make run`, `make test`, `make bench`. `make help` lists the rest.
+#
+# What is built is kept in EVERFLAME_CACHE, so that a fresh clone on the same machine is warm.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export EVERFLAME_CACHE ?= $(HOME)/.cache/everflame
+OWN_TARGET := $(CARGO_TARGET_DIR)
+export CARGO_TARGET_DIR ?= $(EVERFLAME_CACHE)/target
+BIN := $(CARGO_TARGET_DIR)/release/everflame
+DATA := $(or $(EVERFLAME_DATA),./data)
+
+.PHONY: help run build ui test bench fmt clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: build ## build everything and start the server with its store in ./data (or EVERFLAME_DATA)
+	@exec $(BIN) serve --data $(DATA)
+
+build: ui ## build the web pages and the binary target/release/everflame
+	@echo "building everflame; the first time compiles several hundred dependencies"
+	@cargo build --release --locked -p everflame
+	@if [ -z "$(OWN_TARGET)" ]; then \
+	  mkdir -p target/release; \
+	  ln -f $(BIN) target/release/everflame 2>/dev/null || cp -f $(BIN) target/release/everflame; \
+	fi
+
+ui: ## build the web pages into ui/dist, when their sources are newer
+	@scripts/build-ui.sh
+
+test: ## run every check and test; the last line holds the totals
+	@scripts/test.sh
+
+bench: build ## run the benchmark and print its table
+	@cargo run --release --locked -p everflame-bench -- --bin $(BIN)
+
+fmt: ## format the Rust sources
+	@cargo fmt --all
+
+clean: ## remove what was built for this clone; the shared cache stays
+	@rm -rf target ui/dist ui/node_modules

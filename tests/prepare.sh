@@ -1,0 +1,70 @@
+#!/bin/sh
+# Builds or installs one program that the tests run, and prints the command for it, one word a line.
+# usage: prepare.sh go|python|rust|node|lake-readers
+# exit 3: its language or packages cannot be had here
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${EVERFLAME_CACHE:-$HOME/.cache/everflame}
+program=$1
+mkdir -p "$cache/clients"
+
+missing() {
+  echo "$1" >&2
+  exit 3
+}
+
+# What was installed is kept while what it is made from is the same.
+current() { [ -f "$1/.made-from" ] && [ "$(cat "$1/.made-from")" = "$(sha256sum <"$2")" ]; }
+
+# python_environment FOLDER REQUIREMENTS
+python_environment() {
+  command -v python3 >/dev/null || missing "python3 is not installed"
+  if ! current "$1" "$2"; then
+    rm -rf "$1"
+    python3 -m venv "$1" >&2 || missing "python3 cannot make a virtual environment (Debian: python3-venv)"
+    "$1/bin/pip" install -q -r "$2" >&2 || missing "$(tr '\n' ' ' <"$2")cannot be installed"
+    sha256sum <"$2" >"$1/.made-from"
+  fi
+}
+
+case $program in
+go)
+  command -v go >/dev/null || missing "go is not installed"
+  cd "$here/clients/go"
+  go mod download >&2 || missing "the Go modules cannot be fetched"
+  go build -o "$cache/clients/go" . >&2
+  echo "$cache/clients/go"
+  ;;
+python)
+  python_environment "$cache/clients/python" "$here/clients/python/requirements.txt"
+  printf '%s\n' "$cache/clients/python/bin/python" "$here/clients/python/client.py"
+  ;;
+lake-readers)
+  python_environment "$cache/lake-readers" "$here/lake_readers.requirements.txt"
+  printf '%s\n' "$cache/lake-readers/bin/python" "$here/lake_readers.py"
+  ;;
+rust)
+  command -v cargo >/dev/null || missing "cargo is not installed"
+  cd "$here/clients/rust"
+  cargo fetch --locked >&2 || missing "the crates cannot be fetched"
+  cargo build --release --locked --target-dir "$cache/clients/rust" >&2
+  echo "$cache/clients/rust/release/everflame-client-rust"
+  ;;
+node)
+  command -v npm >/dev/null || missing "node and npm are not installed"
+  modules=$cache/clients/node
+  if ! current "$modules" "$here/clients/node/package-lock.json"; then
+    rm -rf "$modules"
+    mkdir -p "$modules"
+    cp "$here/clients/node/package.json" "$here/clients/node/package-lock.json" "$modules"
+    (cd "$modules" && npm ci --ignore-scripts --no-audit --no-fund >&2) || missing "@pyroscope/nodejs cannot be installed"
+    sha256sum <"$here/clients/node/package-lock.json" >"$modules/.made-from"
+  fi
+  cp "$here/clients/node/client.mjs" "$modules"
+  printf '%s\n' node "$modules/client.mjs"
+  ;;
+*)
+  echo "prepare.sh: no program is called $program" >&2
+  exit 2
+  ;;
+esac
