@@ -1,1 +1,33 @@
-//! TODO
+//! Bytes to [`everflame_profile::Profile`] and back, one module a format.
+//!
+//! Every reader treats its input as hostile: [`Limits`] bounds what it may allocate, and what it refuses
+//! comes back as an [`Error`] that names the place and the remedy. Nothing here knows HTTP, storage, or
+//! the labels of a request.
+//!
+//! | module | format | read | write |
+//! | --- | --- | --- | --- |
+//! | [`pprof`] | pprof's protobuf, gzip or plain | [`pprof::read`] | [`pprof::write`] |
+//! | [`folded`] | `frame;frame count` lines | [`folded::read`] | [`folded::write`] |
+//! | [`tree`] | Pyroscope's binary call tree | [`tree::read`] | [`tree::write`] |
+//! | [`gzip`] | what the others may be wrapped in | [`gzip::inflate`] | [`gzip::deflate`] |
+
+mod error;
+pub mod folded;
+pub mod gzip;
+mod limits;
+pub mod pprof;
+pub mod tree;
+
+pub use error::{Error, ErrorKind};
+pub use limits::{Cuts, Limits};
+
+use everflame_profile::Profile;
+
+/// What a reader made of its input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The profile.
+    pub profile: Profile,
+    /// What had to be shortened to stay within [`Limits`], for a metric or a warning.
+    pub cuts: Cuts,
+}

@@ -1,0 +1,168 @@
+//! Gzip (RFC 1952) through libdeflate, bounded in bytes and in ratio.
+//!
+//! libdeflate inflates one member into a buffer of known size and does not say where the member ended.
+//! The end is found by what must stand there: the member's CRC-32 and length, followed by nothing, by
+//! padding, or by the next member.
+
+use crate::{Error, Limits};
+use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
+use memchr::memmem;
+use std::borrow::Cow;
+
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// CRC-32 and length.
+const TRAILER_BYTES: usize = 8;
+/// The shortest head (10) and the shortest deflate stream (2).
+const SHORTEST_BODY: usize = 12;
+/// Of 12.
+const LEVEL: i32 = 5;
+
+/// Whether `bytes` starts as gzip does. Names and content types of senders do not tell.
+pub fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+/// `bytes` inflated when they are gzip, as they are otherwise; never more than `limits` allows.
+pub fn inflate_if_gzip<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, [u8]>, Error> {
+    if is_gzip(bytes) {
+        return inflate(bytes, limits).map(Cow::Owned);
+    }
+    match bytes.len() > limits.inflated_bytes {
+        true => Err(too_large(limits.inflated_bytes)),
+        false => Ok(Cow::Borrowed(bytes)),
+    }
+}
+
+/// Inflates one or several concatenated members; zero bytes after the last are padding.
+pub fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+    let by_ratio = bytes.len().saturating_mul(limits.inflated_ratio).max(limits.inflated_floor);
+    let most = limits.inflated_bytes.min(by_ratio);
+    let padding_start = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    // The last four bytes are the length, exact for one member without padding; otherwise a first guess.
+    let hint = bytes.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    let plausible = hint > 0 && hint <= most;
+    let mut decompressor = Decompressor::new();
+    let mut out = vec![0; if plausible { hint } else { bytes.len().saturating_mul(4).min(most) }];
+    let (mut filled, mut rest) = (0, bytes);
+    loop {
+        let space = out.get_mut(filled..).unwrap_or_default();
+        match decompressor.gzip_decompress(rest, space) {
+            Ok(written) => {
+                let inflated = space.get(..written).unwrap_or_default();
+                let used =
+                    member_end(rest, inflated, padding_start.saturating_sub(bytes.len() - rest.len()))?;
+                filled += written;
+                rest = rest.get(used..).unwrap_or_default();
+                if !is_gzip(rest) {
+                    out.truncate(filled);
+                    return Ok(out);
+                }
+            }
+            Err(DecompressionError::InsufficientSpace) if out.len() < most => {
+                let larger = out.len().saturating_mul(2).max(4096).min(most);
+                out.resize(larger, 0);
+            }
+            Err(DecompressionError::InsufficientSpace) => return Err(too_large(most)),
+            Err(DecompressionError::BadData) => {
+                return Err(Error::malformed(
+                    "gzip",
+                    format_args!("the member at byte {} is damaged or cut off", bytes.len() - rest.len()),
+                    "send the whole body, unchanged",
+                ));
+            }
+        }
+    }
+}
+
+/// Where in `rest` the member that inflated to `inflated` ends. From `padding_start` on all bytes are zero.
+fn member_end(rest: &[u8], inflated: &[u8], padding_start: usize) -> Result<usize, Error> {
+    let mut trailer = [0; TRAILER_BYTES];
+    let (crc, length) = trailer.split_at_mut(4);
+    crc.copy_from_slice(&libdeflater::crc32(inflated).to_le_bytes());
+    length.copy_from_slice(&(inflated.len() as u32).to_le_bytes());
+    let finder = memmem::Finder::new(&trailer);
+    let mut from = SHORTEST_BODY;
+    while let Some(at) = rest.get(from..).and_then(|tail| finder.find(tail)) {
+        let end = from + at + TRAILER_BYTES;
+        if end >= padding_start || rest.get(end..).is_some_and(is_gzip) {
+            return Ok(end);
+        }
+        from += at + 1;
+    }
+    Err(Error::malformed("gzip", "other bytes follow the compressed data", "send the gzip data alone"))
+}
+
+/// Compresses `bytes`: one member, no name and no time, so that equal input gives equal output.
+pub fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
+    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
+    // The buffer has the size that libdeflate asks for, so that this cannot fail.
+    let written = compressor.gzip_compress(bytes, &mut out).unwrap_or_default();
+    out.truncate(written);
+    out
+}
+
+fn too_large(most: usize) -> Error {
+    Error::too_large(
+        "body",
+        format_args!("it is larger than {most} bytes when inflated"),
+        "send a shorter span or fewer samples at once",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use proptest::prelude::*;
+
+    fn inflate_all(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        inflate(bytes, &Limits::default())
+    }
+
+    #[test]
+    fn members_follow_each_other_and_zeros_pad() {
+        let members = [b"one".as_slice(), b"", b"two and more", b""];
+        let mut bytes: Vec<u8> = members.iter().flat_map(|member| deflate(member)).collect();
+        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and more");
+        bytes.extend([0; 700]);
+        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and more");
+        bytes.push(1);
+        let error = inflate_all(&bytes).unwrap_err();
+        assert!(error.to_string().contains("other bytes follow"), "{error}");
+    }
+
+    #[test]
+    fn bombs_are_stopped() {
+        let bomb = deflate(&vec![0; 5 << 20]);
+        assert_eq!(inflate_all(&bomb).unwrap_err().kind(), ErrorKind::TooLarge);
+        // One that lies about its length is stopped as well.
+        let mut liar = bomb.clone();
+        let length = liar.len() - 4;
+        liar[length..].copy_from_slice(&7u32.to_le_bytes());
+        assert_eq!(inflate_all(&liar).unwrap_err().kind(), ErrorKind::TooLarge);
+        let many: Vec<u8> = (0..400).flat_map(|_| deflate(&[0; 8 << 10])).collect();
+        let limits = Limits { inflated_bytes: 2 << 20, ..Limits::default() };
+        assert_eq!(inflate(&many, &limits).unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(inflate_all(&many).unwrap().len(), 400 * (8 << 10));
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        let mut bytes = deflate(b"some text that is compressed");
+        for cut in 2..bytes.len() {
+            assert_eq!(inflate_all(&bytes[..cut]).unwrap_err().kind(), ErrorKind::Malformed, "{cut}");
+        }
+        bytes[15] ^= 0xff;
+        assert_eq!(inflate_all(&bytes).unwrap_err().kind(), ErrorKind::Malformed);
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..5), padding in 0usize..20) {
+            let mut bytes: Vec<u8> = parts.iter().flat_map(|part| deflate(part)).collect();
+            bytes.resize(bytes.len() + padding, 0);
+            prop_assert_eq!(inflate_all(&bytes).unwrap(), parts.concat());
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Reads pprof.
+//!
+//! Two passes over the inflated bytes: the first notes where the entries are, because a message may use a
+//! string or a location before it says what it is; the second decodes the tables and then the samples
+//! straight into the arrays of [`Profile`]. Hot is [`Samples`]' part: run `cargo run --release -p
+//! everflame-formats --example decode -- FILE…` for what it costs.
+
+use super::field::{label, profile, sample, value_type};
+use super::place::{CUT_OFF, Place, SENDER, SMALLER};
+use super::tables::{self, Ids, RawTables};
+use super::texts::Texts;
+use super::wire::{Cursor, Fault, Value};
+use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
+use everflame_profile::{Location, Profile, SampleLabel, Samples, ValueType};
+
+/// Reads a pprof profile, gzip or plain by its first bytes.
+///
+/// - A frame that has a name loses its address and its mapping's addresses, so that two starts of one
+///   program give the same frame; one without a name keeps them.
+/// - Text labels are kept, numeric ones and those without a key or a text are not.
+/// - A sample type may have no name: see [`require_named_types`].
+/// - Stacks deeper than the limit keep their root side; [`Decoded::cuts`] counts them.
+pub fn read(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+    if bytes.is_empty() {
+        return Err(Error::malformed(Place::Message, "it is empty", "send a profile"));
+    }
+    let message = gzip::inflate_if_gzip(bytes, limits)?;
+    refuse_text(&message)?;
+    let raw = RawProfile::index(&message, limits)?;
+    let mut cuts = Cuts::default();
+    let mut texts = Texts::new(raw.strings)?;
+    let mut value_types = Vec::with_capacity(raw.sample_types.len());
+    for (at, bytes) in raw.sample_types.iter().enumerate() {
+        value_types.push(decode_value_type(bytes, Place::SampleType(at), &mut texts, limits, &mut cuts)?);
+    }
+    let period_type = decode_value_type(raw.period_type, Place::PeriodType, &mut texts, limits, &mut cuts)?;
+    let mut comments = Vec::with_capacity(raw.comments.len());
+    for (at, &index) in raw.comments.iter().enumerate() {
+        let text = texts.keep(index, Place::Comment(at), limits, &mut cuts)?;
+        comments.push(texts.get(text).to_owned());
+    }
+    let default_type = texts.keep(raw.default_type, Place::DefaultSampleType, limits, &mut cuts)?;
+    let default_sample_type = match texts.get(default_type) {
+        "" => None,
+        name => value_types.iter().position(|value_type| value_type.kind == name),
+    };
+    let tables = tables::decode(&raw.tables, &mut texts, limits, &mut cuts)?;
+    let samples = SampleReader {
+        types: value_types.len(),
+        location_ids: &tables.location_ids,
+        locations: &tables.locations,
+        inlines: tables.locations.iter().any(|location| location.count > 1),
+        texts: &mut texts,
+        limits,
+        cuts: &mut cuts,
+        entries: 0,
+    }
+    .read(&raw.samples)?;
+    let mut symbols = tables.symbols;
+    symbols.strings = texts.into_strings();
+    let profile = Profile {
+        sample_types: value_types,
+        default_sample_type,
+        period_type,
+        period: raw.period,
+        time: raw.time,
+        duration: raw.duration,
+        symbols,
+        locations: tables.locations,
+        samples,
+        comments,
+    };
+    Ok(Decoded { profile, cuts })
+}
+
+/// Refuses a profile that has a sample type without a name, for callers who have no name to give it.
+pub fn require_named_types(profile: &Profile) -> Result<(), Error> {
+    match profile.sample_types.iter().position(|value_type| value_type.kind.is_empty()) {
+        None => Ok(()),
+        Some(at) => Err(Error::new(
+            ErrorKind::UnnamedType,
+            Place::SampleType(at),
+            "it has no name",
+            "name what the values count, as in `cpu` in `nanoseconds`",
+        )),
+    }
+}
+
+/// What programs answer instead of a profile: an error page, or the text form of Go's `debug=1`.
+fn refuse_text(message: &[u8]) -> Result<(), Error> {
+    const TEXTS: [(&[u8], &str); 5] = [
+        (b"heap profile:", "the text form of a heap profile"),
+        (b"goroutine profile:", "the text form of a goroutine profile"),
+        (b"--- ", "the text form of a profile"),
+        (b"<!", "an HTML page"),
+        (b"<html", "an HTML page"),
+    ];
+    match TEXTS.iter().find(|(start, _)| message.starts_with(start)) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::new(
+            ErrorKind::Unsupported,
+            Place::Message,
+            format_args!("it is {what}"),
+            "send pprof's protobuf (without debug=1)",
+        )),
+    }
+}
+
+/// Where everything is; undecoded but for the plain numbers.
+#[derive(Default)]
+struct RawProfile<'a> {
+    sample_types: Vec<&'a [u8]>,
+    samples: Vec<&'a [u8]>,
+    tables: RawTables<'a>,
+    strings: Vec<&'a [u8]>,
+    time: i64,
+    duration: i64,
+    period_type: &'a [u8],
+    period: i64,
+    comments: Vec<u64>,
+    default_type: u64,
+}
+
+/// Comments that are read; each may repeat the longest string.
+const MAX_COMMENTS: usize = 64;
+
+impl<'a> RawProfile<'a> {
+    fn index(message: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+        let mut raw = Self::default();
+        let mut cursor = Cursor::new(message);
+        let mut fields = 0usize;
+        while let Some((number, value)) = cursor.field().map_err(|fault| Place::Message.broken(fault))? {
+            raw.note(number, value).map_err(|fault| Place::Message.broken(fault))?;
+            fields += 1;
+            // An entry costs 16 bytes here and may be 2 in the message: look before memory is gone.
+            if fields.is_multiple_of(1 << 16) {
+                raw.check_counts(limits)?;
+            }
+        }
+        raw.check_counts(limits)?;
+        if raw.sample_types.is_empty() {
+            return Err(Error::malformed(
+                Place::Message,
+                "it has no sample type, so that nothing says what is counted",
+                "send a pprof profile with sample_type, gzip or plain",
+            ));
+        }
+        Ok(raw)
+    }
+
+    fn check_counts(&self, limits: &Limits) -> Result<(), Error> {
+        let tables = &self.tables;
+        for (what, count, most) in [
+            ("sample types", self.sample_types.len(), limits.sample_types),
+            ("samples", self.samples.len(), limits.samples),
+            ("mappings", tables.mappings.len(), limits.table_entries),
+            ("locations", tables.locations.len(), limits.table_entries),
+            ("functions", tables.functions.len(), limits.table_entries),
+            ("strings", self.strings.len(), limits.table_entries),
+        ] {
+            if count > most {
+                let fault = format!("it has more than {most} {what}");
+                return Err(Error::too_large(Place::Message, fault, SMALLER));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, number: u32, value: Value<'a>) -> Result<(), Fault> {
+        match number {
+            profile::SAMPLE => self.samples.push(value.bytes(number)?),
+            profile::STRING_TABLE => self.strings.push(value.bytes(number)?),
+            profile::LOCATION => self.tables.locations.push(value.bytes(number)?),
+            profile::FUNCTION => self.tables.functions.push(value.bytes(number)?),
+            profile::MAPPING => self.tables.mappings.push(value.bytes(number)?),
+            profile::SAMPLE_TYPE => self.sample_types.push(value.bytes(number)?),
+            profile::TIME_NANOS => self.time = value.number(number)? as i64,
+            profile::DURATION_NANOS => self.duration = value.number(number)? as i64,
+            profile::PERIOD_TYPE => self.period_type = value.bytes(number)?,
+            profile::PERIOD => self.period = value.number(number)? as i64,
+            profile::COMMENT => numbers(value, number, |index| {
+                if self.comments.len() < MAX_COMMENTS {
+                    self.comments.push(index);
+                }
+            })?,
+            profile::DEFAULT_SAMPLE_TYPE => self.default_type = value.number(number)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Hands on the numbers of a repeated field, packed or not.
+#[inline(always)]
+fn numbers(value: Value<'_>, field: u32, mut each: impl FnMut(u64)) -> Result<(), Fault> {
+    match value {
+        Value::Number(number) => each(number),
+        Value::Bytes(bytes) => {
+            let mut cursor = Cursor::new(bytes);
+            while !cursor.is_empty() {
+                each(cursor.number()?);
+            }
+        }
+        Value::Fixed => return Err(Fault::WrongType(field)),
+    }
+    Ok(())
+}
+
+fn decode_value_type(
+    bytes: &[u8],
+    place: Place,
+    texts: &mut Texts<'_>,
+    limits: &Limits,
+    cuts: &mut Cuts,
+) -> Result<ValueType, Error> {
+    let (mut kind, mut unit) = (0, 0);
+    let mut cursor = Cursor::new(bytes);
+    while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
+        let target = match number {
+            value_type::KIND => &mut kind,
+            value_type::UNIT => &mut unit,
+            _ => continue,
+        };
+        *target = value.number(number).map_err(|fault| place.broken(fault))?;
+    }
+    let (kind, unit) = (texts.keep(kind, place, limits, cuts)?, texts.keep(unit, place, limits, cuts)?);
+    Ok(ValueType::new(texts.get(kind), texts.get(unit)))
+}
+
+struct SampleReader<'a, 'text> {
+    types: usize,
+    location_ids: &'a Ids,
+    locations: &'a [Location],
+    /// Whether any location has several frames; otherwise a stack has as many frames as locations.
+    inlines: bool,
+    texts: &'a mut Texts<'text>,
+    limits: &'a Limits,
+    cuts: &'a mut Cuts,
+    entries: usize,
+}
+
+impl SampleReader<'_, '_> {
+    fn read(mut self, raw: &[&[u8]]) -> Result<Samples, Error> {
+        let mut samples = Samples {
+            stack_ends: Vec::with_capacity(raw.len()),
+            label_ends: Vec::with_capacity(raw.len()),
+            values: Vec::with_capacity(raw.len().saturating_mul(self.types).min(self.limits.entries)),
+            ..Samples::default()
+        };
+        for (at, bytes) in raw.iter().enumerate() {
+            self.sample(Place::Sample(at), bytes, &mut samples)?;
+            if self.entries > self.limits.entries {
+                let most = self.limits.entries;
+                let fault = format!("up to here there are more than {most} frames, values and labels");
+                return Err(Error::too_large(Place::Sample(at), fault, SMALLER));
+            }
+        }
+        Ok(samples)
+    }
+
+    fn sample(&mut self, place: Place, bytes: &[u8], samples: &mut Samples) -> Result<(), Error> {
+        let (first_location, first_label) = (samples.locations.len(), samples.labels.len());
+        let (mut missing, mut values) = (None, 0);
+        let room = self.limits.entries - self.entries.min(self.limits.entries);
+        let mut cursor = Cursor::new(bytes);
+        while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
+            match number {
+                sample::LOCATION_ID => numbers(value, number, |id| match self.location_ids.get(id) {
+                    Some(location) if samples.locations.len() - first_location <= room => {
+                        samples.locations.push(location);
+                    }
+                    Some(_) => {}
+                    None => missing = Some(id),
+                }),
+                sample::VALUE => numbers(value, number, |number| {
+                    values += 1;
+                    if values <= self.types {
+                        samples.values.push(number as i64);
+                    }
+                }),
+                sample::LABEL => {
+                    let bytes = value.bytes(number).map_err(|fault| place.broken(fault))?;
+                    samples.labels.extend(self.label(place, bytes)?);
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+            .map_err(|fault| place.broken(fault))?;
+        }
+        if let Some(id) = missing {
+            return Err(self.missing_location(place, id));
+        }
+        if values != self.types {
+            let fault = format!("it has {values} values for {} sample types", self.types);
+            return Err(Error::malformed(place, fault, SENDER));
+        }
+        let labels = samples.labels.len() - first_label;
+        if labels > self.limits.labels_per_sample {
+            let fault = format!("it has {labels} labels, at most {} are read", self.limits.labels_per_sample);
+            return Err(Error::too_large(place, fault, "label samples with fewer keys"));
+        }
+        if samples.locations.len() - first_location > room {
+            self.entries = usize::MAX;
+            return Ok(());
+        }
+        let frames = self.cut_stack(first_location, &mut samples.locations);
+        self.entries += frames + values + labels;
+        samples.stack_ends.push(samples.locations.len() as u32);
+        samples.label_ends.push(samples.labels.len() as u32);
+        Ok(())
+    }
+
+    /// Cuts the leaf side of the stack that begins at `first` to the depth allowed; returns its frames.
+    #[inline]
+    fn cut_stack(&mut self, first: usize, locations: &mut Vec<u32>) -> usize {
+        let count = locations.len() - first;
+        if !self.inlines && count <= self.limits.depth {
+            return count;
+        }
+        let (mut frames, mut kept) = (0, 0);
+        for &location in locations.get(first..).unwrap_or_default().iter().rev() {
+            let here = self.locations.get(location as usize).map_or(0, |location| location.count as usize);
+            if frames + here > self.limits.depth {
+                locations.drain(first..first + count - kept);
+                self.cuts.stacks = self.cuts.stacks.saturating_add(1);
+                break;
+            }
+            (frames, kept) = (frames + here, kept + 1);
+        }
+        frames
+    }
+
+    #[cold]
+    fn missing_location(&self, place: Place, id: u64) -> Error {
+        let count = self.locations.len();
+        Error::malformed(
+            place,
+            format_args!("it refers to location {id}, which is missing ({count} locations)"),
+            CUT_OFF,
+        )
+    }
+
+    fn label(&mut self, place: Place, bytes: &[u8]) -> Result<Option<SampleLabel>, Error> {
+        let (mut key, mut text) = (0, 0);
+        let mut cursor = Cursor::new(bytes);
+        while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
+            let target = match number {
+                label::KEY => &mut key,
+                label::STR => &mut text,
+                _ => continue,
+            };
+            *target = value.number(number).map_err(|fault| place.broken(fault))?;
+        }
+        let key = self.texts.keep(key, place, self.limits, self.cuts)?;
+        let value = self.texts.keep(text, place, self.limits, self.cuts)?;
+        Ok((key != 0 && value != 0).then_some(SampleLabel { key, value }))
+    }
+}

@@ -1,0 +1,196 @@
+//! The protobuf encoding, as much of it as pprof uses.
+
+use std::fmt;
+
+/// Bytes that are still to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a>(&'a [u8]);
+
+/// A field's content.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Four or eight bytes; pprof has no such field.
+    Fixed,
+}
+
+/// How the encoding is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    CutOff,
+    LongNumber,
+    FieldZero,
+    WireType(u8),
+    WrongType(u32),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutOff => f.write_str("it ends in the middle of a field"),
+            Self::LongNumber => f.write_str("a number has more than 64 bits"),
+            Self::FieldZero => f.write_str("a field has the number 0"),
+            Self::WireType(number) => write!(f, "a field has the wire type {number}, which is not used"),
+            Self::WrongType(field) => write!(f, "field {field} has the wrong wire type"),
+        }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Hot: most numbers are one byte.
+    #[inline(always)]
+    pub(super) fn number(&mut self) -> Result<u64, Fault> {
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Fault> {
+        let mut number = 0;
+        for (at, &byte) in self.0.iter().enumerate().take(10) {
+            if at == 9 && byte > 1 {
+                return Err(Fault::LongNumber);
+            }
+            number |= u64::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                self.0 = self.0.get(at + 1..).unwrap_or_default();
+                return Ok(number);
+            }
+        }
+        Err(if self.0.len() < 10 { Fault::CutOff } else { Fault::LongNumber })
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<&'a [u8], Fault> {
+        let length = usize::try_from(length).map_err(|_| Fault::CutOff)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Fault::CutOff)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// The next field and its number; `None` at the end.
+    #[inline(always)]
+    pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Fault> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.number()?;
+        let field = u32::try_from(tag >> 3).map_err(|_| Fault::LongNumber)?;
+        if field == 0 {
+            return Err(Fault::FieldZero);
+        }
+        let value = match tag & 7 {
+            0 => Value::Number(self.number()?),
+            1 => self.bytes(8).map(|_| Value::Fixed)?,
+            2 => {
+                let length = self.number()?;
+                Value::Bytes(self.bytes(length)?)
+            }
+            5 => self.bytes(4).map(|_| Value::Fixed)?,
+            other => return Err(Fault::WireType(other as u8)),
+        };
+        Ok(Some((field, value)))
+    }
+}
+
+impl<'a> Value<'a> {
+    #[inline(always)]
+    pub(super) fn number(self, field: u32) -> Result<u64, Fault> {
+        match self {
+            Self::Number(number) => Ok(number),
+            _ => Err(Fault::WrongType(field)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn bytes(self, field: u32) -> Result<&'a [u8], Fault> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Fault::WrongType(field)),
+        }
+    }
+}
+
+/// Appends a message's fields to a buffer, in the order of the calls.
+#[derive(Default)]
+pub(super) struct Writer(pub(super) Vec<u8>);
+
+impl Writer {
+    pub(super) fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+
+    /// A number, left out when it is 0.
+    pub(super) fn number(&mut self, field: u32, number: u64) {
+        if number != 0 {
+            self.varint(u64::from(field) << 3);
+            self.varint(number);
+        }
+    }
+
+    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+        self.varint(u64::from(field) << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Numbers in packed form, left out when there are none. `scratch` is scratch space.
+    pub(super) fn packed(&mut self, field: u32, numbers: impl Iterator<Item = u64>, scratch: &mut Self) {
+        scratch.0.clear();
+        numbers.for_each(|number| scratch.varint(number));
+        if !scratch.0.is_empty() {
+            self.bytes(field, &scratch.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn broken_numbers() {
+        let read = |bytes: &[u8]| Cursor::new(bytes).number();
+        assert_eq!(read(&[]), Err(Fault::CutOff));
+        assert_eq!(read(&[0x80]), Err(Fault::CutOff));
+        assert_eq!(read(&[0x80, 0x80]), Err(Fault::CutOff));
+        assert_eq!(read(&[0xff; 9]), Err(Fault::CutOff));
+        assert_eq!(read(&[0xff; 10]), Err(Fault::LongNumber));
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), Err(Fault::LongNumber));
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(u64::MAX));
+        // Not the shortest form, but a number all the same.
+        assert_eq!(read(&[0x81, 0x80, 0x00]), Ok(1));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(number in prop_oneof![any::<u64>(), 0u64..20_000]) {
+            let mut writer = Writer::default();
+            writer.varint(number);
+            let mut cursor = Cursor::new(&writer.0);
+            prop_assert_eq!(cursor.number(), Ok(number));
+            prop_assert!(cursor.is_empty());
+        }
+    }
+}
