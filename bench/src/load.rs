@@ -3,6 +3,7 @@
 use crate::http::{Address, Connection};
 use crate::latency::Latencies;
 use crate::plan::Plan;
+use crate::process::usage;
 use crate::target::Target;
 use anyhow::{Context, Result, bail};
 use std::cell::{Cell, RefCell};
@@ -18,6 +19,8 @@ pub(crate) struct Loaded {
     pub(crate) latencies: Latencies,
     /// Bytes of compressed profiles that were sent.
     pub(crate) sent_bytes: u64,
+    /// What this program took of the machine that it shares with the server.
+    pub(crate) generator_cpu_seconds: f64,
 }
 
 impl Loaded {
@@ -54,6 +57,8 @@ pub(crate) async fn load(
         sent_bytes: Cell::new(0),
         latencies: RefCell::new(Vec::with_capacity(plan.profiles)),
     });
+    let own = std::process::id();
+    let idle = usage(own)?.cpu_seconds;
     let began = Instant::now();
     let tasks = LocalSet::new();
     let workers: Vec<_> = (0..connections).map(|_| tasks.spawn_local(work(Rc::clone(&shared)))).collect();
@@ -66,8 +71,13 @@ pub(crate) async fn load(
         })
         .await?;
     let elapsed = began.elapsed();
-    let latencies = Latencies::new(shared.latencies.take());
-    Ok(Loaded { elapsed, profiles: plan.profiles, latencies, sent_bytes: shared.sent_bytes.get() })
+    Ok(Loaded {
+        elapsed,
+        profiles: plan.profiles,
+        latencies: Latencies::new(shared.latencies.take()),
+        sent_bytes: shared.sent_bytes.get(),
+        generator_cpu_seconds: usage(own)?.cpu_seconds - idle,
+    })
 }
 
 async fn work(shared: Rc<Shared>) -> Result<()> {

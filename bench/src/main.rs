@@ -20,21 +20,22 @@ mod target;
 mod wire;
 
 use crate::http::Address;
-use crate::latency::Latencies;
 use crate::load::{Loaded, load};
 use crate::options::Options;
 use crate::plan::{Plan, SECOND};
+use crate::queries::Query;
 use crate::report::{Report, figure};
 use anyhow::{Context, Result};
 use clap::Parser;
 use everflame_profile::Nanos;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let now = now()?;
     let (services, pods) = (options.services as usize, options.pods as usize);
@@ -55,7 +56,7 @@ async fn main() -> Result<()> {
     let date = OffsetDateTime::from_unix_timestamp_nanos(i128::from(now))?.format(format)?;
     let path = report.write(&options.results, &date)?;
     println!("{}written to {}", report.table(), path.display());
-    Ok(())
+    Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[allow(clippy::disallowed_methods, reason = "the outermost place: the load ends now")]
@@ -107,8 +108,7 @@ async fn running_server(options: &Options, url: &str, plan: &Rc<Plan>, report: &
     }
     if options.target.has_querier() {
         for query in queries::queries(plan) {
-            let warm = query.warm(&address).await?;
-            query_row(report, query.key, &warm, None);
+            query_row(report, &address, &query, None).await;
         }
     }
     Ok(())
@@ -120,27 +120,23 @@ fn load_rows(report: &mut Report, connections: usize, loaded: &Loaded) {
     let note = format!("{connections} connections, {} MB/s", figure(sent));
     report.row("ingest_rate", "ingest rate", loaded.rate(), "/s", note);
     let latencies = &loaded.latencies;
+    report.fact("generator_cpu_ms_per_profile", loaded.generator_cpu_seconds * 1e3 / loaded.profiles as f64);
     report.row("ack_p50_ms", "acknowledgement, p50", latencies.percentile_ms(50), "ms", "");
     report.row("ack_p99_ms", "acknowledgement, p99", latencies.percentile_ms(99), "ms", "");
     report.row("ack_max_ms", "acknowledgement, max", latencies.percentile_ms(100), "ms", "");
 }
 
-/// One query's row: the warm median, with its 95th percentile and the first answer after a start.
-fn query_row(report: &mut Report, key: &'static str, warm: &Latencies, cold: Option<Duration>) {
-    let title = match key {
-        "flame_graph_service_1h" => "flame graph, one service, 1 h",
-        "flame_graph_service_6h" => "flame graph, one service, 6 h",
-        "flame_graph_all_1h" => "flame graph, all services, 1 h",
-        "flame_graph_all_6h" => "flame graph, all services, 6 h",
-        "timeline_pods_6h" => "timeline by pod, 6 h at 15 s",
-        "pprof_service_6h" => "pprof of one service, 6 h",
-        other => other,
+/// Measures one query warm and adds its row, with the first answer after a start where there is one.
+async fn query_row(report: &mut Report, address: &Address, query: &Query, cold: Option<Duration>) {
+    let warm = match query.warm(address).await {
+        Ok(warm) => warm,
+        Err(error) => return report.wrong(&error),
     };
     let mut note = format!("p95 {} ms", figure(warm.percentile_ms(95)));
     if let Some(cold) = cold {
         let cold = cold.as_secs_f64() * 1e3;
         note.push_str(&format!(", cold {} ms", figure(cold)));
-        report.fact(&format!("{key}_cold_ms"), cold);
+        report.fact(&format!("{}_cold_ms", query.key), cold);
     }
-    report.row(key, title, warm.percentile_ms(50), "ms", note);
+    report.row(query.key, query.title.as_str(), warm.percentile_ms(50), "ms", note);
 }

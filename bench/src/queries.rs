@@ -23,8 +23,10 @@ const STEP: f64 = 15.0;
 /// One question with its right answer.
 #[derive(Debug)]
 pub(crate) struct Query {
-    /// Key in the JSON report.
+    /// Key of its target and in the JSON report.
     pub(crate) key: &'static str,
+    /// Its row in the table.
+    pub(crate) title: String,
     path: &'static str,
     request: Vec<u8>,
     answer: Answer,
@@ -46,6 +48,11 @@ pub(crate) fn queries(plan: &Plan) -> Vec<Query> {
     let one = format!("{{service_name=\"{service}\"}}");
     let flame_graph = |key, selector: &str, service: Option<&str>, from: Nanos| Query {
         key,
+        title: format!(
+            "flame graph, {}, {}",
+            if service.is_some() { "one service" } else { "all services" },
+            span(end - from)
+        ),
         path: "/querier.v1.QuerierService/SelectMergeStacktraces",
         request: select(selector, from, end),
         answer: Answer::FlameGraph { total: plan.cpu(service, from, end) },
@@ -64,18 +71,21 @@ pub(crate) fn queries(plan: &Plan) -> Vec<Query> {
         flame_graph("flame_graph_all_6h", "{}", None, start),
         Query {
             key: "timeline_pods_6h",
+            title: format!("timeline of {} pods, {} at 15 s", plan.series.len(), span(end - start)),
             path: "/querier.v1.QuerierService/SelectSeries",
             request: timeline,
             answer: Answer::Timeline { series: plan.series.len(), total: plan.cpu(None, start, end) },
         },
         Query {
             key: "pprof_service_6h",
+            title: format!("pprof of one service, {}", span(end - start)),
             path: "/querier.v1.QuerierService/SelectMergeProfile",
             request: select(&one, start, end),
             answer: Answer::Profile { total: plan.cpu(Some(service), start, end) },
         },
         Query {
             key: "services",
+            title: "list of services".to_owned(),
             path: "/querier.v1.QuerierService/LabelValues",
             request: services,
             answer: Answer::Names(plan.services().into_iter().map(str::to_owned).collect()),
@@ -91,6 +101,11 @@ fn select(selector: &str, from: Nanos, until: Nanos) -> Vec<u8> {
     wire::number(&mut request, 3, millis(from));
     wire::number(&mut request, 4, millis(until));
     request
+}
+
+fn span(time: Nanos) -> String {
+    let seconds = time / SECOND;
+    if seconds % 3600 == 0 { format!("{} h", seconds / 3600) } else { format!("{seconds} s") }
 }
 
 fn millis(time: Nanos) -> u64 {

@@ -63,6 +63,7 @@ struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    wrong: Vec<String>,
     facts: Map<String, Value>,
 }
 
@@ -77,6 +78,16 @@ impl Report {
         note: impl Into<String>,
     ) {
         self.rows.push(Row { key, title: title.into(), value, unit, note: note.into() });
+    }
+
+    /// Notes an answer that was wrong.
+    pub(crate) fn wrong(&mut self, error: &anyhow::Error) {
+        self.wrong.push(format!("{error:#}"));
+    }
+
+    /// Whether every answer was right.
+    pub(crate) fn is_right(&self) -> bool {
+        self.wrong.is_empty()
     }
 
     /// Adds something for the JSON file alone.
@@ -126,6 +137,9 @@ impl Report {
             table.push_str(cells.join("  ").trim_end());
             table.push('\n');
         }
+        for wrong in &self.wrong {
+            table.push_str(&format!("\nWRONG: {wrong}"));
+        }
         table.push_str(&format!("\n{reached} of {marked} targets reached\n"));
         table
     }
@@ -146,7 +160,7 @@ impl Report {
                 })
             })
             .collect();
-        let report = json!({ "date": date, "rows": rows, "facts": self.facts });
+        let report = json!({ "date": date, "rows": rows, "wrong": self.wrong, "facts": self.facts });
         fs::create_dir_all(folder)?;
         let path = folder.join(format!("{date}.json"));
         fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
@@ -183,11 +197,15 @@ mod tests {
         report.row("ingest_rate", "ingest rate", 2600.4, "/s", "128 connections");
         report.row("peak_mb", "peak memory", 301.0, "MB", "");
         report.row("services", "services", 1.5, "ms", "");
+        assert!(report.is_right());
+        report.wrong(&anyhow::anyhow!("7 is not 8").context("services"));
         let table = report.table();
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[1].contains("≥ 2500 /s") && lines[1].contains("reached"), "{table}");
         assert!(lines[2].contains("MISSED"), "{table}");
-        assert_eq!(lines[5], "1 of 2 targets reached");
+        assert_eq!(lines[5], "WRONG: services: 7 is not 8");
+        assert!(!report.is_right());
+        assert_eq!(lines[6], "1 of 2 targets reached");
     }
 
     #[test]
