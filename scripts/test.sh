@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 : "${EVERFLAME_CACHE:=$HOME/.cache/everflame}"
 : "${CARGO_TARGET_DIR:=$EVERFLAME_CACHE/target}"
-export EVERFLAME_CACHE CARGO_TARGET_DIR CARGO_TERM_COLOR=never NO_COLOR=1
+export EVERFLAME_CACHE CARGO_TARGET_DIR CARGO_TERM_COLOR=never NO_COLOR=1 RUST_LIB_BACKTRACE=0
 export EVERFLAME_BIN=${EVERFLAME_BIN:-$CARGO_TARGET_DIR/release/everflame}
 logs=$(mktemp -d "${TMPDIR:-/tmp}/everflame-make-test.XXXXXX")
 trap 'rm -rf "$logs"' EXIT
@@ -101,7 +101,7 @@ cargo_step "black-box tests, real clients" test --release --locked --no-fail-fas
 if [ -f ui/package.json ]; then
   if command -v npm >/dev/null; then
     step "web pages: types" count_one npm --prefix ui run check
-    step "web pages: unit tests" count_vitest npm --prefix ui test
+    step "web pages: unit tests" count_vitest npm --prefix ui test -- --dir src
     if ls ui/e2e/*.test.mjs >/dev/null 2>&1; then
       if ! command -v chromium >/dev/null; then apt_install chromium || true; fi
       if command -v chromium >/dev/null; then

@@ -1,1 +1,40 @@
-//! TODO
+//! All wires of the server on one port: Connect, gRPC and gRPC-Web for Pyroscope's services, `/ingest`,
+//! `/pyroscope/*`, profefe's API, pprof for `go tool pprof`, metrics, health, and the UI's files.
+//!
+//! A request is parsed here into the types of `everflame_ingest` and `everflame_query`, and their answers
+//! are written in the form that the wire asks for. There is no profiling logic in this crate.
+
+// The generated service traits return opaque futures; an implementation may well name what it returns.
+#![allow(refining_impl_trait)]
+
+mod app;
+mod body;
+mod capabilities;
+mod error;
+//mod flamebearer;
+mod guard;
+mod ingest;
+mod load;
+mod metrics;
+mod multipart;
+mod not_found;
+mod params;
+//mod pprof;
+//mod profefe;
+mod push;
+//mod querier;
+//mod render;
+mod server;
+mod status;
+mod times;
+//mod timeline;
+mod ui;
+
+/// What the protocol files in `proto/` say, generated.
+#[allow(missing_docs, unreachable_pub, unexpected_cfgs, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod wire {
+    include!(concat!(env!("OUT_DIR"), "/wire.rs"));
+}
+
+pub use app::{BuildInfo, ServerConfig};
+pub use server::{Server, ServerError};

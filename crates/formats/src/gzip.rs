@@ -15,7 +15,7 @@ const TRAILER_BYTES: usize = 8;
 /// The shortest head (10) and the shortest deflate stream (2).
 const SHORTEST_BODY: usize = 12;
 /// Of 12.
-const LEVEL: i32 = 5;
+const LEVEL: i32 = 3;
 
 /// Whether `bytes` starts as gzip does. Names and content types of senders do not tell.
 pub fn is_gzip(bytes: &[u8]) -> bool {
@@ -122,11 +122,12 @@ mod tests {
 
     #[test]
     fn members_follow_each_other_and_zeros_pad() {
-        let members = [b"one".as_slice(), b"", b"two and more", b""];
+        // Equal members end in equal bytes.
+        let members = [b"one".as_slice(), b"", b"two and more", b"one", b""];
         let mut bytes: Vec<u8> = members.iter().flat_map(|member| deflate(member)).collect();
-        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and more");
+        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and moreone");
         bytes.extend([0; 700]);
-        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and more");
+        assert_eq!(inflate_all(&bytes).unwrap(), b"onetwo and moreone");
         bytes.push(1);
         let error = inflate_all(&bytes).unwrap_err();
         assert!(error.to_string().contains("other bytes follow"), "{error}");

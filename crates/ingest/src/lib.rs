@@ -1,1 +1,26 @@
-//! TODO
+//! From what a client sent to what the lake stores: naming, labels, limits, accounting.
+//!
+//! One upload becomes one [`everflame_lake::Batch`], stored as a whole or not at all. Values keep their
+//! sign, no stack is lost, and nothing is renamed that a wire does not ask to rename. No HTTP here: the
+//! API hands over bytes and fields, and maps [`ErrorKind`] to its status codes.
+
+mod batch;
+mod counters;
+mod decode;
+mod error;
+mod groups;
+mod ingest;
+mod label_sets;
+mod labels;
+mod limits;
+mod name;
+mod naming;
+mod spy;
+
+pub use batch::row_id;
+pub use counters::Counters;
+pub use error::{Error, ErrorKind};
+pub use ingest::{FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Stored, StoredRow};
+pub use limits::Limits;
+pub use name::{AppName, parse_name};
+pub use naming::{profefe_profile_name, profefe_type, profile_name};

@@ -1,18 +1,23 @@
 //! What can go wrong in the lake.
 
-use std::path::PathBuf;
+use deltalake_core::DeltaTableError;
+use std::path::{Path, PathBuf};
 
 /// A fault of the storage. [`Error::kind`] says what a caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has this data folder open.
-    #[error("{path} is in use by another process; stop it, or give this one a data folder of its own (--data)")]
+    #[error(
+        "{path} is in use by another process; stop it, or give this one a data folder of its own (--data)"
+    )]
     Locked {
         /// The data folder.
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("{path}: no space left on the disk; free some, what was acknowledged is safe and pushes go on by themselves")]
+    #[error(
+        "{path}: no space left on the disk; free some, what was acknowledged is safe and pushes go on by themselves"
+    )]
     Full {
         /// What could not be written.
         path: PathBuf,
@@ -42,7 +47,7 @@ pub enum Error {
         /// Name of the table.
         table: &'static str,
         /// Why.
-        source: Box<deltalake_core::DeltaTableError>,
+        source: Box<DeltaTableError>,
     },
     /// A Parquet file could not be read or written.
     #[error("{path}: {source}")]
@@ -82,5 +87,18 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full { path },
             _ => Self::Io { path, source },
         }
+    }
+
+    /// An error of the Delta library; a full disk is told apart, however deep it lies.
+    pub(crate) fn delta(table: &'static str, path: &Path, source: DeltaTableError) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if let Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) = kind {
+                return Self::Full { path: path.to_owned() };
+            }
+            cause = error.source();
+        }
+        Self::Delta { table, source: Box::new(source) }
     }
 }

@@ -1,20 +1,41 @@
 //! The lake of one tenant: takes batches in, keeps them durable, gives snapshots out.
+//!
+//! One thread writes the log and the head ([`crate::writer`]), one task moves the head into the tables
+//! ([`crate::flush`]); everybody else reads.
 
-use crate::{Batch, Error, ResolvedStacks, SeriesMatch, Snapshot};
-use everflame_profile::{Clock, Nanos, Series, StackId};
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::files::DataFile;
+use crate::flush::{self, FlushRequest, Frozen};
+use crate::head::Head;
+use crate::record;
+use crate::series::{SeriesIndex, TouchedDays};
+use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot};
+use crate::stacks::{self, StackStore};
+use crate::tables::{Opened, Tables};
+use crate::uploads::Uploads;
+use crate::wal::{Replayed, Wal, payload_crc};
+use crate::writer::{self, Command};
+use everflame_profile::{Nanos, Series, SeriesId, StackId};
+use parking_lot::RwLock;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// How a lake is opened.
 #[derive(Clone, Debug)]
 pub struct LakeConfig {
-    /// The data folder. The lock and the write-ahead log lie in it, and below it one folder per tenant.
+    /// The data folder. The lock and the write-ahead log lie in it, and beside them one folder per tenant.
     pub path: PathBuf,
     /// Name of the tenant, also of its folder.
     pub tenant: String,
     /// The head goes into the tables at least so often.
-    pub flush_interval: std::time::Duration,
-    /// The head goes into the tables when it holds so many bytes.
+    pub flush_interval: Duration,
+    /// The head goes into the tables when it holds so many bytes. Twice as many are held while a flush is
+    /// under way; then pushes wait.
     pub flush_bytes: usize,
 }
 
@@ -27,80 +48,227 @@ pub enum Appended {
     Duplicate,
 }
 
-/// An open lake. Cheap to share through an [`Arc`].
-pub struct Lake {}
+/// An open lake.
+pub struct Lake {
+    shared: Arc<Shared>,
+    writer: mpsc::Sender<Command>,
+    flusher: mpsc::Sender<FlushRequest>,
+    replayed: Replayed,
+    /// Held open: it carries the lock against a second process.
+    _lock: File,
+}
+
+/// What the writer thread, the flush task and the readers share.
+pub(crate) struct Shared {
+    pub(crate) config: LakeConfig,
+    pub(crate) state: RwLock<State>,
+    pub(crate) series: RwLock<SeriesIndex>,
+    pub(crate) stacks: RwLock<StackStore>,
+    pub(crate) wal_bytes: AtomicU64,
+    pub(crate) wal_syncs: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) flush_failures: AtomicU64,
+    pub(crate) flush_failing: AtomicBool,
+}
+
+/// Head and files; changed together, so that a snapshot sees every profile exactly once.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) head: Head,
+    pub(crate) touched: TouchedDays,
+    pub(crate) flushing: Option<Arc<Frozen>>,
+    pub(crate) samples: Vec<Arc<DataFile>>,
+    pub(crate) profiles: Vec<Arc<DataFile>>,
+    pub(crate) stacks: Vec<Arc<DataFile>>,
+}
 
 impl Lake {
     /// Opens or makes the lake in `config.path`, and replays what the write-ahead log holds.
-    pub async fn open(_config: LakeConfig, _clock: Arc<dyn Clock>) -> Result<Arc<Self>, Error> {
-        todo!()
+    pub async fn open(config: LakeConfig) -> Result<Arc<Self>, Error> {
+        let root = config.path.join(&config.tenant);
+        fs::create_dir_all(&root).map_err(|source| Error::io(&root, source))?;
+        let lock = lock(&config)?;
+        let (tables, opened) = Tables::open(root).await?;
+        let tables = Arc::new(tables);
+        let Opened { sequences: done, samples, profiles, stacks, series } = opened;
+        let mut uploads = Uploads::default();
+        uploads.load(&profiles);
+        let shared = Arc::new(Shared {
+            state: RwLock::new(State { samples, profiles, stacks, ..State::default() }),
+            series: RwLock::default(),
+            stacks: RwLock::default(),
+            wal_bytes: AtomicU64::new(0),
+            wal_syncs: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            flush_failures: AtomicU64::new(0),
+            flush_failing: AtomicBool::new(false),
+            config,
+        });
+        {
+            let mut index = shared.series.write();
+            for day in &series {
+                index.note(day.id, &day.series, day.first, day.last);
+            }
+        }
+        // A crash between the commits of one flush leaves some tables ahead of others: those records go
+        // into a head of their own, and only into the tables that lack them.
+        let all = [done.stacks, done.series, done.profiles, done.samples];
+        let (behind, ahead) = all.iter().fold((u64::MAX, 0), |(low, high), &at| (low.min(at), high.max(at)));
+        let mut half_done = None;
+        let folder = shared.config.path.join("wal");
+        let (wal, replayed) = Wal::open(&folder, ahead, &mut |record| {
+            let batch = match record::decode(&record.payload) {
+                Ok(batch) => batch,
+                Err(why) => return Err(Error::Damaged { path: folder.clone(), why }),
+            };
+            uploads.insert(&batch);
+            if record.sequence <= behind {
+                return Ok(());
+            }
+            if record.sequence > ahead && half_done.is_none() && behind < ahead {
+                half_done = Some(shared.freeze(ahead));
+            }
+            shared.apply(&batch);
+            Ok(())
+        })?;
+        if behind < ahead && half_done.is_none() {
+            half_done = Some(shared.freeze(ahead));
+        }
+        if let Some(Some(frozen)) = half_done {
+            flush::commit(&shared, &tables, &frozen).await?;
+        }
+        shared.wal_bytes.store(wal.bytes(), Relaxed);
+        let (flusher, requests) = mpsc::channel(16);
+        let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
+        flush::start(shared.clone(), tables, writer.clone(), requests);
+        Ok(Arc::new(Self { shared, writer, flusher, replayed, _lock: lock }))
     }
 
-    /// Which of `stacks` (positions) need their frames in [`Batch::new_stacks`].
-    pub fn unknown_stacks(&self, _service: &str, _stacks: &[StackId]) -> Vec<u32> {
-        todo!()
+    /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
+    pub fn unknown_stacks(&self, service: &str, stacks: &[StackId]) -> Vec<u32> {
+        self.shared.stacks.read().unknown(service, stacks)
     }
 
     /// Stores `batch`. When this returns, it survives a crash and is part of every new snapshot.
-    pub async fn append(&self, _batch: Batch) -> Result<Appended, Error> {
-        todo!()
+    pub async fn append(&self, batch: Batch) -> Result<Appended, Error> {
+        let payload = record::encode(&batch);
+        let crc = payload_crc(&payload);
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Append(Box::new(writer::Append { batch, payload, crc, reply }));
+        self.writer.send(command).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
     /// A consistent view of everything that is stored.
     pub fn snapshot(&self) -> Snapshot {
-        todo!()
+        let state = self.shared.state.read();
+        let mut head = state.flushing.as_ref().map_or_else(Vec::new, |frozen| frozen.chunks.clone());
+        head.extend(state.head.chunks());
+        Snapshot { samples: state.samples.clone(), profiles: state.profiles.clone(), head }
     }
 
     /// The series that `select` takes and that have profiles between `from` and `until` (both inclusive,
-    /// nanoseconds since the epoch).
-    pub fn series(&self, _from: Nanos, _until: Nanos, _select: &dyn Fn(&Series) -> bool) -> Vec<SeriesMatch> {
-        todo!()
+    /// nanoseconds since the epoch), sorted by id. Within a day it may name one that has a gap there.
+    pub fn series(&self, from: Nanos, until: Nanos, select: &dyn Fn(&Series) -> bool) -> Vec<SeriesMatch> {
+        self.shared.series.read().select(from, until, select)
     }
 
-    /// How many label sets `service` has had on the UTC day of `time`.
-    pub fn label_sets(&self, _service: &str, _time: Nanos) -> usize {
-        todo!()
+    /// Whether the series `id` has profiles on the UTC day of `time`.
+    pub fn knows_series(&self, id: SeriesId, time: Nanos) -> bool {
+        self.shared.series.read().contains(id, time)
+    }
+
+    /// How many series `service` has on the UTC day of `time`.
+    pub fn series_count(&self, service: &str, time: Nanos) -> usize {
+        self.shared.series.read().count(service, time)
     }
 
     /// Frames of stacks that occurred in `services`. Blocking: reads files for those that are not cached.
-    pub fn resolve_stacks(&self, _services: &[&str], _stacks: &[StackId]) -> Result<ResolvedStacks, Error> {
-        todo!()
+    pub fn resolve_stacks(&self, services: &[&str], stacks: &[StackId]) -> Result<ResolvedStacks, Error> {
+        let absent = {
+            let store = self.shared.stacks.read();
+            let absent = store.absent(stacks);
+            if absent.is_empty() {
+                return Ok(store.resolve(stacks));
+            }
+            absent
+        };
+        let (files, flushing) = {
+            let state = self.shared.state.read();
+            (state.stacks.clone(), state.flushing.clone())
+        };
+        let loaded = stacks::read_files(&files, services, &absent);
+        let mut store = self.shared.stacks.write();
+        store.shrink(flushing.as_ref().map(|frozen| &frozen.stacks));
+        store.load(loaded);
+        Ok(store.resolve(stacks))
     }
 
     /// Moves the head into the tables now.
     pub async fn flush(&self) -> Result<(), Error> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        self.flusher.send(FlushRequest::Now(Some(reply))).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// Flushes, and takes no more batches.
+    /// Takes no more batches and moves the head into the tables. What cannot be moved stays in the
+    /// write-ahead log, so nothing is lost when this fails.
     pub async fn close(&self) -> Result<(), Error> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(Command::Refuse(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?;
+        self.flush().await
     }
 
     /// Figures for metrics and the status page.
     pub fn status(&self) -> LakeStatus {
-        todo!()
+        let shared = &self.shared;
+        let state = shared.state.read();
+        let frozen_bytes = state.flushing.as_ref().map_or(0, |frozen| frozen.bytes);
+        let table = |name, files: &[Arc<DataFile>]| {
+            (name, files.len() as u64, files.iter().map(|file| file.bytes).sum())
+        };
+        LakeStatus {
+            head_bytes: (state.head.bytes() + frozen_bytes) as u64,
+            head_bytes_limit: (shared.config.flush_bytes * 3) as u64,
+            head_profiles: state.head.profiles() as u64,
+            wal_bytes: shared.wal_bytes.load(Relaxed),
+            wal_syncs: shared.wal_syncs.load(Relaxed),
+            wal_damaged_records: self.replayed.damaged,
+            wal_torn_bytes: self.replayed.torn_bytes,
+            flushes: shared.flushes.load(Relaxed),
+            flush_failures: shared.flush_failures.load(Relaxed),
+            series: shared.series.read().len() as u64,
+            cached_stacks: shared.stacks.read().len() as u64,
+            tables: vec![
+                table("samples", &state.samples),
+                table("profiles", &state.profiles),
+                table("stacks", &state.stacks),
+            ],
+        }
     }
 }
 
 /// How full the lake is.
 #[derive(Clone, Debug, Default)]
 pub struct LakeStatus {
-    /// Bytes of samples in the head, and the bound at which it is flushed.
+    /// Bytes in the head, what is being flushed included.
     pub head_bytes: u64,
     /// Bound of `head_bytes`.
     pub head_bytes_limit: u64,
     /// Profiles in the head.
     pub head_profiles: u64,
-    /// Bytes in write-ahead log segments.
+    /// Bytes in segments of the write-ahead log.
     pub wal_bytes: u64,
-    /// Write-ahead log syncs since the start.
+    /// Syncs of the write-ahead log since the start.
     pub wal_syncs: u64,
-    /// Torn or damaged records that were skipped at the start.
+    /// Damaged records that were skipped at the start.
     pub wal_damaged_records: u64,
-    /// Flushes since the start, and those that failed and will be tried again.
+    /// Bytes of torn records that were cut at the start.
+    pub wal_torn_bytes: u64,
+    /// Flushes since the start.
     pub flushes: u64,
-    /// Flushes that failed.
+    /// Flushes that failed and were or will be tried again.
     pub flush_failures: u64,
     /// Series known.
     pub series: u64,
@@ -108,4 +276,65 @@ pub struct LakeStatus {
     pub cached_stacks: u64,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
+}
+
+impl Shared {
+    /// Adds a durable batch to what can be queried.
+    pub(crate) fn apply(&self, batch: &Batch) {
+        let ids: Vec<SeriesId> = batch.series.iter().map(Series::id).collect();
+        let stack_bytes = self.stacks.write().insert(batch);
+        let noted: Vec<Arc<Series>> = {
+            let mut index = self.series.write();
+            let profiles = batch.profiles.iter();
+            profiles
+                .map(|profile| {
+                    let at = profile.series as usize;
+                    index.note(ids[at], &batch.series[at], profile.time, profile.time)
+                })
+                .collect()
+        };
+        let mut state = self.state.write();
+        for (profile, series) in batch.profiles.iter().zip(&noted) {
+            state.touched.note(ids[profile.series as usize], series, profile.time);
+        }
+        state.head.apply(batch, &ids);
+        state.head.add_bytes(stack_bytes);
+    }
+
+    /// Makes the head what is to be flushed, and begins a new one. `None` when it is empty. Only the thread
+    /// that applies batches may call this.
+    pub(crate) fn freeze(&self, sequence: u64) -> Option<Arc<Frozen>> {
+        let stacks = self.stacks.write().take_pending();
+        let mut state = self.state.write();
+        if state.head.profiles() == 0 {
+            return None;
+        }
+        let bytes = state.head.bytes();
+        let frozen = Arc::new(Frozen {
+            sequence,
+            bytes,
+            chunks: std::mem::take(&mut state.head).into_chunks(),
+            days: std::mem::take(&mut state.touched).into_days(),
+            stacks,
+        });
+        state.flushing = Some(frozen.clone());
+        Some(frozen)
+    }
+}
+
+impl Shared {
+    /// Whether what is being flushed could not be committed the last time.
+    pub(crate) fn is_flush_failing(&self) -> bool {
+        self.flush_failing.load(Relaxed)
+    }
+}
+
+fn lock(config: &LakeConfig) -> Result<File, Error> {
+    let path = config.path.join("lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(|source| Error::io(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: config.path.clone() }),
+        Err(fs::TryLockError::Error(source)) => Err(Error::io(&path, source)),
+    }
 }

@@ -8,8 +8,19 @@
 mod batch;
 mod error;
 mod files;
+mod flush;
+mod head;
 mod lake;
+mod record;
+mod series;
 mod snapshot;
+mod stacks;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod uploads;
+mod wal;
+mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 pub use error::{Error, ErrorKind};

@@ -1,1 +1,34 @@
-//! TODO
+//! Answers questions about what the lake holds: which series a selector takes, what their samples add up
+//! to per stack, and how their totals move over time.
+//!
+//! An [`Engine`] plans a query on one snapshot of the lake (files by statistics, row groups by statistics,
+//! pages by the page index), scans with a kernel that adds values into dense arrays, and resolves frames
+//! once at the end. It never writes, and knows no wire.
+
+mod catalogue;
+mod engine;
+mod error;
+mod limits;
+mod merged;
+mod plan;
+mod profiles;
+mod range;
+mod row_group;
+mod samples;
+mod scan;
+mod selection;
+mod selector;
+mod time_series;
+
+pub use engine::{Bounds, Engine, StackQuery};
+pub use error::{Error, ErrorKind};
+pub use limits::Limits;
+pub use merged::Merged;
+pub use profiles::{Order, ProfileInfo, ProfileList, ProfileQuery};
+pub use range::TimeRange;
+pub use scan::{ScanStats, Warning};
+pub use selection::{VIRTUAL_LABELS, label_value};
+pub use selector::{
+    MatchOp, Matcher, Selector, SelectorError, SelectorFault, TypedSelector, TypedSelectorError,
+};
+pub use time_series::{Aggregation, Exemplar, Exemplars, Point, SeriesQuery, TimeSeries, TimeSeriesAnswer};

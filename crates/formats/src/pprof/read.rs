@@ -206,6 +206,11 @@ fn numbers(value: Value<'_>, field: u32, mut each: impl FnMut(u64)) -> Result<()
     Ok(())
 }
 
+/// How many numbers there are in packed form: each ends in a byte below 0x80.
+fn count_numbers(packed: &[u8]) -> usize {
+    packed.iter().filter(|&&byte| byte < 0x80).count()
+}
+
 fn decode_value_type(
     bytes: &[u8],
     place: Place,
@@ -265,13 +270,22 @@ impl SampleReader<'_, '_> {
         let mut cursor = Cursor::new(bytes);
         while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
             match number {
-                sample::LOCATION_ID => numbers(value, number, |id| match self.location_ids.get(id) {
-                    Some(location) if samples.locations.len() - first_location <= room => {
-                        samples.locations.push(location);
+                sample::LOCATION_ID => match value {
+                    Value::Bytes(ids) => {
+                        let count = count_numbers(ids);
+                        if samples.locations.len() - first_location + count > room {
+                            self.entries = usize::MAX;
+                            return Ok(());
+                        }
+                        self.location_ids
+                            .resolve(Cursor::new(ids), count, &mut samples.locations)
+                            .map(|id| missing = missing.or(id))
                     }
-                    Some(_) => {}
-                    None => missing = Some(id),
-                }),
+                    _ => value.number(number).map(|id| match self.location_ids.get(id) {
+                        Some(location) => samples.locations.push(location),
+                        None => missing = Some(id),
+                    }),
+                },
                 sample::VALUE => numbers(value, number, |number| {
                     values += 1;
                     if values <= self.types {
@@ -298,10 +312,6 @@ impl SampleReader<'_, '_> {
         if labels > self.limits.labels_per_sample {
             let fault = format!("it has {labels} labels, at most {} are read", self.limits.labels_per_sample);
             return Err(Error::too_large(place, fault, "label samples with fewer keys"));
-        }
-        if samples.locations.len() - first_location > room {
-            self.entries = usize::MAX;
-            return Ok(());
         }
         let frames = self.cut_stack(first_location, &mut samples.locations);
         self.entries += frames + values + labels;

@@ -41,15 +41,35 @@ impl Ids {
         Ok(Self::Dense(positions))
     }
 
-    /// Hot: asked for every frame of every sample.
     #[inline(always)]
     pub(super) fn get(&self, id: u64) -> Option<u32> {
-        match self {
-            Self::Dense(positions) => {
-                positions.get(usize::try_from(id).ok()?).copied().filter(|&position| position != NONE)
+        let position = match self {
+            Self::Dense(positions) => *positions.get(usize::try_from(id).ok()?)?,
+            Self::Sparse(positions) => *positions.get(&id)?,
+        };
+        (position != NONE).then_some(position)
+    }
+
+    /// Hot: appends the positions of all packed `ids` to `out`; an id without a position is returned in
+    /// its place. `count` is the number of ids.
+    pub(super) fn resolve(
+        &self,
+        mut ids: Cursor<'_>,
+        count: usize,
+        out: &mut Vec<u32>,
+    ) -> Result<Option<u64>, Fault> {
+        let start = out.len();
+        out.resize(start + count, 0);
+        let mut missing = None;
+        for slot in out.iter_mut().skip(start) {
+            let id = ids.number()?;
+            match self.get(id) {
+                Some(position) => *slot = position,
+                None => missing = Some(id),
             }
-            Self::Sparse(positions) => positions.get(&id).copied(),
         }
+        // What is left has no end.
+        if ids.is_empty() { Ok(missing) } else { Err(Fault::CutOff) }
     }
 }
 
@@ -127,6 +147,9 @@ pub(super) fn decode(
         let all =
             lines.get(location.first_line..location.first_line + location.line_count).unwrap_or_default();
         // Innermost first: what is cut is the leaf side.
+        if all.len() > limits.depth {
+            cuts.stacks = cuts.stacks.saturating_add(1);
+        }
         let lines = all.get(all.len().saturating_sub(limits.depth)..).unwrap_or_default();
         let mut mapping = mapping_ids.get(location.mapping_id).and_then(|at| mappings.get_mut(at as usize));
         let first = symbols.frames.len() as u32;

@@ -1,0 +1,132 @@
+//! What a request is refused with: one type for all wires, with place and remedy in its text.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use connectrpc::{ConnectError, ErrorCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use std::fmt;
+
+/// Seconds after which a client that was turned away should come back.
+const RETRY_AFTER_SECONDS: u16 = 2;
+
+/// A refusal. Becomes `{"code","message"}` on HTTP and a status on RPC wires.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct ApiError {
+    code: ErrorCode,
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    fn new(code: ErrorCode, message: impl fmt::Display) -> Self {
+        Self { code, status: code.http_status(), message: message.to_string() }
+    }
+
+    /// 400: the request says something that it must not.
+    pub(crate) fn invalid(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::InvalidArgument, message)
+    }
+
+    /// 422: the body is not what it claims to be.
+    pub(crate) fn unprocessable(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..Self::invalid(message) }
+    }
+
+    /// 413 on HTTP, `resource_exhausted` on RPC wires.
+    pub(crate) fn too_large(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..Self::new(ErrorCode::ResourceExhausted, message) }
+    }
+
+    /// 404.
+    pub(crate) fn not_found(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::NotFound, message)
+    }
+
+    /// 405.
+    pub(crate) fn method_not_allowed(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }
+    }
+
+    /// 408: the body did not arrive.
+    pub(crate) fn unreadable(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::Canceled, message) }
+    }
+
+    /// 429: too much at once; later it will do.
+    pub(crate) fn busy(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::ResourceExhausted, message)
+    }
+
+    /// 501: nothing that this version does.
+    pub(crate) fn unimplemented(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Unimplemented, message)
+    }
+
+    /// 503: later it will do.
+    pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Unavailable, message)
+    }
+
+    /// 504: the query took too long.
+    pub(crate) fn deadline_exceeded(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::DeadlineExceeded, message)
+    }
+
+    /// 500: our fault.
+    pub(crate) fn internal(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Internal, message)
+    }
+
+    /// The same with `place` in front, for a fault in one of several parts.
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn retry_after(&self) -> Option<HeaderValue> {
+        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        later.contains(&self.status).then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "code": self.code.as_str(), "message": self.message });
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<ApiError> for ConnectError {
+    fn from(error: ApiError) -> Self {
+        let retry_after = error.retry_after();
+        let mut answer = Self::new(error.code, error.message);
+        if let Some(seconds) = retry_after {
+            answer.response_headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        answer
+    }
+}
+
+impl From<everflame_ingest::Error> for ApiError {
+    fn from(error: everflame_ingest::Error) -> Self {
+        use everflame_ingest::ErrorKind;
+        match error.kind() {
+            ErrorKind::InvalidArgument => Self::invalid(error),
+            ErrorKind::Unprocessable => Self::unprocessable(error),
+            ErrorKind::TooLarge => Self::too_large(error),
+            ErrorKind::RateLimited => Self::busy(error),
+            ErrorKind::Unavailable => Self::unavailable(error),
+            ErrorKind::Internal => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What stands around every request: load bounds, panics, request id, access log, counters.
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::metrics::Wire;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Uri};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id that is taken over from a client.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Runs `request` within the server's bounds.
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let wire = Wire::of(request.uri().path());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id = request_id(&request);
+    let mut response = match app.load.admit() {
+        Err(refusal) if wire != Wire::Health => refusal.into_response(),
+        Err(_) => next.run(request).await,
+        Ok(admission) => {
+            let request = request.map(|body| admission.meter(body));
+            let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            match (admission.refusal(), response) {
+                (Some(refusal), _) => refusal.into_response(),
+                (None, Ok(response)) => response,
+                (None, Err(_)) => {
+                    let message = "the server has a bug that this request found; its log says where. Please report it";
+                    ApiError::internal(message).into_response()
+                }
+            }
+        }
+    };
+    let (status, elapsed) = (response.status(), start.elapsed());
+    app.metrics.request(wire, status, elapsed);
+    tracing::debug!(%method, %path, status = status.as_u16(), ms = elapsed.as_secs_f64() * 1e3, id = ?id, "request");
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn request_id(request: &Request) -> HeaderValue {
+    match request.headers().get(REQUEST_ID) {
+        Some(id) if id.len() <= MAX_REQUEST_ID => id.clone(),
+        _ => {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        }
+    }
+}
+
+/// Makes one slash of several: clients put paths behind a base URL that may end with one.
+pub(crate) fn collapse_slashes(mut request: Request) -> Request {
+    if request.uri().path().contains("//") {
+        let mut path = String::with_capacity(request.uri().path().len());
+        for c in request.uri().path().chars() {
+            if c != '/' || !path.ends_with('/') {
+                path.push(c);
+            }
+        }
+        if let Some(query) = request.uri().query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(path) = PathAndQuery::try_from(path) {
+            parts.path_and_query = Some(path);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_collapse_in_the_path_alone() {
+        let check = |uri: &str, expect: &str| {
+            let request = Request::builder().uri(uri).body(Default::default()).unwrap();
+            assert_eq!(collapse_slashes(request).uri(), expect);
+        };
+        check("//ingest?name=a//b", "/ingest?name=a//b");
+        check("http://host:1/a///b//", "http://host:1/a/b/");
+        check("/a/b", "/a/b");
+    }
+}

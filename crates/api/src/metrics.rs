@@ -1,0 +1,228 @@
+//! `/metrics`: what the server did, in the form that Prometheus reads.
+
+use crate::app::App;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use everflame_ingest::Counters;
+use everflame_lake::LakeStatus;
+use http::header::CONTENT_TYPE;
+use http::StatusCode;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Upper bounds in seconds.
+const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// A family of routes; few, so that the number of time series is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Wire {
+    /// `push.v1`
+    Push,
+    /// `/ingest`
+    Ingest,
+    /// `querier.v1`
+    Querier,
+    /// `/pyroscope/*`
+    Pyroscope,
+    /// `/api/0/*`
+    Profefe,
+    /// `/api/v1/*`
+    Api,
+    /// Health, readiness, metrics
+    Health,
+    /// Everything else, the UI's files among it.
+    Other,
+}
+
+impl Wire {
+    /// The family that `path` belongs to.
+    pub(crate) fn of(path: &str) -> Self {
+        let prefixes = [
+            ("/push.v1.", Self::Push),
+            ("/ingest", Self::Ingest),
+            ("/pyroscope/ingest", Self::Ingest),
+            ("/querier.v1.", Self::Querier),
+            ("/pyroscope/", Self::Pyroscope),
+            ("/api/0/", Self::Profefe),
+            ("/api/", Self::Api),
+            ("/ready", Self::Health),
+            ("/-/", Self::Health),
+            ("/metrics", Self::Health),
+            ("/grpc.health", Self::Health),
+        ];
+        prefixes.iter().find(|(prefix, _)| path.starts_with(prefix)).map_or(Self::Other, |&(_, wire)| wire)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    wire: Wire,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WireLabels {
+    wire: Wire,
+}
+
+/// The counters that the server keeps itself.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<WireLabels, Histogram, fn() -> Histogram>,
+    scanned_rows: Counter,
+    scanned_bytes: Counter,
+    scanned_files: Counter,
+    query_warnings: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("everflame");
+        let requests = Family::default();
+        registry.register("http_requests", "Requests by wire and status", requests.clone());
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let seconds = Family::new_with_constructor(histogram);
+        registry.register("http_request_seconds", "Time until the answer was ready", seconds.clone());
+        let mut counter = |name, help| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let scanned_rows = counter("query_scanned_rows", "Rows that queries read");
+        let scanned_bytes = counter("query_scanned_bytes", "Compressed bytes that queries read");
+        let scanned_files = counter("query_scanned_files", "Files that queries read");
+        let query_warnings = counter("query_warnings", "Answers that are partial because a file could not be read");
+        Self { registry, requests, seconds, scanned_rows, scanned_bytes, scanned_files, query_warnings }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn request(&self, wire: Wire, status: StatusCode, elapsed: Duration) {
+        self.requests.get_or_create(&RequestLabels { wire, status: status.as_u16() }).inc();
+        self.seconds.get_or_create(&WireLabels { wire }).observe(elapsed.as_secs_f64());
+    }
+
+    pub(crate) fn scan(&self, stats: &everflame_query::ScanStats, warnings: usize) {
+        self.scanned_rows.inc_by(stats.rows);
+        self.scanned_bytes.inc_by(stats.bytes);
+        self.scanned_files.inc_by(stats.files);
+        self.query_warnings.inc_by(warnings as u64);
+    }
+}
+
+/// `GET /metrics`.
+pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
+    let mut text = String::new();
+    if encode(&mut text, &app.metrics.registry).is_err() {
+        text.clear();
+    }
+    let end = "# EOF\n";
+    text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
+    let mut registry = Registry::with_prefix("everflame");
+    let (body_bytes, body_bytes_limit) = app.load.body_bytes();
+    let reading = Reading {
+        counters: app.ingest.counters(),
+        lake: app.lake.status(),
+        gauges: [
+            ("request_body_bytes", "Bytes of request bodies in memory", body_bytes),
+            ("request_body_bytes_limit", "Bound of request_body_bytes", body_bytes_limit),
+            ("free_requests", "How many more requests may come in at once", app.load.free_requests() as u64),
+        ],
+    };
+    registry.register_collector(Box::new(reading));
+    if encode(&mut text, &registry).is_err() {
+        return crate::error::ApiError::internal("the metrics could not be written").into_response();
+    }
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+/// What others counted, read at the scrape.
+#[derive(Debug)]
+struct Reading {
+    counters: Counters,
+    lake: LakeStatus,
+    gauges: [(&'static str, &'static str, u64); 3],
+}
+
+impl prometheus_client::collector::Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (ingest, lake) = (&self.counters, &self.lake);
+        let counters = [
+            ("ingest_received", "Uploads that came in", ingest.received),
+            ("ingest_received_bytes", "Bytes of uploads as they came", ingest.received_bytes),
+            ("ingest_stored", "Uploads that were stored", ingest.stored),
+            ("ingest_deduplicated", "Uploads that had been stored before", ingest.deduplicated),
+            ("ingest_samples", "Samples that were stored", ingest.samples),
+            ("labels_dropped", "Labels dropped because a service has too many label sets, or they are too long", ingest.labels_dropped),
+            ("stacks_cut", "Stacks cut to the depth limit", ingest.stacks_cut),
+            ("strings_cut", "Strings cut to the length limit", ingest.strings_cut),
+            ("wal_syncs", "Syncs of the write-ahead log", lake.wal_syncs),
+            ("wal_damaged_records", "Damaged records of the write-ahead log skipped at the start", lake.wal_damaged_records),
+            ("flushes", "Flushes of the head into the tables", lake.flushes),
+            ("flush_failures", "Flushes that failed and are tried again", lake.flush_failures),
+        ];
+        for (name, help, value) in counters {
+            let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(target)?;
+        }
+        let gauges = [
+            ("head_bytes", "Bytes in the head", lake.head_bytes),
+            ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
+            ("head_profiles", "Profiles in the head", lake.head_profiles),
+            ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
+            ("series", "Series known", lake.series),
+            ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
+        ];
+        for (name, help, value) in gauges.iter().chain(&self.gauges) {
+            let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(target)?;
+        }
+        let mut rejected = encoder.encode_descriptor("ingest_rejected", "Uploads refused", None, MetricType::Counter)?;
+        for (kind, value) in ingest.rejected {
+            let labels = [("kind", kind)];
+            ConstCounter::new(value).encode(rejected.encode_family(&labels)?)?;
+        }
+        for (name, help, value) in [
+            ("table_files", "Files of a table", (|table| table.1) as fn(&(&'static str, u64, u64)) -> u64),
+            ("table_bytes", "Bytes of a table's files", |table| table.2),
+        ] {
+            let mut target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for table in &lake.tables {
+                let labels = [("table", table.0)];
+                let value = i64::try_from(value(table)).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(target.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_belong_to_wires() {
+        let table = [
+            ("/push.v1.PusherService/Push", Wire::Push),
+            ("/pyroscope/ingest", Wire::Ingest),
+            ("/pyroscope/render", Wire::Pyroscope),
+            ("/api/0/version", Wire::Profefe),
+            ("/api/v1/status", Wire::Api),
+            ("/assets/x.js", Wire::Other),
+        ];
+        for (path, wire) in table {
+            assert_eq!(Wire::of(path), wire, "{path}");
+        }
+    }
+}

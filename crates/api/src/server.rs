@@ -1,0 +1,187 @@
+//! The server: its routes, and the loop that accepts connections.
+
+use crate::app::{App, ServerConfig};
+use crate::body::{BoundedGzip, MAX_BODY_BYTES};
+use crate::capabilities::Capabilities;
+use crate::guard;
+use crate::load::Load;
+use crate::metrics::{self, Metrics};
+use crate::push::Pusher;
+//use crate::querier::Querier;
+use crate::{ingest, not_found, status, ui};
+use axum::Router;
+use axum::routing::{get, post};
+use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
+use everflame_ingest::Ingest;
+use everflame_lake::Lake;
+use everflame_profile::Clock;
+use everflame_query::Engine;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower::util::MapRequest;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+
+/// How long the head of a request may take to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after the operating system refused a connection, for want of file descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests of one HTTP/2 connection that are worked on at once.
+const MAX_STREAMS: u32 = 256;
+/// Memory that the elements of one RPC message may take.
+const MAX_ELEMENT_BYTES: usize = 256 << 20;
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The listener has no address.
+    #[error("the listener is not usable: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// All wires, ready to be served.
+pub struct Server {
+    app: Arc<App>,
+}
+
+impl Server {
+    /// A server that stores through `ingest` and answers from `engine`.
+    pub fn new(
+        config: ServerConfig,
+        ingest: Arc<Ingest>,
+        engine: Arc<Engine>,
+        lake: Arc<Lake>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let load = Load::new(config.max_requests, config.max_body_bytes);
+        let app = App { config, ingest, engine, lake, clock, load, metrics: Metrics::default() };
+        Self { app: Arc::new(app) }
+    }
+
+    /// The routes, for tests that need no socket.
+    pub fn router(&self) -> Router {
+        let rest = Router::new()
+            .route("/ingest", post(ingest::post))
+            .route("/pyroscope/ingest", post(ingest::post))
+            //.route("/pyroscope/render", get(render::get))
+            //.route("/pyroscope/render-diff", get(render::diff))
+            //.route("/pyroscope/label-values", get(render::label_values))
+            //.route("/api/0/profiles", get(profefe::list).post(profefe::store))
+            //.route("/api/0/profiles/merge", get(profefe::merge))
+            //.route("/api/0/profiles/{ids}", get(profefe::by_ids))
+            //.route("/api/0/services", get(profefe::services))
+            //.route("/api/0/version", get(profefe::version))
+            //.route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/status", get(status::status))
+            .route("/api/v1/status/buildinfo", get(status::build_info))
+            .route("/ready", get(status::ready))
+            .route("/-/ready", get(status::ready))
+            .route("/-/healthy", get(status::healthy))
+            .route("/metrics", get(metrics::get))
+            .fallback_service(get(ui::get).fallback(not_found::path))
+            .method_not_allowed_fallback(not_found::method)
+            .with_state(self.app.clone())
+            .layer(compression());
+        let routes = self.rpc_routes(rest);
+        Router::new()
+            .fallback_service(MapRequest::new(routes, guard::collapse_slashes))
+            .layer(axum::middleware::from_fn_with_state(self.app.clone(), guard::guard))
+    }
+
+    fn rpc_routes(&self, rest: Router) -> Router {
+        let capabilities = Arc::new(Capabilities(self.app.clone()));
+        let services = connectrpc::Router::new()
+            .add_service(Arc::new(Pusher(self.app.clone())));
+        let services = {
+            use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
+            use crate::wire::grpc::health::v1::HealthExt;
+            use crate::wire::version::v1::VersionExt;
+            let services = VersionExt::register(capabilities.clone(), services);
+            let services = FeatureFlagsServiceExt::register(capabilities.clone(), services);
+            HealthExt::register(capabilities, services)
+        };
+        let limits = Limits::default()
+            .with_max_request_body_size(MAX_BODY_BYTES)
+            .with_max_message_size(MAX_BODY_BYTES)
+            .with_element_memory_limit(MAX_ELEMENT_BYTES);
+        let service = ConnectRpcService::new(services)
+            .with_limits(limits)
+            .with_compression(CompressionRegistry::new().register(BoundedGzip));
+        [
+            "/push.v1.PusherService/{method}",
+            "/querier.v1.QuerierService/{method}",
+            "/version.v1.Version/{method}",
+            "/capabilities.v1.FeatureFlagsService/{method}",
+            "/grpc.health.v1.Health/{method}",
+        ]
+        .into_iter()
+        .fold(rest, |routes, path| routes.route_service(path, service.clone()))
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "listening");
+        let service = TowerToHyperService::new(self.router());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .max_concurrent_streams(MAX_STREAMS)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let connections = Arc::new(Semaphore::new(self.app.config.max_connections));
+        let graceful = GracefulShutdown::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let accept = async {
+                let permit = connections.clone().acquire_owned().await;
+                (permit, listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                accepted = accept => accepted,
+                () = &mut shutdown => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+            let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended with a fault");
+                }
+                drop(permit);
+            });
+        }
+        drop(listener);
+        if tokio::time::timeout(self.app.config.shutdown_grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!("requests were still running at the end of the grace period");
+        }
+        Ok(())
+    }
+}
+
+/// Answers of RPC services are compressed by themselves, pprof is gzip already.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let predicate = DefaultPredicate::new().and(NotForContentType::const_new("application/octet-stream"));
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(predicate)
+}

@@ -1,0 +1,168 @@
+//! `everflame serve`: opens the lake, listens, and stops in order.
+
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError};
+use crate::{logging, print, self_profiling};
+use anyhow::Context;
+use everflame_api::{BuildInfo, Server, ServerConfig};
+use everflame_ingest::Ingest;
+use everflame_lake::{Lake, LakeConfig};
+use everflame_profile::Clock;
+use everflame_query::Engine;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The tenant of a server without tenants.
+const TENANT: &str = "anonymous";
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    logging::start(&config.log_level, config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the threads of the server cannot be started")?.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut stop = StopSignal::new()?;
+    let listener = listen(config).await?;
+    let address = listener.local_addr()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let lake = Lake::open(lake_config(config), clock.clone()).await?;
+    let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
+    let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
+    let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
+    let profiling = config.self_profiling.then(|| tokio::spawn(self_profiling::run(ingest, clock)));
+
+    // The one line on standard output: connections are queued by now, and accepted at once.
+    print(&format!("http://{address}\n"))?;
+    let served = server.serve(listener, async move {
+        stop.wait().await;
+        tracing::info!("stopping; a second signal stops at once");
+        // Everything acknowledged is in the log: nothing is lost by leaving now.
+        tokio::spawn(async move {
+            stop.wait().await;
+            std::process::exit(1);
+        });
+    });
+    let served = served.await;
+    if let Some(profiling) = profiling {
+        profiling.abort();
+    }
+    lake.close().await.context("the last profiles stay in the log, and are stored at the next start")?;
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let addresses = tokio::net::lookup_host(&config.listen).await;
+    let addresses: Vec<_> = addresses
+        .map_err(|error| ConfigError::Value {
+            place: "listen".to_owned(),
+            why: format!("{:?}: {error}; write address:port, as in 127.0.0.1:4040", config.listen),
+        })?
+        .collect();
+    if !config.allow_insecure_listen && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ConfigError::InsecureListen(config.listen.clone()).into());
+    }
+    let listener = TcpListener::bind(addresses.as_slice()).await;
+    listener.with_context(|| {
+        format!("cannot listen on {}; is something else there? choose another with --listen", config.listen)
+    })
+}
+
+/// SIGTERM or SIGINT.
+struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A count that memory is bounded by.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn lake_config(config: &Config) -> LakeConfig {
+    LakeConfig {
+        path: config.data.clone(),
+        tenant: TENANT.to_owned(),
+        flush_interval: config.flush_interval,
+        flush_bytes: count(config.flush_size.0),
+    }
+}
+
+fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
+    everflame_ingest::Limits {
+        decode: everflame_formats::Limits {
+            inflated_bytes: count(config.max_profile_size.0),
+            samples: count(config.max_samples),
+            depth: count(config.max_stack_depth),
+            ..everflame_formats::Limits::default()
+        },
+        labels: count(config.max_labels),
+        label_sets_per_upload: count(config.max_label_sets_per_upload),
+        label_sets_per_service: count(config.max_label_sets_per_service),
+        ..everflame_ingest::Limits::default()
+    }
+}
+
+fn query_limits(config: &Config) -> everflame_query::Limits {
+    everflame_query::Limits {
+        rows: config.query_max_rows,
+        bytes: config.query_max_read.0,
+        memory: config.query_max_memory.0,
+        time: config.query_timeout,
+        concurrency: count(config.query_concurrency),
+        threads: count(config.query_threads),
+        ..everflame_query::Limits::default()
+    }
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    ServerConfig {
+        build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
+        max_connections: count(config.max_connections),
+        max_requests: count(config.max_requests),
+        max_body_bytes: config.max_request_memory.0,
+        shutdown_grace: config.shutdown_grace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A default of a key that differs from the library's own would be a surprise.
+    #[test]
+    fn defaults_are_the_libraries() {
+        let config = Config::default();
+        assert_eq!(ingest_limits(&config), everflame_ingest::Limits::default());
+        assert_eq!(query_limits(&config), everflame_query::Limits::default());
+    }
+
+    #[tokio::test]
+    async fn no_open_door_without_a_word() {
+        let mut config = Config { listen: "0.0.0.0:0".to_owned(), ..Config::default() };
+        let error = listen(&config).await.unwrap_err();
+        assert!(error.is::<ConfigError>() && error.to_string().contains("--allow-insecure-listen"), "{error}");
+        config.allow_insecure_listen = true;
+        assert!(listen(&config).await.is_ok());
+        config.listen = "nonsense".to_owned();
+        assert!(listen(&config).await.unwrap_err().to_string().starts_with("listen: \"nonsense\""));
+    }
+}

@@ -1,0 +1,192 @@
+//! How a value of the configuration is written: the same in the file, the environment and flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A type that a key of the configuration can have.
+pub(crate) trait Setting: Sized {
+    /// Reads what a person wrote; the error says what would be right.
+    fn parse(text: &str) -> Result<Self, String>;
+    /// Writes it so that [`Setting::parse`] reads it again.
+    fn show(&self) -> String;
+}
+
+/// A number of bytes, written as `64MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs, one object a line.
+    Json,
+}
+
+impl Setting for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.is_empty() {
+            true => Err("it is empty".to_owned()),
+            false => Ok(text.to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Setting for PathBuf {
+    fn parse(text: &str) -> Result<Self, String> {
+        String::parse(text).map(Self::from)
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Setting for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for u64 {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.replace('_', "").parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("{text:?} is not a whole number above zero")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+const SIZES: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl Setting for Size {
+    fn parse(text: &str) -> Result<Self, String> {
+        let unit = SIZES.iter().find(|(suffix, _)| text.ends_with(suffix));
+        let (number, factor) = match unit {
+            Some((suffix, factor)) => (text.strip_suffix(suffix).unwrap_or(text).trim(), *factor),
+            None => (text, 1),
+        };
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        match bytes {
+            Some(bytes) if bytes > 0 => Ok(Self(bytes)),
+            _ => Err(format!("{text:?} is not a size; write 64MiB, 2GB or a number of bytes")),
+        }
+    }
+
+    fn show(&self) -> String {
+        let unit = SIZES.iter().take(4).find(|(_, factor)| self.0 % factor == 0);
+        unit.map_or_else(|| self.0.to_string(), |(suffix, factor)| format!("{}{suffix}", self.0 / factor))
+    }
+}
+
+const DURATIONS: [(&str, u64); 5] =
+    [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+
+impl Setting for Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        let millis = DURATIONS.iter().find_map(|(suffix, factor)| {
+            let number: u64 = text.strip_suffix(suffix)?.trim().parse().ok()?;
+            number.checked_mul(*factor)
+        });
+        match millis {
+            Some(millis) if millis > 0 => Ok(Self::from_millis(millis)),
+            _ => Err(format!("{text:?} is not a duration; write 500ms, 60s, 5m, 2h or 7d")),
+        }
+    }
+
+    fn show(&self) -> String {
+        let millis = self.as_millis() as u64;
+        match DURATIONS.iter().skip(1).find(|(_, factor)| millis.is_multiple_of(*factor)) {
+            Some((suffix, factor)) => format!("{}{suffix}", millis / factor),
+            None => format!("{millis}ms"),
+        }
+    }
+}
+
+impl Setting for LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is neither text nor json")),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Json => "json".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: Setting>(text: &str, expect: &str) {
+        let actual = T::parse(text).map(|value| value.show());
+        assert_eq!(actual.as_deref().unwrap_or("refused"), expect, "{text:?}");
+    }
+
+    #[test]
+    fn values() {
+        for (text, expect) in [
+            ("64MiB", "64MiB"),
+            ("65536 KiB", "64MiB"),
+            ("1GB", "1000000000"),
+            ("1000000001", "1000000001"),
+            ("0", "refused"),
+            ("-1", "refused"),
+            ("99999999999TiB", "refused"),
+            ("MiB", "refused"),
+        ] {
+            check::<Size>(text, expect);
+        }
+        for (text, expect) in [
+            ("60s", "1m"),
+            ("90s", "90s"),
+            ("250ms", "250ms"),
+            ("48h", "2d"),
+            ("0s", "refused"),
+            ("5", "refused"),
+            ("s", "refused"),
+        ] {
+            check::<Duration>(text, expect);
+        }
+        check::<u64>("1_000", "1000");
+        check::<u64>("0", "refused");
+        check::<bool>("yes", "refused");
+        check::<LogFormat>("json", "json");
+        check::<String>("", "refused");
+    }
+}

@@ -1,0 +1,131 @@
+//! Damaged input of every kind: readers answer or refuse, within their limits.
+
+mod message;
+
+use everflame_formats::{Limits, folded, gzip, pprof, tree};
+use everflame_profile::{Profile, Tree};
+use message::valid;
+use proptest::prelude::*;
+
+/// What happens to bytes on their way.
+#[derive(Clone, Debug)]
+enum Damage {
+    Set(prop::sample::Index, u8),
+    Flip(prop::sample::Index, u8),
+    Insert(prop::sample::Index, Vec<u8>),
+    Remove(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+    Cut(prop::sample::Index),
+}
+
+fn damages() -> impl Strategy<Value = Vec<Damage>> {
+    let at = any::<prop::sample::Index>;
+    let byte = || prop_oneof![any::<u8>(), Just(0x80), Just(0xff), Just(0), Just(1)];
+    let one = prop_oneof![
+        (at(), byte()).prop_map(|(at, byte)| Damage::Set(at, byte)),
+        (at(), 0u8..8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        (at(), prop::collection::vec(byte(), 1..12)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        (at(), 1usize..20).prop_map(|(at, count)| Damage::Remove(at, count)),
+        (at(), 1usize..30).prop_map(|(at, count)| Damage::Repeat(at, count)),
+        at().prop_map(Damage::Cut),
+    ];
+    prop::collection::vec(one, 1..6)
+}
+
+fn damage(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        if bytes.is_empty() {
+            break;
+        }
+        let length = bytes.len();
+        match damage {
+            Damage::Set(at, byte) => bytes[at.index(length)] = *byte,
+            Damage::Flip(at, bit) => bytes[at.index(length)] ^= 1 << bit,
+            Damage::Insert(at, new) => drop(bytes.splice(at.index(length)..at.index(length), new.clone())),
+            Damage::Remove(at, count) => {
+                drop(bytes.drain(at.index(length)..(at.index(length) + count).min(length)));
+            }
+            Damage::Repeat(at, count) => {
+                let part = bytes[at.index(length)..(at.index(length) + count).min(length)].to_vec();
+                drop(bytes.splice(at.index(length)..at.index(length), part));
+            }
+            Damage::Cut(at) => bytes.truncate(at.index(length)),
+        }
+    }
+    bytes
+}
+
+/// Reads all that a profile refers to, and writes it: what a reader lets through must hold together.
+fn use_up(profile: &Profile) {
+    profile.totals();
+    profile.stack_ids();
+    let bytes = pprof::write(profile);
+    let again = pprof::read(&bytes, &Limits::default()).unwrap().profile;
+    assert_eq!(again.totals(), profile.totals());
+    for sample_type in 0..profile.sample_types.len() {
+        folded::write(profile, sample_type);
+    }
+}
+
+fn small() -> Limits {
+    Limits {
+        inflated_bytes: 1 << 20,
+        samples: 50,
+        entries: 2_000,
+        table_entries: 200,
+        depth: 20,
+        ..Limits::default()
+    }
+}
+
+fn a_tree() -> Tree {
+    let mut tree = Tree::default();
+    for stack in [["main", "work", "read"], ["main", "work", "write"], ["main", "idle", "wait"]] {
+        let stack: Vec<_> = stack.iter().map(|name| tree.intern(name)).collect();
+        tree.insert(stack, 300);
+    }
+    tree
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn pprof_survives(damages in damages()) {
+        if let Ok(decoded) = pprof::read(&damage(valid().0, &damages), &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn gzip_survives(damages in damages(), members in 1usize..3) {
+        let bytes = gzip::deflate(&valid().0).repeat(members);
+        if let Ok(inflated) = gzip::inflate(&damage(bytes, &damages), &small()) {
+            prop_assert!(inflated.len() <= small().inflated_bytes);
+        }
+    }
+
+    #[test]
+    fn folded_survives(damages in damages(), single in any::<bool>()) {
+        let lines = if single { folded::Lines::Single } else { folded::Lines::Counted };
+        let text = b"main;work;read_[k] 12\nmain;idle -3\n\nmain 9223372036854775807\n".to_vec();
+        if let Ok(decoded) = folded::read(&damage(text, &damages), lines, &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn tree_survives(damages in damages()) {
+        if let Ok(tree) = tree::read(&damage(tree::write(&a_tree()), &damages), &small()) {
+            prop_assert_eq!(tree::read(&tree::write(&tree), &Limits::default()).unwrap(), tree);
+        }
+    }
+
+    #[test]
+    fn noise_survives(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = pprof::read(&bytes, &small());
+        let _ = tree::read(&bytes, &small());
+        let _ = folded::read(&bytes, folded::Lines::Counted, &small());
+        let _ = gzip::inflate(&[&[0x1f, 0x8b, 8, 0], bytes.as_slice()].concat(), &small());
+    }
+}

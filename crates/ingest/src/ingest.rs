@@ -1,0 +1,377 @@
+//! The entrances: one function for each way in which profiles come.
+
+use crate::batch::{self, Source};
+use crate::counters::{Counters, LiveCounters};
+use crate::error::Error;
+use crate::label_sets::LabelSets;
+use crate::limits::Limits;
+use crate::naming::{self, SampleTypeConfig};
+use crate::{decode, groups, labels, name, spy};
+use bytes::Bytes;
+use everflame_formats::folded::Lines;
+use everflame_lake::{Appended, Batch, Lake, ProfileId};
+use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Bodies from this size on are decoded on a thread for blocking work: 128 KiB take about a millisecond.
+const BLOCKING_BYTES: usize = 128 << 10;
+
+/// A year, in nanoseconds. Times before 1971 are absent, or were sent in another unit.
+const YEAR: Nanos = 365 * 86_400_000_000_000;
+
+/// Takes profiles in and stores them in one lake. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingest(Arc<Inner>);
+
+struct Inner {
+    lake: Arc<Lake>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    label_sets: LabelSets,
+    counters: LiveCounters,
+}
+
+/// One sample of `push.v1.PusherService/Push`.
+#[derive(Clone, Debug, Default)]
+pub struct PushSample {
+    /// Labels of its series, `__name__` among them.
+    pub labels: Vec<(String, String)>,
+    /// The profile, gzip or plain.
+    pub pprof: Bytes,
+    /// The client's UUID; a second upload with the same one is not stored again.
+    pub id: Option<u128>,
+}
+
+/// A pprof that came to `/ingest`.
+#[derive(Clone, Debug, Default)]
+pub struct IngestPprof {
+    /// The parameter `name`: `app{key=value}`.
+    pub name: String,
+    /// The parameter `from`, nanoseconds since the epoch; 0 when absent.
+    pub from: Nanos,
+    /// The parameter `until`, nanoseconds since the epoch; 0 when absent.
+    pub until: Nanos,
+    /// The parameter `spyName`.
+    pub spy_name: String,
+    /// The profile, gzip or plain; empty bodies are accepted and store nothing.
+    pub profile: Bytes,
+    /// The part `prev_profile`, which only outdated agents send.
+    pub prev_profile: Option<Bytes>,
+    /// The part `sample_type_config`, JSON.
+    pub sample_type_config: Option<Bytes>,
+}
+
+/// How the lines of an [`IngestFolded`] are to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FoldedFormat {
+    /// `frame;frame count`.
+    #[default]
+    Folded,
+    /// `frame;frame`, each line counts 1.
+    Lines,
+}
+
+/// Stacks as text that came to `/ingest`.
+#[derive(Clone, Debug, Default)]
+pub struct IngestFolded {
+    /// The parameter `name`: `app.suffix{key=value}`.
+    pub name: String,
+    /// The parameter `from`, nanoseconds since the epoch; 0 when absent.
+    pub from: Nanos,
+    /// The parameter `until`, nanoseconds since the epoch; 0 when absent.
+    pub until: Nanos,
+    /// The parameter `sampleRate`, Hz.
+    pub sample_rate: u32,
+    /// The parameter `spyName`.
+    pub spy_name: String,
+    /// The text, gzip or plain.
+    pub body: Bytes,
+    /// How to read it.
+    pub format: FoldedFormat,
+}
+
+/// A pprof that came to profefe's `/api/0/profiles`.
+#[derive(Clone, Debug, Default)]
+pub struct Profefe {
+    /// The parameter `service`.
+    pub service: String,
+    /// The parameter `type`.
+    pub profile_type: String,
+    /// The parameter `labels`, unescaped.
+    pub labels: Vec<(String, String)>,
+    /// The parameter `created_at`, nanoseconds since the epoch; 0 when absent.
+    pub created_at: Nanos,
+    /// The profile, gzip or plain.
+    pub body: Bytes,
+}
+
+/// A series of a stored upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Identity of the profile.
+    pub id: ProfileId,
+    /// What it measures.
+    pub profile_type: ProfileType,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its identity, and that of its first profile; the others follow from it, see [`crate::row_id`].
+    pub id: ProfileId,
+    /// When it was taken, nanoseconds since the epoch, whole microseconds.
+    pub time: Nanos,
+    /// Its profiles, empty when it had no samples.
+    pub rows: Vec<StoredRow>,
+    /// Whether it was there already.
+    pub duplicate: bool,
+}
+
+/// A decoded upload, named and labelled.
+struct Upload {
+    labels: Labels,
+    types: Vec<ProfileType>,
+    profile: Profile,
+    time: Nanos,
+    duration: Nanos,
+    id: Option<u128>,
+}
+
+impl Ingest {
+    /// Takes profiles in for `lake`.
+    pub fn new(lake: Arc<Lake>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+        let (label_sets, counters) = (LabelSets::default(), LiveCounters::default());
+        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters }))
+    }
+
+    /// Stores one sample of a Push.
+    pub async fn push(&self, sample: PushSample) -> Result<Stored, Error> {
+        self.store(sample.pprof.len(), move |inner| inner.push(sample)).await
+    }
+
+    /// Stores a pprof from `/ingest`.
+    pub async fn ingest_pprof(&self, upload: IngestPprof) -> Result<Stored, Error> {
+        self.store(upload.profile.len(), move |inner| inner.ingest_pprof(upload)).await
+    }
+
+    /// Stores stacks as text from `/ingest`.
+    pub async fn ingest_folded(&self, upload: IngestFolded) -> Result<Stored, Error> {
+        self.store(upload.body.len(), move |inner| inner.ingest_folded(upload)).await
+    }
+
+    /// Stores a pprof from profefe's API. A profile without samples is refused there.
+    pub async fn profefe(&self, upload: Profefe) -> Result<Stored, Error> {
+        self.store(upload.body.len(), move |inner| inner.profefe(upload).map(Some)).await
+    }
+
+    /// Stores a profile that was taken in this process.
+    pub async fn profile(
+        &self,
+        service: &str,
+        labels: Vec<(String, String)>,
+        profile_name: &str,
+        profile: Profile,
+    ) -> Result<Stored, Error> {
+        let (service, profile_name) = (service.to_owned(), profile_name.to_owned());
+        self.store(0, move |inner| {
+            let labels = labels::of_service(&service, labels, &inner.limits)?;
+            inner.upload(labels, &profile_name, profile, 0, 0, None).map(Some)
+        })
+        .await
+    }
+
+    /// What became of the uploads so far.
+    pub fn counters(&self) -> Counters {
+        self.0.counters.read()
+    }
+
+    /// Decodes with `decode`, builds the batch, appends it, and counts what happened.
+    async fn store(
+        &self,
+        bytes: usize,
+        decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
+    ) -> Result<Stored, Error> {
+        let counters = &self.0.counters;
+        counters.received.fetch_add(1, Relaxed);
+        counters.received_bytes.fetch_add(bytes as u64, Relaxed);
+        let result = self.prepare_and_append(bytes, decode).await;
+        match &result {
+            Ok(stored) if stored.duplicate => counters.deduplicated.fetch_add(1, Relaxed),
+            Ok(_) => counters.stored.fetch_add(1, Relaxed),
+            Err(error) => {
+                counters.reject(error);
+                tracing::debug!(kind = error.kind().as_str(), %error, "upload refused");
+                0
+            }
+        };
+        result
+    }
+
+    async fn prepare_and_append(
+        &self,
+        bytes: usize,
+        decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
+    ) -> Result<Stored, Error> {
+        let (mut stored, batch) = if bytes < BLOCKING_BYTES {
+            self.0.prepare(decode)?
+        } else {
+            let inner = self.0.clone();
+            let task = tokio::task::spawn_blocking(move || inner.prepare(decode));
+            task.await.map_err(|error| {
+                let message = format!("decoding stopped: {error}; please report it with the profile");
+                Error::new(crate::ErrorKind::Internal, message)
+            })??
+        };
+        let Some(batch) = batch else { return Ok(stored) };
+        let samples = batch.samples.len() as u64;
+        match self.0.lake.append(batch).await? {
+            Appended::Stored => self.0.counters.samples.fetch_add(samples, Relaxed),
+            Appended::Duplicate => {
+                stored.duplicate = true;
+                0
+            }
+        };
+        Ok(stored)
+    }
+}
+
+impl Inner {
+    fn prepare(
+        &self,
+        decode: impl FnOnce(&Self) -> Result<Option<Upload>, Error>,
+    ) -> Result<(Stored, Option<Batch>), Error> {
+        let upload = decode(self)?;
+        let id = upload.as_ref().and_then(|upload| upload.id);
+        let mut stored = Stored {
+            id: ProfileId(id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())),
+            time: upload.as_ref().map_or_else(|| self.clock.now(), |upload| upload.time),
+            rows: Vec::new(),
+            duplicate: false,
+        };
+        stored.time -= stored.time.rem_euclid(1_000);
+        let Some(Upload { labels, types, profile, time, duration, .. }) = upload else {
+            return Ok((stored, None));
+        };
+        let mut groups = groups::group(&profile, &labels, &self.limits);
+        self.label_sets.bound(&self.lake, &mut groups, time, self.limits.label_sets_per_service);
+        self.counters.labels_dropped.fetch_add(groups.dropped, Relaxed);
+        let source = Source {
+            profile: &profile,
+            types: &types,
+            groups: &groups,
+            time,
+            duration,
+            upload: stored.id,
+            deduplicate: id.is_some(),
+        };
+        let batch = batch::build_for(&self.lake, &source);
+        stored.rows = batch.iter().flat_map(rows).collect();
+        Ok((stored, batch))
+    }
+
+    fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
+        decode::pprof(bytes, &self.limits.decode, &self.counters)
+    }
+
+    fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
+        let (name, labels) = labels::from_push(sample.labels, &self.limits)?;
+        let profile = self.pprof(&sample.pprof)?;
+        self.upload(labels, &name, profile, 0, 0, sample.id).map(Some)
+    }
+
+    fn ingest_pprof(&self, upload: IngestPprof) -> Result<Option<Upload>, Error> {
+        let name = name::parse_name(&upload.name)?;
+        let service = name.app.clone();
+        let labels = labels::from_name(name, &service, &upload.spy_name, &self.limits)?;
+        if upload.prev_profile.is_some_and(|previous| !previous.is_empty()) {
+            return Err(Error::unprocessable(
+                "prev_profile: differences to an earlier profile are no longer computed here; update the \
+                 client to a version that sends them itself",
+            ));
+        }
+        if upload.profile.is_empty() {
+            return Ok(None);
+        }
+        let config = SampleTypeConfig::parse(upload.sample_type_config.as_deref())?;
+        let mut profile = self.pprof(&upload.profile)?;
+        spy::adapt(&mut profile, &upload.spy_name, config.contains("inuse-space"));
+        let name = naming::name_by_types(&profile.sample_types, &config);
+        self.upload(labels, &name, profile, upload.from, upload.until, None).map(Some)
+    }
+
+    fn ingest_folded(&self, upload: IngestFolded) -> Result<Option<Upload>, Error> {
+        let name = name::parse_name(&upload.name)?;
+        // Old agents repeat under a `profile_id` what they also send without.
+        if name.labels.iter().any(|(key, value)| key == "profile_id" && !value.is_empty()) {
+            return Ok(None);
+        }
+        let app = name.app.clone();
+        let (service, suffix) = naming::split_suffix(&app);
+        let labels = labels::from_name(name, service, &upload.spy_name, &self.limits)?;
+        let lines = match upload.format {
+            FoldedFormat::Folded => Lines::Counted,
+            FoldedFormat::Lines => Lines::Single,
+        };
+        let mut profile = decode::folded(&upload.body, lines, &self.limits.decode, &self.counters)?;
+        suffix.apply(&mut profile, upload.sample_rate);
+        (profile.time, profile.duration) = (0, 0);
+        self.upload(labels, suffix.name, profile, upload.from, upload.until, None).map(Some)
+    }
+
+    fn profefe(&self, upload: Profefe) -> Result<Upload, Error> {
+        if upload.service.is_empty() {
+            return Err(Error::invalid("service: it is empty; send the name of the service"));
+        }
+        let Some(name) = naming::profefe_profile_name(&upload.profile_type) else {
+            return Err(Error::invalid(format!(
+                "type: {:?} is not stored here; send one of cpu, heap, block, mutex, goroutine, threadcreate, other",
+                upload.profile_type
+            )));
+        };
+        let labels = labels::of_service(&upload.service, upload.labels, &self.limits)?;
+        let profile = self.pprof(&upload.body)?;
+        if profile.samples.is_empty() {
+            return Err(Error::invalid("pprof: the profile has no samples; take it while the program works"));
+        }
+        self.upload(labels, name, profile, upload.created_at, 0, None)
+    }
+
+    /// Names the types and settles the time: the profile's own, else `from`, else now.
+    fn upload(
+        &self,
+        labels: Labels,
+        name: &str,
+        profile: Profile,
+        from: Nanos,
+        until: Nanos,
+        id: Option<u128>,
+    ) -> Result<Upload, Error> {
+        let types = naming::profile_types(name, &profile)?;
+        let now = self.clock.now();
+        let time = [profile.time, from].into_iter().find(|&time| time >= YEAR).unwrap_or(now);
+        if time > now.saturating_add(self.limits.future) {
+            return Err(Error::unprocessable(format!(
+                "time: the profile lies {} s in the future, at most {} s are taken; set the sender's clock",
+                (time - now) / 1_000_000_000,
+                self.limits.future / 1_000_000_000
+            )));
+        }
+        let asked = if from > 0 { until.saturating_sub(from).max(0) } else { 0 };
+        let duration = if profile.duration > 0 { profile.duration } else { asked };
+        Ok(Upload { labels, types, profile, time, duration, id })
+    }
+}
+
+fn rows(batch: &Batch) -> impl Iterator<Item = StoredRow> {
+    batch.profiles.iter().filter_map(|row| {
+        let series = batch.series.get(row.series as usize)?;
+        Some(StoredRow {
+            id: row.id,
+            profile_type: series.profile_type.clone(),
+            labels: series.labels.clone(),
+        })
+    })
+}

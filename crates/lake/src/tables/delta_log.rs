@@ -1,0 +1,302 @@
+//! The Delta log of one table.
+//!
+//! Reading, checkpoints and cleaning are the Delta library's. Commits are written here: nobody else
+//! writes the table, so that there is no conflict to look for, and the version and the sequence are all
+//! that must be known. That makes a commit as quick as its syncs, and durable, which the library's are
+//! not (it does not sync).
+
+use super::days::{date_text, parse_time};
+use super::parquet_file::{NewFile, write_synced};
+use super::schema::{DATE, FORMAT_VERSION, Table};
+use super::sync_folder;
+use crate::Error;
+use crate::files::{DataFile, FileStats};
+use deltalake_core::kernel::{LogicalFileView, new_metadata};
+use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use hashbrown::HashSet;
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Who the application transactions are from.
+const APPLICATION: &str = "everflame";
+
+/// Property of the table that says how its files are laid out.
+const FORMAT_PROPERTY: &str = "everflame.formatVersion";
+
+/// Commits between two checkpoints.
+const CHECKPOINT_INTERVAL: u64 = 100;
+
+/// A table that is open for writing.
+pub(super) struct DeltaLog {
+    table: &'static Table,
+    folder: PathBuf,
+    /// Version of the next commit.
+    next_version: u64,
+    /// Write-ahead log sequence that the last commit names.
+    sequence: u64,
+    /// Version of the last checkpoint of this process.
+    checkpoint: u64,
+    /// Files of commits that the caller has not been told of.
+    new_files: Vec<Arc<DataFile>>,
+}
+
+impl DeltaLog {
+    /// Opens `table` in its folder below `root`, and deletes files there that no commit names.
+    pub(super) async fn open(
+        root: &Path,
+        table: &'static Table,
+    ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
+        let folder = root.join(table.name);
+        let mut log =
+            Self { table, folder, next_version: 0, sequence: 0, checkpoint: 0, new_files: Vec::new() };
+        let mut files = Vec::new();
+        if log.exists()? {
+            files = log.load().await?;
+        }
+        log.delete_orphans(&files)?;
+        Ok((log, files))
+    }
+
+    /// The write-ahead log sequence that the last commit names.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whether neither the caller nor an earlier attempt has committed `sequence`.
+    pub(super) fn lacks(&self, sequence: u64, done: u64) -> bool {
+        done.max(self.sequence) < sequence
+    }
+
+    /// The files of all commits since the last call.
+    pub(super) fn take_new_files(&mut self) -> Vec<Arc<DataFile>> {
+        std::mem::take(&mut self.new_files)
+    }
+
+    fn log_folder(&self) -> PathBuf {
+        self.folder.join("_delta_log")
+    }
+
+    /// Whether there has been a commit.
+    fn exists(&self) -> Result<bool, Error> {
+        let entries = entries(&self.log_folder())?;
+        let is_commit = |path: &PathBuf| {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            name.starts_with(|first: char| first.is_ascii_digit())
+                && (name.ends_with(".json") || name.contains(".checkpoint."))
+        };
+        Ok(entries.iter().any(is_commit))
+    }
+
+    /// Reads the log: version, sequence and files.
+    async fn load(&mut self) -> Result<Vec<Arc<DataFile>>, Error> {
+        let fault = self.fault();
+        let table = self.read().await?;
+        let snapshot = table.snapshot().map_err(&fault)?;
+        let format = snapshot.metadata().configuration().get(FORMAT_PROPERTY);
+        let format = format.and_then(|version| version.parse::<u32>().ok());
+        if format.is_none_or(|version| version > FORMAT_VERSION) {
+            let format = format.map_or_else(|| "no".to_owned(), |version| version.to_string());
+            return Err(self.damaged(&format!(
+                "the table has {format} {FORMAT_PROPERTY}, this Everflame reads those up to {FORMAT_VERSION}; \
+                 start the version that wrote it"
+            )));
+        }
+        let sequence = snapshot
+            .transaction_version(table.log_store().as_ref(), APPLICATION)
+            .await
+            .map_err(&fault)?
+            .unwrap_or_default();
+        let mut files = Vec::new();
+        for file in snapshot.log_data().iter() {
+            files.push(self.data_file(&file)?);
+        }
+        self.next_version = snapshot.version() + 1;
+        self.checkpoint = snapshot.version() / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
+        self.sequence = u64::try_from(sequence).map_err(|_| self.damaged("its sequence is negative"))?;
+        Ok(files)
+    }
+
+    fn data_file(&self, file: &LogicalFileView) -> Result<Arc<DataFile>, Error> {
+        let name = file.path();
+        let relative = Path::new(name.as_ref());
+        let inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let stats = file.stats().and_then(|stats| file_stats(&stats));
+        match (inside, stats, u64::try_from(file.size())) {
+            (true, Some(stats), Ok(bytes)) => {
+                Ok(Arc::new(DataFile::new(self.folder.join(relative), bytes, stats)))
+            }
+            _ => Err(self
+                .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
+        }
+    }
+
+    /// Deletes data files that no commit names, and logs that were never finished: what a crash in a
+    /// commit leaves. Nobody reads them.
+    fn delete_orphans(&self, files: &[Arc<DataFile>]) -> Result<(), Error> {
+        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+        let mut orphans: Vec<PathBuf> = entries(&self.log_folder())?;
+        orphans.retain(|path| path.extension() == Some(OsStr::new("tmp")));
+        for entry in entries(&self.folder)? {
+            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
+            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
+            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
+        }
+        for path in orphans {
+            tracing::warn!(path = %path.display(), "deleting a file that a crash left unfinished");
+            std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Writes files with `write`, which is given the table's folder, and commits them as the content of
+    /// the write-ahead log up to `sequence`.
+    pub(super) fn commit(
+        &mut self,
+        sequence: u64,
+        write: impl FnOnce(&Path) -> Result<Vec<NewFile>, Error>,
+    ) -> Result<(), Error> {
+        let log_folder = self.log_folder();
+        if !log_folder.is_dir() {
+            std::fs::create_dir_all(&log_folder).map_err(|source| Error::io(&log_folder, source))?;
+            // The table's folder, the tenant's, and the one that the tenant's is in.
+            self.folder.ancestors().take(3).try_for_each(sync_folder)?;
+        }
+        let files = write(&self.folder)?;
+        let version = self.next_version;
+        let entry = self.entry(sequence, &files)?;
+        let target = log_folder.join(format!("{version:020}.json"));
+        if target.exists() {
+            return Err(
+                self.damaged(&format!("{} appeared; another program writes this table", target.display()))
+            );
+        }
+        let draft = log_folder.join(format!("{version:020}.json.tmp"));
+        write_synced(&draft, entry.as_bytes())?;
+        std::fs::rename(&draft, &target).map_err(|source| Error::io(&target, source))?;
+        sync_folder(&log_folder).inspect_err(|_| {
+            // Not known to be durable, so it must not be there when the caller tries again.
+            let _ = std::fs::remove_file(&target);
+        })?;
+        self.next_version = version + 1;
+        self.sequence = sequence;
+        self.new_files.extend(files.iter().map(|file| {
+            Arc::new(DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats()))
+        }));
+        Ok(())
+    }
+
+    /// The lines of a commit. The first one of a table also says what the table is.
+    fn entry(&self, sequence: u64, files: &[NewFile]) -> Result<String, Error> {
+        let fault = self.fault();
+        let modified = files.iter().map(|file| file.modified).max();
+        let partitions: Vec<&str> = self.table.by_date.then_some(DATE).into_iter().collect();
+        let mut actions = vec![json!({ "commitInfo": {
+            "timestamp": modified,
+            "operation": "WRITE",
+            "operationParameters": { "mode": "Append", "partitionBy": json!(partitions).to_string() },
+            "isBlindAppend": true,
+            "engineInfo": concat!("everflame/", env!("CARGO_PKG_VERSION")),
+        }})];
+        if self.next_version == 0 {
+            let schema = self.table.delta_schema().map_err(&fault)?;
+            let properties = [
+                (FORMAT_PROPERTY, FORMAT_VERSION.to_string()),
+                ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string()),
+                // The log of a table that is written every minute is cleaned after a day.
+                ("delta.logRetentionDuration", "interval 1 day".to_owned()),
+            ];
+            let metadata = new_metadata(&schema, partitions, properties)
+                .map_err(|error| fault(DeltaTableError::generic(error)))?;
+            let metadata =
+                serde_json::to_value(metadata).map_err(|error| fault(DeltaTableError::generic(error)))?;
+            actions.push(json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }));
+            actions.push(json!({ "metaData": metadata }));
+        }
+        for file in files {
+            let partition: serde_json::Map<String, Value> =
+                file.date.map(|day| (DATE.to_owned(), Value::from(date_text(day)))).into_iter().collect();
+            actions.push(json!({ "add": {
+                "path": file.path,
+                "partitionValues": partition,
+                "size": file.bytes,
+                "modificationTime": file.modified,
+                "dataChange": true,
+                "stats": file.bounds.delta_stats().to_string(),
+            }}));
+        }
+        actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
+        Ok(actions.iter().map(|action| format!("{action}\n")).collect())
+    }
+
+    /// Makes a checkpoint when enough commits have come since the last one, and deletes expired logs. A
+    /// failure costs nothing but time at the next start, and is tried again after the next commit.
+    pub(super) async fn checkpoint_when_due(&mut self) {
+        let Some(version) = self.next_version.checked_sub(1) else { return };
+        if version < self.checkpoint + CHECKPOINT_INTERVAL {
+            return;
+        }
+        match self.write_checkpoint(version).await {
+            Ok(()) => self.checkpoint = version,
+            Err(error) => tracing::warn!(%error, "cannot make a checkpoint; trying again at the next flush"),
+        }
+    }
+
+    async fn write_checkpoint(&self, version: u64) -> Result<(), Error> {
+        let fault = self.fault();
+        let table = self.read().await?;
+        deltalake_core::checkpoints::create_checkpoint(&table, None).await.map_err(&fault)?;
+        // Durable before the logs that it stands for go.
+        for path in entries(&self.log_folder())? {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name == "_last_checkpoint" || name.starts_with(&format!("{version:020}.checkpoint")) {
+                sync_folder(&path)?;
+            }
+        }
+        sync_folder(&self.log_folder())?;
+        deltalake_core::checkpoints::cleanup_metadata(&table, None).await.map_err(&fault)?;
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<DeltaTable, Error> {
+        let path = self.folder.to_str();
+        let path = path.ok_or_else(|| self.damaged("the path is not UTF-8; choose another data folder"))?;
+        let read = async || DeltaTableBuilder::from_url(ensure_table_uri(path)?)?.load().await;
+        read().await.map_err(self.fault())
+    }
+
+    fn fault(&self) -> impl Fn(DeltaTableError) -> Error + use<> {
+        let (table, path) = (self.table.name, self.folder.clone());
+        move |source| Error::delta(table, &path, source)
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::Damaged { path: self.folder.clone(), why: why.to_owned() }
+    }
+}
+
+/// What is in `folder`; nothing when it does not exist.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let list =
+        || std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    match list() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        list => list.map_err(|source| Error::io(folder, source)),
+    }
+}
+
+/// What [`super::parquet_file::Bounds::delta_stats`] wrote.
+fn file_stats(stats: &str) -> Option<FileStats> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let text = |bound: &str, column: &str| stats.get(bound)?.get(column)?.as_str().map(str::to_owned);
+    let time = |bound: &str| text(bound, "time").and_then(|time| parse_time(&time)).unwrap_or_default();
+    Some(FileStats {
+        rows: stats.get("numRecords")?.as_u64()?,
+        min_service: text("minValues", "service")?,
+        max_service: text("maxValues", "service")?,
+        min_time: time("minValues"),
+        max_time: time("maxValues"),
+    })
+}

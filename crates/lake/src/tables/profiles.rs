@@ -1,0 +1,66 @@
+//! The table `profiles`: one row for each profile, sorted by service, profile type, series and time.
+
+use super::columns;
+use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
+use super::schema::PROFILES;
+use super::series_order::{FlushProfile, SeriesOrder};
+use crate::{DataFile, Error, HeadProfile, ProfileId};
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use parquet::arrow::ProjectionMask;
+use parquet::errors::ParquetError;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Writes the profiles of a flush, one file for each day.
+pub(super) fn write(folder: &Path, sequence: u64, order: &SeriesOrder<'_>) -> Result<Vec<NewFile>, Error> {
+    let mut profiles = order.profiles.clone();
+    profiles.sort_by_key(|profile| (profile.day, profile.series, profile.time));
+    let mut files = Vec::new();
+    for day in profiles.chunk_by(|a, b| a.day == b.day) {
+        let encoded = encode(day, order).map_err(encoding_error(folder))?;
+        let mut bounds = Bounds { rows: day.len() as u64, ..Bounds::default() };
+        for profile in day {
+            bounds.add_service(order.service(profile.service));
+            bounds.add_time("time", profile.time);
+        }
+        let date = day.first().map(|profile| profile.day);
+        files.push(parquet_file::store(folder, date, sequence, &encoded, bounds)?);
+    }
+    Ok(files)
+}
+
+fn encode(profiles: &[FlushProfile<'_>], order: &SeriesOrder<'_>) -> Result<Vec<u8>, ParquetError> {
+    let properties = parquet_file::number_dictionary(parquet_file::properties(&PROFILES), "duration");
+    let mut encoder = parquet_file::encoder(&PROFILES, properties)?;
+    let keys = |key: fn(&FlushProfile<'_>) -> i32| profiles.iter().map(key).collect();
+    let numbers = |number: fn(&HeadProfile) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(profiles.iter().map(|row| number(row.profile))))
+    };
+    let columns = vec![
+        columns::dictionary(keys(|profile| profile.service), &order.service_values)?,
+        columns::dictionary(keys(|profile| profile.profile_type), &order.type_values)?,
+        columns::dictionary(keys(|profile| profile.series), &order.series_values)?,
+        columns::times(profiles.iter().map(|profile| profile.time).collect()),
+        numbers(|profile| profile.duration),
+        numbers(|profile| profile.total),
+        columns::binaries(profiles.iter().map(|row| row.profile.id.0.to_be_bytes())),
+    ];
+    encoder.write(&RecordBatch::try_new(PROFILES.schema.clone(), columns)?)?;
+    encoder.into_inner()
+}
+
+/// The ids of all profiles in `file`. Blocking.
+pub(crate) fn read_profile_ids(file: &DataFile) -> Result<Vec<ProfileId>, Error> {
+    let fault = reading_error(file);
+    let reader = parquet_file::reader(file, &PROFILES)?;
+    let column = ProjectionMask::columns(reader.parquet_schema(), ["profile_id"]);
+    let mut ids = Vec::new();
+    for batch in reader.with_projection(column).build().map_err(&fault)? {
+        let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
+        let column: &BinaryArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
+        for id in column.iter().flatten() {
+            ids.push(ProfileId(u128::from_be_bytes(columns::bytes(id).map_err(&fault)?)));
+        }
+    }
+    Ok(ids)
+}

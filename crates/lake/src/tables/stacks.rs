@@ -1,0 +1,178 @@
+//! The table `stacks`: the frames of each stack of each service, sorted by service and stack id.
+
+use super::frames;
+use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader, reading_error};
+use super::schema::STACKS;
+use super::{StackRow, StackRows, columns};
+use crate::{DataFile, Error};
+use arrow::array::{Array, BinaryArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use everflame_profile::{FrameIndex, StackId, SymbolInterner};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::RowSelection;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use std::path::{Path, PathBuf};
+
+/// Frames that become Arrow arrays at once, more only when one stack has more.
+const BATCH_FRAMES: usize = 65_536;
+
+/// Rows of a page: a look-up of a few stacks decodes the pages that they lie in.
+const PAGE_ROWS: usize = 1_024;
+
+/// A row with its frames.
+#[derive(Clone, Copy)]
+struct Stack<'a> {
+    service: &'a str,
+    id: StackId,
+    frames: &'a [FrameIndex],
+}
+
+/// Writes new stacks into one file.
+pub(super) fn write(folder: &Path, sequence: u64, stacks: &StackRows) -> Result<Vec<NewFile>, Error> {
+    let mut rows = Vec::with_capacity(stacks.rows.len());
+    let mut start = 0;
+    for row in &stacks.rows {
+        rows.push(stack(stacks, row, start)?);
+        start = row.end;
+    }
+    rows.sort_by_key(|row| (row.service, row.id));
+    rows.dedup_by_key(|row| (row.service, row.id));
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut bounds = Bounds { rows: rows.len() as u64, ..Bounds::default() };
+    rows.iter().for_each(|row| bounds.add_service(row.service));
+    let encoded = encode(stacks, &rows).map_err(encoding_error(folder))?;
+    Ok(vec![parquet_file::store(folder, None, sequence, &encoded, bounds)?])
+}
+
+fn stack<'a>(stacks: &'a StackRows, row: &StackRow, start: u32) -> Result<Stack<'a>, Error> {
+    let service = stacks.services.get(row.service as usize);
+    let frames = stacks.frames.get(start as usize..row.end as usize);
+    match (service, frames) {
+        (Some(service), Some(frames)) => Ok(Stack { service, id: row.id, frames }),
+        _ => Err(Error::Damaged {
+            path: PathBuf::from("head"),
+            why: format!("stack {:032x} refers to a service or to frames that are missing", row.id.0),
+        }),
+    }
+}
+
+fn encode(stacks: &StackRows, rows: &[Stack<'_>]) -> Result<Vec<u8>, ParquetError> {
+    let properties = parquet_file::properties(&STACKS).set_data_page_row_count_limit(PAGE_ROWS);
+    let mut encoder = parquet_file::encoder(&STACKS, properties)?;
+    let texts = frames::texts(&stacks.symbols)?;
+    let services = columns::texts(stacks.services.iter().map(String::as_str));
+    let mut left = rows;
+    while !left.is_empty() {
+        let mut frame_count = 0;
+        let fitting = left.iter().take_while(|row| {
+            let fits = frame_count == 0 || frame_count + row.frames.len() <= BATCH_FRAMES;
+            frame_count += row.frames.len();
+            fits
+        });
+        let (batch, rest) = left.split_at(fitting.count().max(1));
+        left = rest;
+        let service = |row: &Stack<'_>| {
+            let position = stacks.services.iter().position(|service| service == row.service);
+            position.unwrap_or_default() as i32
+        };
+        let columns = vec![
+            columns::dictionary(keys_of_runs(batch, service), &services)?,
+            columns::binaries(batch.iter().map(|row| row.id.0.to_be_bytes())),
+            frames::column(&stacks.symbols, &texts, batch.iter().map(|row| row.frames))?,
+        ];
+        encoder.write(&RecordBatch::try_new(STACKS.schema.clone(), columns)?)?;
+    }
+    encoder.into_inner()
+}
+
+/// `key` of each row, looked up once for each run of rows of one service.
+fn keys_of_runs(rows: &[Stack<'_>], key: impl Fn(&Stack<'_>) -> i32) -> Vec<i32> {
+    let runs = rows.chunk_by(|a, b| a.service == b.service);
+    runs.flat_map(|run| std::iter::repeat_n(run.first().map_or(0, &key), run.len())).collect()
+}
+
+/// Calls `found` with the frames, leaf first, of those stacks of `service` in `file` that are `wanted`.
+/// Blocking. Reads the columns of ids first, and then of the frames only the pages that are needed.
+pub(crate) fn read_stacks(
+    file: &DataFile,
+    service: &str,
+    wanted: &dyn Fn(StackId) -> bool,
+    symbols: &mut SymbolInterner,
+    found: &mut dyn FnMut(StackId, &[FrameIndex]),
+) -> Result<(), Error> {
+    let metadata = file.metadata()?;
+    let fault = reading_error(file);
+    let groups = metadata.row_groups().iter().enumerate();
+    let groups: Vec<usize> =
+        groups.filter(|(_, group)| may_contain(group, service)).map(|(at, _)| at).collect();
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let (mut ids, mut masks) = (Vec::new(), Vec::new());
+    let keys = reader(file, &STACKS)?.with_row_groups(groups.clone());
+    let columns = ProjectionMask::columns(keys.parquet_schema(), ["service", "stack_id"]);
+    for batch in keys.with_projection(columns).build().map_err(&fault)? {
+        let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
+        masks.push(select(&batch, service, wanted, &mut ids).map_err(&fault)?);
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        reader(file, &STACKS)?.with_row_groups(groups).with_row_selection(RowSelection::from_filters(&masks));
+    let columns = ProjectionMask::columns(rows.parquet_schema(), ["frames"]);
+    let mut ids = ids.into_iter();
+    let mut stack = Vec::new();
+    for batch in rows.with_projection(columns).build().map_err(&fault)? {
+        let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
+        let lists: &ListArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
+        let frames = frames::read(lists.values(), symbols).map_err(&fault)?;
+        for (ends, id) in lists.value_offsets().windows(2).zip(&mut ids) {
+            let &[start, end] = ends else { continue };
+            stack.clear();
+            stack.extend_from_slice(frames.get(start as usize..end as usize).unwrap_or_default());
+            found(id, &stack);
+        }
+    }
+    Ok(())
+}
+
+/// Which rows of `batch` are wanted; their ids go to `ids`.
+fn select(
+    batch: &RecordBatch,
+    service: &str,
+    wanted: &dyn Fn(StackId) -> bool,
+    ids: &mut Vec<StackId>,
+) -> Result<BooleanArray, ParquetError> {
+    let services: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0)?;
+    let stacks: &BinaryArray = columns::typed(batch.columns(), 1)?;
+    let names: &StringArray = columns::typed(std::slice::from_ref(services.values()), 0)?;
+    let keys: Vec<bool> = names.iter().map(|name| name == Some(service)).collect();
+    let mut mask = Vec::with_capacity(stacks.len());
+    for (key, id) in services.keys().values().iter().zip(stacks) {
+        let of_service = keys.get(*key as usize).copied().unwrap_or_default();
+        let id = StackId(u128::from_be_bytes(columns::bytes(id.unwrap_or_default())?));
+        let chosen = of_service && wanted(id);
+        if chosen {
+            ids.push(id);
+        }
+        mask.push(chosen);
+    }
+    Ok(BooleanArray::from(mask))
+}
+
+/// Whether rows of `service` may lie in `group`, by its statistics.
+fn may_contain(group: &RowGroupMetaData, service: &str) -> bool {
+    let Some(Statistics::ByteArray(statistics)) =
+        group.columns().first().and_then(|column| column.statistics())
+    else {
+        return true;
+    };
+    let bytes = service.as_bytes();
+    statistics.min_opt().is_none_or(|min| min.data() <= bytes)
+        && statistics.max_opt().is_none_or(|max| max.data() >= bytes)
+}

@@ -1,0 +1,540 @@
+//! The tables as a whole: what is committed reads back, once, with any Parquet reader.
+
+use super::days::{day, micros, window};
+use super::series_order::SeriesOrder;
+use super::*;
+use crate::HeadProfile;
+use crate::batch::ProfileId;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use everflame_profile::{Frame, FrameKind, Labels, Mapping, SymbolInterner, stack_id};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// 2026-08-01T12:00:00Z.
+const NOON: Nanos = 1_785_585_600_000_000_000;
+const HOUR: Nanos = 3_600_000_000_000;
+const HOSTILE: [&str; 6] =
+    ["", "a\0b", "line\nbreak \"quoted\" {}", "../../etc/date=2026-01-01", "🔥 función", "\u{7f}\u{202e}%2F"];
+
+/// What a flush borrows.
+#[derive(Default)]
+struct Head {
+    chunks: Vec<Arc<HeadChunk>>,
+    series: HashMap<SeriesId, Arc<Series>>,
+    series_days: Vec<SeriesDay>,
+    stacks: StackRows,
+}
+
+impl Head {
+    fn flush(&self, sequence: u64) -> Flush<'_> {
+        Flush {
+            sequence,
+            chunks: &self.chunks,
+            series: &self.series,
+            series_days: &self.series_days,
+            stacks: &self.stacks,
+        }
+    }
+
+    fn add_series(&mut self, service: &str, profile_type: &str, pod: &str) -> SeriesId {
+        let labels = Labels::from_pairs([("service_name", service), ("pod", pod)]);
+        let series = Series { labels, profile_type: profile_type.parse().unwrap() };
+        let id = series.id();
+        self.series.insert(id, Arc::new(series));
+        id
+    }
+
+    /// Adds a chunk of one profile with samples of stack, value and span.
+    fn add_profile(&mut self, series: SeriesId, time: Nanos, samples: &[(u128, i64, u64)]) {
+        let mut chunk = HeadChunk::default();
+        self.add_to(&mut chunk, series, time, samples);
+        self.chunks.push(Arc::new(chunk));
+    }
+
+    fn add_to(&mut self, chunk: &mut HeadChunk, series: SeriesId, time: Nanos, samples: &[(u128, i64, u64)]) {
+        for &(stack, value, span) in samples {
+            let at = chunk.stacks.iter().position(|id| id.0 == stack).unwrap_or_else(|| {
+                chunk.stacks.push(StackId(stack));
+                chunk.stacks.len() - 1
+            });
+            chunk.sample_stacks.push(at as u32);
+            chunk.sample_values.push(value);
+            chunk.sample_spans.push(span);
+            chunk.sample_traces.push(u128::from(span) << 64);
+        }
+        chunk.profiles.push(HeadProfile {
+            series,
+            id: ProfileId(time as u128),
+            time,
+            duration: 10_000_000_000,
+            total: samples.iter().map(|sample| sample.1).sum(),
+            samples_end: chunk.sample_values.len() as u32,
+        });
+        let (day, series_value) = (day(time), self.series[&series].clone());
+        match self.series_days.iter_mut().find(|row| (row.id, row.day) == (series, day)) {
+            Some(row) => (row.first, row.last) = (row.first.min(time), row.last.max(time)),
+            None => self.series_days.push(SeriesDay {
+                id: series,
+                series: series_value,
+                day,
+                first: time,
+                last: time,
+            }),
+        }
+    }
+
+    /// Adds a stack of frames that are called `names`, leaf first.
+    fn add_stack(&mut self, service: &str, names: &[&str]) -> StackId {
+        let symbols = &mut self.stacks.symbols;
+        let mut ids = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let text = symbols.strings.push(name);
+            symbols.mappings.push(Mapping {
+                file: text,
+                build_id: text,
+                memory_start: u64::MAX - 1,
+                memory_limit: u64::MAX,
+                file_offset: 7,
+            });
+            let frame = Frame {
+                function: text,
+                system_name: 0,
+                file: text,
+                line: -1,
+                start_line: at as i64,
+                mapping: symbols.mappings.len() as u32 - 1,
+                address: u64::MAX,
+                kind: FrameKind::Jvm,
+                inlined: at % 2 == 0,
+            };
+            symbols.frames.push(frame);
+            self.stacks.frames.push(symbols.frames.len() as u32 - 1);
+            ids.push(symbols.frame_id(&frame, &mut Vec::new()));
+        }
+        let id = stack_id(ids.into_iter(), &mut Vec::new());
+        let position = self.stacks.services.iter().position(|other| other == service).unwrap_or_else(|| {
+            self.stacks.services.push(service.to_owned());
+            self.stacks.services.len() - 1
+        });
+        let end = self.stacks.frames.len() as u32;
+        self.stacks.rows.push(StackRow { service: position as u32, id, end });
+        id
+    }
+}
+
+/// Two services with hostile names, two types, two days.
+fn hostile() -> Head {
+    let mut head = Head::default();
+    for (at, text) in HOSTILE.iter().enumerate().skip(1) {
+        let id = head.add_stack(text, &HOSTILE);
+        let other = head.add_stack(text, &[text, "main"]);
+        for profile_type in ["process_cpu:cpu:nanoseconds:cpu:nanoseconds", "memory:inuse_space:bytes::"] {
+            let series = head.add_series(text, profile_type, HOSTILE[at]);
+            for time in [NOON, NOON + 13 * HOUR, NOON + 5_999] {
+                head.add_profile(
+                    series,
+                    time,
+                    &[(id.0, 0, 0), (other.0, -3, at as u64), (id.0, i64::MIN, 0)],
+                );
+            }
+        }
+    }
+    head
+}
+
+type SampleRow = (String, String, i64, u128, u64, i64, i64, Option<u64>, Option<u128>);
+
+/// All rows of a samples file, through a reader that knows nothing of Everflame.
+fn read_samples(path: &Path) -> Vec<SampleRow> {
+    let mut rows = Vec::new();
+    for batch in plain_batches(path) {
+        let text = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().clone();
+        let binary = |name: &str| batch.column_by_name(name).unwrap().as_binary::<i32>().clone();
+        let time = |name: &str| {
+            batch.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().clone()
+        };
+        let (services, types) = (text("service"), text("profile_type"));
+        let (stacks, series) = (binary("stack_id"), binary("series_id"));
+        let (spans, traces) = (binary("span_id"), binary("trace_id"));
+        let (windows, times) = (time("window"), time("time"));
+        let values = batch.column_by_name("value").unwrap().as_primitive::<Int64Type>();
+        for at in 0..batch.num_rows() {
+            let u64_at =
+                |array: &arrow::array::BinaryArray| u64::from_be_bytes(array.value(at).try_into().unwrap());
+            let u128_at =
+                |array: &arrow::array::BinaryArray| u128::from_be_bytes(array.value(at).try_into().unwrap());
+            rows.push((
+                services.value(at).to_owned(),
+                types.value(at).to_owned(),
+                windows.value(at),
+                u128_at(&stacks),
+                u64_at(&series),
+                times.value(at),
+                values.value(at),
+                spans.is_valid(at).then(|| u64_at(&spans)),
+                traces.is_valid(at).then(|| u128_at(&traces)),
+            ));
+        }
+    }
+    rows
+}
+
+fn plain_batches(path: &Path) -> Vec<RecordBatch> {
+    let file = std::fs::File::open(path).unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().map(Result::unwrap).collect()
+}
+
+/// The rows that the samples of `head` must become, by day.
+fn expected_samples(head: &Head) -> BTreeMap<i32, Vec<SampleRow>> {
+    let mut days: BTreeMap<i32, Vec<SampleRow>> = BTreeMap::new();
+    for chunk in &head.chunks {
+        let mut start = 0;
+        for profile in &chunk.profiles {
+            let series = &head.series[&profile.series];
+            for at in start..profile.samples_end as usize {
+                let (span, trace) = (chunk.sample_spans[at], chunk.sample_traces[at]);
+                days.entry(day(profile.time)).or_default().push((
+                    series.service().to_owned(),
+                    series.profile_type.to_string(),
+                    window(profile.time),
+                    chunk.stacks[chunk.sample_stacks[at] as usize].0,
+                    profile.series.0,
+                    micros(profile.time),
+                    chunk.sample_values[at],
+                    (span != 0).then_some(span),
+                    (trace != 0).then_some(trace),
+                ));
+            }
+            start = profile.samples_end as usize;
+        }
+    }
+    days
+}
+
+#[track_caller]
+fn check_samples(head: &Head, paths: &[PathBuf]) {
+    let mut days = expected_samples(head);
+    for path in paths {
+        let rows = read_samples(path);
+        let key = |row: &SampleRow| (row.0.clone(), row.1.clone(), row.2, row.3, row.4, row.5);
+        assert!(rows.is_sorted_by_key(key), "{path:?} is not sorted");
+        let (mut rows, mut expected) = (rows.clone(), days.remove(&day(rows[0].5 * 1_000)).unwrap());
+        rows.sort();
+        expected.sort();
+        assert_eq!(rows, expected);
+    }
+    assert!(days.is_empty(), "{} days are missing", days.len());
+}
+
+fn paths(files: &[Arc<DataFile>]) -> Vec<PathBuf> {
+    files.iter().map(|file| file.path.clone()).collect()
+}
+
+/// Files with all that is known of them, in the order of their paths.
+fn sorted_files(files: &[Arc<DataFile>]) -> Vec<(PathBuf, u64, crate::FileStats)> {
+    let mut files: Vec<_> =
+        files.iter().map(|file| (file.path.clone(), file.bytes, file.stats.clone())).collect();
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_before_the_first_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tenant");
+    let (_, opened) = Tables::open(root.clone()).await.unwrap();
+    assert_eq!(opened.sequences, Sequences::default());
+    assert!(!root.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a tenant #1");
+    let head = hostile();
+    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let committed = tables.commit(&head.flush(7), Sequences::default()).await.unwrap();
+    check_samples(&head, &paths(&committed.samples));
+
+    let (_, opened) = Tables::open(root).await.unwrap();
+    assert_eq!(opened.sequences, Sequences { stacks: 7, series: 7, profiles: 7, samples: 7 });
+    assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
+    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
+    assert_eq!(sorted_files(&opened.stacks), sorted_files(&committed.stacks));
+    let key = |row: &SeriesDay| (row.day, row.id);
+    let (mut series, mut expected) = (opened.series, head.series_days.clone());
+    series.sort_by_key(key);
+    expected.sort_by_key(key);
+    for row in &mut expected {
+        (row.first, row.last) = (row.first / 1_000 * 1_000, row.last / 1_000 * 1_000);
+    }
+    assert_eq!(series, expected);
+
+    let ids = opened.profiles.iter().flat_map(|file| read_profile_ids(file).unwrap());
+    let mut ids: Vec<u128> = ids.map(|id| id.0).collect();
+    ids.sort_unstable();
+    let mut expected: Vec<u128> =
+        head.chunks.iter().flat_map(|chunk| &chunk.profiles).map(|profile| profile.id.0).collect();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+
+    for service in &HOSTILE[1..] {
+        let (mut symbols, mut found) = (SymbolInterner::default(), Vec::new());
+        let file = &opened.stacks[0];
+        read_stacks(file, service, &|_| true, &mut symbols, &mut |id, frames| {
+            found.push((id, frames.to_vec()))
+        })
+        .unwrap();
+        let symbols = symbols.into_symbols();
+        assert_eq!(found.len(), 2, "{service:?}");
+        for (id, frames) in found {
+            let mut buffer = Vec::new();
+            let ids: Vec<_> = frames
+                .iter()
+                .map(|&at| symbols.frame_id(&symbols.frames[at as usize], &mut buffer))
+                .collect();
+            assert_eq!(stack_id(ids.into_iter(), &mut buffer), id);
+        }
+    }
+    let mut symbols = SymbolInterner::default();
+    let mut count = 0;
+    let wanted = head.stacks.rows[0].id;
+    read_stacks(&opened.stacks[0], HOSTILE[1], &|id| id == wanted, &mut symbols, &mut |_, _| count += 1)
+        .unwrap();
+    read_stacks(&opened.stacks[0], "no such service", &|_| true, &mut symbols, &mut |_, _| count += 1)
+        .unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_is_committed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tenant");
+    let head = hostile();
+    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let first = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
+    let again = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
+    assert!(again.samples.is_empty() && again.profiles.is_empty() && again.stacks.is_empty());
+    drop(tables);
+    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    let after = tables.commit(&head.flush(3), opened.sequences).await.unwrap();
+    assert!(after.samples.is_empty());
+    assert_eq!(sorted_files(&Tables::open(root).await.unwrap().1.samples), sorted_files(&first.samples));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_two_tables_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tenant");
+    let head = hostile();
+    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let done = Sequences { profiles: u64::MAX, samples: u64::MAX, ..Sequences::default() };
+    let committed = tables.commit(&head.flush(9), done).await.unwrap();
+    assert!(committed.samples.is_empty() && !committed.stacks.is_empty());
+    drop(tables);
+    // The crash was while the third table was written: a file, and no commit that names it.
+    let partition = root.join("profiles/date=2026-08-01");
+    std::fs::create_dir_all(&partition).unwrap();
+    std::fs::create_dir_all(root.join("profiles/_delta_log")).unwrap();
+    std::fs::write(partition.join("00000000000000000009.parquet"), "half").unwrap();
+    std::fs::write(root.join("profiles/_delta_log/00000000000000000000.json.tmp"), "{").unwrap();
+    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 0, samples: 0 });
+    assert_eq!(std::fs::read_dir(&partition).unwrap().count(), 0);
+    let committed = tables.commit(&head.flush(9), opened.sequences).await.unwrap();
+    assert!(committed.stacks.is_empty());
+    check_samples(&head, &paths(&committed.samples));
+    let (_, opened) = Tables::open(root).await.unwrap();
+    assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 9, samples: 9 });
+    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_failed_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tenant");
+    let head = hostile();
+    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::write(root.join("samples"), "in the way").unwrap();
+    tables.commit(&head.flush(2), Sequences::default()).await.unwrap_err();
+    std::fs::remove_file(root.join("samples")).unwrap();
+    let committed = tables.commit(&head.flush(2), Sequences::default()).await.unwrap();
+    assert!(!committed.stacks.is_empty() && !committed.profiles.is_empty(), "files of the first try");
+    let (_, opened) = Tables::open(root).await.unwrap();
+    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
+    assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tables, _) = Tables::open(folder.path().to_owned()).await.unwrap();
+    tables.commit(&hostile().flush(1), Sequences::default()).await.unwrap();
+    let entry = folder.path().join("series/_delta_log/00000000000000000000.json");
+    let text = std::fs::read_to_string(&entry).unwrap();
+    let newer = text.replace(r#""everflame.formatVersion":"1""#, r#""everflame.formatVersion":"2""#);
+    assert_ne!(text, newer);
+    std::fs::write(&entry, newer).unwrap();
+    let error = Tables::open(folder.path().to_owned()).await.err().unwrap().to_string();
+    assert!(error.contains("start the version that wrote it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_checkpointed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = DeltaLog::open(folder.path(), &schema::SERIES).await.unwrap();
+    let head = hostile();
+    log.commit(1, |folder| series::write(folder, 1, &head.series_days)).unwrap();
+    for sequence in 2..=101 {
+        log.commit(sequence, |_| Ok(Vec::new())).unwrap();
+        log.checkpoint_when_due().await;
+    }
+    assert!(folder.path().join("series/_delta_log/_last_checkpoint").exists());
+    let files = log.take_new_files();
+    let (log, opened) = DeltaLog::open(folder.path(), &schema::SERIES).await.unwrap();
+    assert_eq!(log.sequence(), 101);
+    assert_eq!(sorted_files(&opened), sorted_files(&files));
+}
+
+/// What is on disk. A change here is a change of the format: it needs a new version and a reader for the
+/// one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    let mut head = Head::default();
+    let stack = head.add_stack("shop", &["work", "main"]);
+    let series = head.add_series("shop", "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "shop-1");
+    head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
+    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
+    let mut text = String::new();
+    for (table, file) in [
+        ("samples", "date=2026-08-01/00000000000000000042.parquet"),
+        ("profiles", "date=2026-08-01/00000000000000000042.parquet"),
+        ("series", "date=2026-08-01/00000000000000000042.parquet"),
+        ("stacks", "00000000000000000042.parquet"),
+    ] {
+        let log =
+            std::fs::read_to_string(root.join(table).join("_delta_log/00000000000000000000.json")).unwrap();
+        let data = DataFile::new(
+            root.join(table).join(file),
+            0,
+            crate::FileStats {
+                rows: 0,
+                min_service: String::new(),
+                max_service: String::new(),
+                min_time: 0,
+                max_time: 0,
+            },
+        );
+        text += &format!("== {table}\n{}\n", without_moments(&log));
+        let metadata = data.metadata().unwrap();
+        let mut schema = Vec::new();
+        parquet::schema::printer::print_schema(&mut schema, metadata.file_metadata().schema());
+        text += &String::from_utf8(schema).unwrap();
+        for column in metadata.row_group(0).columns() {
+            let mut encodings: Vec<_> = column.encodings().map(|encoding| encoding.to_string()).collect();
+            encodings.sort();
+            text += &format!("{}: {} {}\n", column.column_path(), encodings.join(" "), column.compression());
+        }
+        assert!(metadata.column_index().is_some() && metadata.offset_index().is_some());
+        assert!(metadata.row_group(0).sorting_columns().is_some());
+        assert!(metadata.file_metadata().key_value_metadata().is_none_or(Vec::is_empty));
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// A log without what differs between two runs: ids, times of writing, sizes, the program's version.
+fn without_moments(log: &str) -> String {
+    let mut lines = Vec::new();
+    for line in log.lines() {
+        let mut action: serde_json::Value = serde_json::from_str(line).unwrap();
+        for (kind, field) in [
+            ("commitInfo", "timestamp"),
+            ("commitInfo", "engineInfo"),
+            ("metaData", "id"),
+            ("metaData", "createdTime"),
+            ("add", "size"),
+            ("add", "modificationTime"),
+        ] {
+            if let Some(value) = action.get_mut(kind).and_then(|action| action.get_mut(field)) {
+                *value = "…".into();
+            }
+        }
+        lines.push(action.to_string());
+    }
+    lines.join("\n")
+}
+
+/// The types under which the query engine reads.
+#[test]
+fn samples_read_as_dictionaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = hostile();
+    let flush = head.flush(1);
+    let order = SeriesOrder::new(&flush).unwrap();
+    for new in samples::write(folder.path(), 1, &order).unwrap() {
+        let file = DataFile::new(folder.path().join(&new.path), new.bytes, new.bounds.file_stats());
+        let reader = parquet_file::reader(&file, &schema::SAMPLES).unwrap().build().unwrap();
+        let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.schema().field(3).data_type()
+                    == schema::SAMPLES.schema.field(3).data_type())
+        );
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64, new.bounds.rows);
+    }
+}
+
+fn heads() -> impl Strategy<Value = Head> {
+    let sample = (0u128..6, prop_oneof![Just(0i64), any::<i64>(), 1i64..5], 0u64..3);
+    let profile = (0usize..6, -30i64..30, 0i64..3, prop::collection::vec(sample, 0..12));
+    prop::collection::vec(prop::collection::vec(profile, 0..6), 0..6).prop_map(|chunks| {
+        let mut head = Head::default();
+        let series: Vec<SeriesId> = (0..6)
+            .map(|at| {
+                head.add_series(["b", "a", "a\0"][at % 3], ["t:s:u::", "s:s:u:p:u"][at % 2], HOSTILE[at])
+            })
+            .collect();
+        for profiles in chunks {
+            let mut chunk = HeadChunk::default();
+            for (at, hours, extra, samples) in profiles {
+                // Few distinct ids that lie far apart, some with the highest bit.
+                let samples: Vec<_> = samples
+                    .into_iter()
+                    .map(|(stack, value, span)| (stack << 125 | stack, value.clamp(-1 << 50, 1 << 50), span))
+                    .collect();
+                head.add_to(&mut chunk, series[at], NOON + hours * HOUR + extra * 999, &samples);
+            }
+            head.chunks.push(Arc::new(chunk));
+        }
+        head
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn rows_are_kept_and_sorted(head in heads()) {
+        let folder = tempfile::tempdir().unwrap();
+        let flush = head.flush(1);
+        let order = SeriesOrder::new(&flush).unwrap();
+        let files = samples::write(folder.path(), 1, &order).unwrap();
+        for file in &files {
+            let rows = read_samples(&folder.path().join(&file.path));
+            let stats = file.bounds.file_stats();
+            prop_assert_eq!(rows.len() as u64, stats.rows);
+            prop_assert_eq!(rows.iter().map(|row| row.5).min(), Some(stats.min_time));
+            prop_assert_eq!(rows.iter().map(|row| row.5).max(), Some(stats.max_time));
+            prop_assert_eq!(rows.iter().map(|row| &row.0).min(), Some(&stats.min_service));
+            prop_assert_eq!(rows.iter().map(|row| &row.0).max(), Some(&stats.max_service));
+        }
+        let paths: Vec<_> = files.iter().map(|file| folder.path().join(&file.path)).collect();
+        check_samples(&head, &paths);
+    }
+}

@@ -1,0 +1,67 @@
+//! Which uploads are stored already, so that a retry does not count twice.
+
+use crate::batch::{Batch, ProfileId};
+use crate::files::DataFile;
+use crate::tables;
+use hashbrown::HashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// So many ids are remembered; retries come within minutes.
+const REMEMBERED: usize = 200_000;
+
+/// The ids of the newest uploads.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    ids: HashSet<ProfileId>,
+    order: VecDeque<ProfileId>,
+}
+
+impl Uploads {
+    /// Remembers the upload of `batch`. False when it was there already.
+    pub(crate) fn insert(&mut self, batch: &Batch) -> bool {
+        batch.upload.is_none_or(|id| self.remember(id))
+    }
+
+    /// Takes back [`Self::insert`] for a batch that could not be stored.
+    pub(crate) fn forget(&mut self, batch: &Batch) {
+        if let Some(id) = batch.upload {
+            self.ids.remove(&id);
+            self.order.retain(|&other| other != id);
+        }
+    }
+
+    /// Remembers the ids in the newest `files` of the table `profiles`: the first profile of an upload has
+    /// the upload's id.
+    pub(crate) fn load(&mut self, files: &[Arc<DataFile>]) {
+        let mut rows = 0;
+        let newest = files.iter().rev().take_while(|file| {
+            rows += file.stats.rows as usize;
+            rows <= REMEMBERED
+        });
+        let newest: Vec<_> = newest.collect();
+        for file in newest.into_iter().rev() {
+            match tables::read_profile_ids(file) {
+                Ok(ids) => {
+                    for id in ids {
+                        self.remember(id);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "retries of uploads in this file will not be noticed"),
+            }
+        }
+    }
+
+    fn remember(&mut self, id: ProfileId) -> bool {
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > REMEMBERED {
+            if let Some(oldest) = self.order.pop_front() {
+                self.ids.remove(&oldest);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,365 @@
+//! The engine: turns a question into scans over one snapshot of the lake, within the limits.
+
+use crate::merged::clamp;
+use crate::profiles::ProfileScan;
+use crate::samples::{SampleFilter, StackScan, Sums};
+use crate::scan::{self, Control, Plan, ScanStats, Scanned, Warning};
+use crate::selection::Selection;
+use crate::time_series::{Buckets, CallSiteScan, Exemplars, Grouping, TotalScan};
+use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
+use crate::{Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
+use everflame_lake::{Lake, ProfileId, Snapshot};
+use everflame_profile::{Nanos, ProfileType, StackId};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// Asks for the samples of one type, added up by stack.
+#[derive(Clone, Debug)]
+pub struct StackQuery {
+    /// What is measured.
+    pub profile_type: ProfileType,
+    /// Which series.
+    pub selector: Selector,
+    /// When the profiles started.
+    pub range: TimeRange,
+    /// Only stacks that begin with these function names, root first; all when empty.
+    pub call_site: Vec<String>,
+    /// Only samples taken during these spans; all when empty. Not together with `traces`.
+    pub spans: Vec<u64>,
+    /// Only samples of these profiles; all when empty.
+    pub profiles: Vec<ProfileId>,
+    /// Only samples taken during these traces; all when empty.
+    pub traces: Vec<u128>,
+}
+
+impl StackQuery {
+    /// All samples of the series that `selector` takes.
+    pub fn new(profile_type: ProfileType, selector: Selector, range: TimeRange) -> Self {
+        Self {
+            profile_type,
+            selector,
+            range,
+            call_site: Vec::new(),
+            spans: Vec::new(),
+            profiles: Vec::new(),
+            traces: Vec::new(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !self.spans.is_empty() && !self.traces.is_empty() {
+            return Err(Error::SpansAndTraces);
+        }
+        self.range.check()
+    }
+}
+
+/// When the profiles in the lake were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first, nanoseconds since the epoch.
+    pub first: Nanos,
+    /// The last, nanoseconds since the epoch.
+    pub last: Nanos,
+    /// How many there are.
+    pub profiles: u64,
+}
+
+/// Answers queries on one lake. Cheap to share through an [`Arc`].
+pub struct Engine {
+    lake: Arc<Lake>,
+    limits: Limits,
+    turns: Arc<Semaphore>,
+}
+
+impl Engine {
+    /// An engine on `lake`; every query keeps within `limits`.
+    pub fn new(lake: Arc<Lake>, limits: Limits) -> Self {
+        let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
+        Self { lake, limits, turns }
+    }
+
+    /// The limits that it keeps to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Samples added up by stack. Dropping the future ends the scan.
+    pub async fn stacks(&self, query: &StackQuery) -> Result<Merged, Error> {
+        query.check()?;
+        self.within_limits(|control| self.run_stacks(query.clone(), control)).await
+    }
+
+    /// Totals over time; see [`Engine::time_series_answer`]. Files that cannot be read are logged.
+    pub async fn time_series(&self, query: &SeriesQuery) -> Result<Vec<TimeSeries>, Error> {
+        Ok(self.time_series_answer(query).await?.series)
+    }
+
+    /// Totals over time, with what was read and what could not be. Dropping the future ends the scan.
+    pub async fn time_series_answer(&self, query: &SeriesQuery) -> Result<TimeSeriesAnswer, Error> {
+        query.check(&self.limits)?;
+        self.within_limits(|control| self.run_time_series(query.clone(), control)).await
+    }
+
+    /// Single profiles; see [`Engine::profile_list`]. Files that cannot be read are logged.
+    pub async fn profiles(&self, query: &ProfileQuery) -> Result<Vec<ProfileInfo>, Error> {
+        Ok(self.profile_list(query).await?.profiles)
+    }
+
+    /// Single profiles, with what was read and what could not be. Dropping the future ends the scan.
+    pub async fn profile_list(&self, query: &ProfileQuery) -> Result<ProfileList, Error> {
+        query.range.check()?;
+        self.within_limits(|control| self.run_profiles(query.clone(), control)).await
+    }
+
+    /// When the first and the last profile were taken; `None` when there is none.
+    pub fn bounds(&self) -> Option<Bounds> {
+        let snapshot = self.lake.snapshot();
+        let files = snapshot.profiles.iter().map(|file| &file.stats).filter(|stats| stats.rows > 0);
+        let files = files.map(|stats| {
+            (stats.min_time.saturating_mul(1000), stats.max_time.saturating_mul(1000), stats.rows)
+        });
+        let head = snapshot.head.iter().flat_map(|chunk| &chunk.profiles);
+        let head = head.map(|profile| (profile.time, profile.time, 1));
+        files.chain(head).fold(None, |bounds: Option<Bounds>, (first, last, profiles)| {
+            let known = bounds.unwrap_or(Bounds { first, last, profiles: 0 });
+            Some(Bounds {
+                first: known.first.min(first),
+                last: known.last.max(last),
+                profiles: known.profiles + profiles,
+            })
+        })
+    }
+
+    /// Waits for a turn, runs, and ends all scans when the time is over or nobody waits any more.
+    async fn within_limits<T: Answer, F: Future<Output = Result<T, Error>>>(
+        &self,
+        run: impl FnOnce(Arc<Control>) -> F,
+    ) -> Result<T, Error> {
+        let begin = Instant::now();
+        let control = Arc::new(Control::new(&self.limits));
+        let _cancel = CancelOnDrop(control.clone());
+        let answer = tokio::time::timeout(self.limits.time, async {
+            let turn = self.turns.clone().acquire_owned().await;
+            control.hold(turn.map_err(|error| Error::Stopped(error.to_string()))?);
+            run(control.clone()).await
+        });
+        let mut answer = answer.await.map_err(|_| Error::Timeout(self.limits.time))??;
+        answer.stats().elapsed = begin.elapsed();
+        Ok(answer)
+    }
+
+    async fn run_stacks(&self, query: StackQuery, control: Arc<Control>) -> Result<Merged, Error> {
+        let (lake, shared) = (self.lake.clone(), control.clone());
+        let asked = query.clone();
+        let (snapshot, selection) = blocking(move || {
+            let snapshot = lake.snapshot();
+            Ok((snapshot, select(&lake, Some(&asked.profile_type), &asked.selector, asked.range)))
+        })
+        .await?;
+        let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
+        let mut range = query.range;
+        let mut filter = SampleFilter {
+            spans: (!query.spans.is_empty()).then(|| query.spans.iter().copied().collect()),
+            traces: (!query.traces.is_empty()).then(|| query.traces.iter().copied().collect()),
+            profiles: None,
+        };
+        let mut first = Scanned::<()>::default();
+        if !query.profiles.is_empty() {
+            let scan = ProfileScan {
+                selection: selection.clone(),
+                range,
+                ids: query.profiles.iter().copied().collect(),
+                order: Order::OldestFirst,
+                limit: usize::MAX,
+            };
+            let plan = self.plan(&snapshot, Table::Profiles, &selection, range, &control).await?;
+            let found = scan::run(Arc::new(scan), plan, &control, self.limits.threads).await?;
+            let times = || found.partial.iter().map(|row| row.time);
+            range = match (times().min(), times().max()) {
+                (Some(from), Some(until)) => TimeRange { from, until },
+                _ => TimeRange { from: 0, until: -1 },
+            };
+            let rows = found.partial.iter();
+            filter.profiles = Some(rows.map(|row| (row.position, row.time.div_euclid(1000))).collect());
+            first = Scanned { partial: (), stats: found.stats, warnings: found.warnings };
+        }
+        let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
+        let scan = StackScan { selection: selection.clone(), range, filter };
+        let mut scanned = scan::run(Arc::new(scan), plan, &control, self.limits.threads).await?;
+        scanned.stats.add(&first.stats);
+        scanned.warnings.extend(first.warnings);
+        let lake = self.lake.clone();
+        blocking(move || {
+            let resolved = merged(&lake, &selection, scanned, &query.call_site);
+            drop((snapshot, shared));
+            resolved
+        })
+        .await
+    }
+
+    async fn run_time_series(
+        &self,
+        query: SeriesQuery,
+        control: Arc<Control>,
+    ) -> Result<TimeSeriesAnswer, Error> {
+        let range = query.covered();
+        let (lake, asked) = (self.lake.clone(), query.clone());
+        let (snapshot, grouping) = blocking(move || {
+            let snapshot = lake.snapshot();
+            let selection = select(&lake, Some(&asked.profile_type), &asked.selector, range);
+            Ok((snapshot, Grouping::new(&asked, Arc::new(selection))))
+        })
+        .await?;
+        let (snapshot, grouping) = (Arc::new(snapshot), Arc::new(grouping));
+        let selection = grouping.selection.clone();
+        let threads = self.limits.threads;
+        let mut answer = TimeSeriesAnswer::default();
+        let (mut sums, mut counts) = (Buckets::default(), Buckets::default());
+        if !query.call_site.is_empty() {
+            let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
+            let scan = StackScan { selection: selection.clone(), range, filter: SampleFilter::default() };
+            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
+            let below = blocking(move || merged(&lake, &of, scanned, &call_site)).await?;
+            let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
+            let stacks = below.ids.iter().copied().collect();
+            let scan = CallSiteScan { grouping: grouping.clone(), stacks };
+            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            answer.stats.add(&below.stats);
+            answer.stats.add(&scanned.stats);
+            answer.warnings.extend(below.warnings);
+            sums = scanned.partial;
+        }
+        if query.call_site.is_empty() || query.aggregation == Aggregation::Average {
+            let plan = self.plan(&snapshot, Table::Profiles, &selection, range, &control).await?;
+            let exemplars = if query.call_site.is_empty() { query.exemplars } else { Exemplars::None };
+            let scan = TotalScan { grouping: grouping.clone(), exemplars };
+            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            answer.stats.add(&scanned.stats);
+            answer.warnings.extend(scanned.warnings);
+            match query.call_site.is_empty() {
+                true => sums = scanned.partial,
+                false => counts = scanned.partial,
+            }
+        }
+        answer.series = grouping.finish(&query, sums, &counts);
+        Ok(answer)
+    }
+
+    async fn run_profiles(&self, query: ProfileQuery, control: Arc<Control>) -> Result<ProfileList, Error> {
+        let (lake, asked) = (self.lake.clone(), query.clone());
+        let (snapshot, selection) = blocking(move || {
+            let snapshot = lake.snapshot();
+            Ok((snapshot, select(&lake, asked.profile_type.as_ref(), &asked.selector, asked.range)))
+        })
+        .await?;
+        let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
+        let plan = self.plan(&snapshot, Table::Profiles, &selection, query.range, &control).await?;
+        let scan = Arc::new(ProfileScan {
+            selection,
+            range: query.range,
+            ids: query.ids.iter().copied().collect(),
+            order: query.order,
+            limit: query.limit,
+        });
+        let scanned = scan::run(scan.clone(), plan, &control, self.limits.threads).await?;
+        let profiles = scan.finish(scanned.partial);
+        Ok(ProfileList { profiles, stats: scanned.stats, warnings: scanned.warnings })
+    }
+
+    async fn plan(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        table: Table,
+        selection: &Arc<Selection>,
+        range: TimeRange,
+        control: &Arc<Control>,
+    ) -> Result<Plan, Error> {
+        let (snapshot, selection, control) = (snapshot.clone(), selection.clone(), control.clone());
+        blocking(move || {
+            let files = match table {
+                Table::Samples => &snapshot.samples,
+                Table::Profiles => &snapshot.profiles,
+            };
+            scan::plan(files, &snapshot.head, &selection, range, &control)
+        })
+        .await
+    }
+}
+
+/// Which files are scanned.
+#[derive(Clone, Copy)]
+enum Table {
+    Samples,
+    Profiles,
+}
+
+/// What every answer tells of its making.
+trait Answer {
+    fn stats(&mut self) -> &mut ScanStats;
+}
+
+impl Answer for Merged {
+    fn stats(&mut self) -> &mut ScanStats {
+        &mut self.stats
+    }
+}
+
+impl Answer for TimeSeriesAnswer {
+    fn stats(&mut self) -> &mut ScanStats {
+        &mut self.stats
+    }
+}
+
+impl Answer for ProfileList {
+    fn stats(&mut self) -> &mut ScanStats {
+        &mut self.stats
+    }
+}
+
+struct CancelOnDrop(Arc<Control>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Stopped(error.to_string()))?
+}
+
+fn select(
+    lake: &Lake,
+    profile_type: Option<&ProfileType>,
+    selector: &Selector,
+    range: TimeRange,
+) -> Selection {
+    Selection::new(profile_type, selector, |taken| lake.series(range.from, range.until, taken))
+}
+
+/// Looks up the frames of what a scan found.
+fn merged(
+    lake: &Lake,
+    selection: &Selection,
+    scanned: Scanned<Sums>,
+    call_site: &[String],
+) -> Result<Merged, Error> {
+    let Scanned { partial, stats, warnings } = scanned;
+    let mut sums: Vec<(StackId, i128)> = partial.into_iter().collect();
+    sums.sort_unstable_by_key(|(id, _)| *id);
+    let ids: Vec<StackId> = sums.iter().map(|(id, _)| *id).collect();
+    let values = sums.iter().map(|(_, sum)| clamp(*sum)).collect();
+    let stacks = lake.resolve_stacks(&selection.services(), &ids)?;
+    let warnings: Vec<Warning> = warnings;
+    Ok(Merged { ids, stacks, values, stats, warnings }.keep_below(call_site))
+}

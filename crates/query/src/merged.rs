@@ -1,0 +1,227 @@
+//! The answer to "what did it spend its time on": values by stack, and what can be made of them.
+
+use crate::{ScanStats, TimeRange, Warning};
+use everflame_lake::ResolvedStacks;
+use everflame_profile::{
+    FrameIndex, Location, Profile, ProfileType, Samples, StackId, StringIndex, SymbolInterner, Tree,
+};
+use hashbrown::HashMap;
+
+/// Sums by stack over the samples that a query took.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// Content addresses of the stacks, ascending.
+    pub ids: Vec<StackId>,
+    /// The frames of each of them.
+    pub stacks: ResolvedStacks,
+    /// The sum of each of them; those that add up to zero are there too.
+    pub values: Vec<i64>,
+    /// What was read.
+    pub stats: ScanStats,
+    /// What could not be read: the answer is partial when there are any.
+    pub warnings: Vec<Warning>,
+}
+
+impl Merged {
+    /// Sum of all values; stops at the largest number.
+    pub fn total(&self) -> i64 {
+        clamp(self.values.iter().map(|&value| i128::from(value)).sum())
+    }
+
+    /// Whether no sample was taken.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether something could not be read.
+    pub fn is_partial(&self) -> bool {
+        !self.warnings.is_empty() || !self.stacks.missing.is_empty()
+    }
+
+    /// The call tree by function name. Stacks that add up to zero leave no node.
+    pub fn tree(&self) -> Tree {
+        let symbols = &self.stacks.symbols;
+        let mut tree = Tree::default();
+        let mut names: Vec<Option<StringIndex>> = vec![None; symbols.frames.len()];
+        for (frames, &value) in runs(&self.stacks).zip(&self.values) {
+            if value == 0 {
+                continue;
+            }
+            for &frame in frames {
+                let at = frame as usize;
+                if let (Some(slot @ None), Some(frame)) = (names.get_mut(at), symbols.frames.get(at)) {
+                    *slot = Some(tree.intern(&symbols.name(frame)));
+                }
+            }
+            let stack = frames.iter().rev().filter_map(|&frame| names.get(frame as usize).copied().flatten());
+            tree.insert(stack, value);
+        }
+        tree
+    }
+
+    /// As a profile with one sample type, for a pprof file: it ends at the end of `range`. Inlined calls
+    /// share a location with the function that they were inlined into.
+    pub fn to_profile(&self, profile_type: &ProfileType, range: TimeRange) -> Profile {
+        let period = match profile_type.name.as_str() {
+            "process_cpu" => 1_000_000_000,
+            "memory" => 524_288,
+            _ => 1,
+        };
+        let mut profile = Profile {
+            sample_types: vec![profile_type.sample.clone()],
+            default_sample_type: Some(0),
+            period_type: profile_type.period.clone(),
+            period,
+            time: range.until,
+            duration: range.length(),
+            symbols: self.stacks.symbols.clone(),
+            ..Profile::default()
+        };
+        let mut locations = Locations { profile: &mut profile, known: HashMap::new() };
+        let mut samples = Samples::default();
+        let mut stack = Vec::new();
+        for (frames, &value) in runs(&self.stacks).zip(&self.values) {
+            stack.clear();
+            locations.of_stack(frames, &mut stack);
+            samples.push(&stack, &[value], &[]);
+        }
+        profile.samples = samples;
+        profile
+    }
+
+    /// Adds several answers up.
+    pub fn merge(parts: Vec<Self>) -> Self {
+        if parts.len() <= 1 {
+            return parts.into_iter().next().unwrap_or_default();
+        }
+        let mut sums: HashMap<StackId, (i128, usize, usize)> = HashMap::new();
+        for (part_at, part) in parts.iter().enumerate() {
+            for (at, (&id, &value)) in part.ids.iter().zip(&part.values).enumerate() {
+                let entry = sums.entry(id).or_insert((0, part_at, at));
+                entry.0 += i128::from(value);
+                // Frames that one part did not find, another may have.
+                if run(&part.stacks, at).len() > run_of(&parts, entry.1, entry.2).len() {
+                    (entry.1, entry.2) = (part_at, at);
+                }
+            }
+        }
+        let mut sorted: Vec<_> = sums.into_iter().collect();
+        sorted.sort_unstable_by_key(|(id, _)| *id);
+        let mut interner = SymbolInterner::default();
+        let mut frame_maps: Vec<HashMap<FrameIndex, FrameIndex>> = vec![HashMap::new(); parts.len()];
+        let mut merged = Self::default();
+        for (id, (value, part_at, at)) in sorted {
+            if let (Some(part), Some(frame_map)) = (parts.get(part_at), frame_maps.get_mut(part_at)) {
+                for &frame in run(&part.stacks, at) {
+                    let Some(content) = part.stacks.symbols.frames.get(frame as usize) else { continue };
+                    let intern = || interner.intern(&part.stacks.symbols, content);
+                    merged.stacks.frames.push(*frame_map.entry(frame).or_insert_with(intern));
+                }
+                if part.stacks.missing.contains(&id) {
+                    merged.stacks.missing.push(id);
+                }
+            }
+            merged.stacks.ends.push(merged.stacks.frames.len() as u32);
+            merged.ids.push(id);
+            merged.values.push(clamp(value));
+        }
+        merged.stacks.symbols = interner.into_symbols();
+        for part in parts {
+            merged.stats.add(&part.stats);
+            merged.warnings.extend(part.warnings);
+        }
+        merged.warnings.sort_by(|a, b| (&a.path, &a.why).cmp(&(&b.path, &b.why)));
+        merged.warnings.dedup();
+        merged
+    }
+
+    /// Keeps the stacks whose frames from the root on have the names of `call_site`.
+    pub(crate) fn keep_below(mut self, call_site: &[String]) -> Self {
+        if call_site.is_empty() {
+            return self;
+        }
+        let symbols = &self.stacks.symbols;
+        let mut kept = ResolvedStacks::default();
+        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        for (frames, (&id, &value)) in runs(&self.stacks).zip(self.ids.iter().zip(&self.values)) {
+            let mut from_root = frames.iter().rev().filter_map(|&frame| symbols.frames.get(frame as usize));
+            let below = call_site
+                .iter()
+                .all(|name| from_root.next().is_some_and(|frame| symbols.name(frame) == *name));
+            if below {
+                kept.frames.extend_from_slice(frames);
+                kept.ends.push(kept.frames.len() as u32);
+                ids.push(id);
+                values.push(value);
+            }
+        }
+        kept.missing = std::mem::take(&mut self.stacks.missing);
+        kept.symbols = std::mem::take(&mut self.stacks.symbols);
+        Self { ids, values, stacks: kept, ..self }
+    }
+}
+
+/// The 64-bit number that is nearest.
+pub(crate) fn clamp(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// The frames of each stack, leaf first.
+fn runs(stacks: &ResolvedStacks) -> impl Iterator<Item = &[FrameIndex]> {
+    (0..stacks.ends.len()).map(|at| run(stacks, at))
+}
+
+fn run(stacks: &ResolvedStacks, at: usize) -> &[FrameIndex] {
+    let start = if at == 0 { Some(0) } else { stacks.ends.get(at - 1).copied() };
+    let (Some(start), Some(&end)) = (start, stacks.ends.get(at)) else { return &[] };
+    stacks.frames.get(start as usize..end as usize).unwrap_or_default()
+}
+
+fn run_of(parts: &[Merged], part: usize, at: usize) -> &[FrameIndex] {
+    parts.get(part).map_or(&[], |part| run(&part.stacks, at))
+}
+
+/// Makes locations of runs of frames: each run ends with a frame that was not inlined.
+struct Locations<'a> {
+    profile: &'a mut Profile,
+    known: HashMap<Vec<FrameIndex>, u32>,
+}
+
+impl Locations<'_> {
+    fn of_stack(&mut self, frames: &[FrameIndex], out: &mut Vec<u32>) {
+        let mut start = 0;
+        for at in 0..frames.len() {
+            let inlined =
+                self.profile.symbols.frames.get(frames[at] as usize).is_some_and(|frame| frame.inlined);
+            if inlined && at + 1 < frames.len() {
+                continue;
+            }
+            let location = self.location(&frames[start..=at]);
+            out.push(location);
+            start = at + 1;
+        }
+    }
+
+    fn location(&mut self, frames: &[FrameIndex]) -> u32 {
+        if let Some(&known) = self.known.get(frames) {
+            return known;
+        }
+        let first = match frames {
+            [frame] => *frame,
+            _ => {
+                // A location is a range of the frames, so that a run of several gets frames of its own.
+                let all = &mut self.profile.symbols.frames;
+                let first = all.len() as u32;
+                for &frame in frames {
+                    let copy = all.get(frame as usize).copied().unwrap_or_default();
+                    all.push(copy);
+                }
+                first
+            }
+        };
+        let location = self.profile.locations.len() as u32;
+        self.profile.locations.push(Location { first, count: frames.len() as u32 });
+        self.known.insert(frames.to_vec(), location);
+        location
+    }
+}

@@ -1,0 +1,60 @@
+//! The time that a query covers.
+
+use crate::Error;
+use everflame_profile::Nanos;
+
+/// A span of time; both ends belong to it. A profile counts when its start lies in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// First nanosecond since the epoch.
+    pub from: Nanos,
+    /// Last nanosecond since the epoch.
+    pub until: Nanos,
+}
+
+impl TimeRange {
+    /// All of time.
+    pub const ALL: Self = Self { from: Nanos::MIN, until: Nanos::MAX };
+
+    /// From `from` to `until`, both inclusive.
+    pub fn new(from: Nanos, until: Nanos) -> Self {
+        Self { from, until }
+    }
+
+    /// Whether `time` lies in it.
+    pub fn contains(&self, time: Nanos) -> bool {
+        self.from <= time && time <= self.until
+    }
+
+    /// Its length in nanoseconds.
+    pub fn length(&self) -> Nanos {
+        self.until.saturating_sub(self.from)
+    }
+
+    /// The whole microseconds in it, as files store times.
+    pub(crate) fn micros(&self) -> (i64, i64) {
+        (self.from.div_euclid(1000) + i64::from(self.from.rem_euclid(1000) > 0), self.until.div_euclid(1000))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.from <= self.until {
+            true => Ok(()),
+            false => Err(Error::Range { from: self.from, until: self.until }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_inside() {
+        let check = |from, until, expect| assert_eq!(TimeRange { from, until }.micros(), expect);
+        check(0, 999, (0, 0));
+        check(1, 999, (1, 0));
+        check(-1, 2000, (0, 2));
+        check(-1000, -1, (-1, -1));
+        check(1001, 3000, (2, 3));
+    }
+}

@@ -1,0 +1,445 @@
+//! How totals move over time, in steps, per group of labels.
+//!
+//! Points lie at `from + k·step` and cover `(point − step, point]`, so that what was taken within one step
+//! before the range counts for its first point. Totals come from the table `profiles` and the head;
+//! samples are read only when the question is about one call site.
+
+use crate::plan::Unit;
+use crate::row_group::{self, binary, ids, numbers};
+use crate::samples::{Lookup, NONE, head_profiles};
+use crate::scan::{Control, Interrupt, Scan};
+use crate::selection::{Selection, label_value};
+use crate::{Error, Limits, ScanStats, Selector, TimeRange, Warning};
+use everflame_lake::{HeadChunk, ProfileId};
+use everflame_profile::{Labels, Nanos, ProfileType, StackId};
+use hashbrown::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The smallest step: 1 ms.
+const MIN_STEP: Nanos = 1_000_000;
+
+/// What the profiles of one point make together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their sum divided by their number.
+    Average,
+}
+
+/// Whether points name a profile to look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exemplars {
+    /// They do not.
+    #[default]
+    None,
+    /// Each names its largest one.
+    Largest,
+}
+
+/// Asks for totals over time.
+#[derive(Clone, Debug)]
+pub struct SeriesQuery {
+    /// What is measured.
+    pub profile_type: ProfileType,
+    /// Which series.
+    pub selector: Selector,
+    /// First and last point.
+    pub range: TimeRange,
+    /// Nanoseconds between two points.
+    pub step: Nanos,
+    /// One time series for each combination of values of these labels; one for all when empty.
+    pub group_by: Vec<String>,
+    /// What the profiles of one point make together.
+    pub aggregation: Aggregation,
+    /// At most so many time series, those with the largest sums.
+    pub limit: Option<usize>,
+    /// Only what was measured below these functions, root first; everything when empty.
+    pub call_site: Vec<String>,
+    /// Whether points name profiles. Not together with `call_site`.
+    pub exemplars: Exemplars,
+}
+
+impl SeriesQuery {
+    /// Sums of all series that `selector` takes, as one time series.
+    pub fn new(profile_type: ProfileType, selector: Selector, range: TimeRange, step: Nanos) -> Self {
+        Self {
+            profile_type,
+            selector,
+            range,
+            step,
+            group_by: Vec::new(),
+            aggregation: Aggregation::Sum,
+            limit: None,
+            call_site: Vec::new(),
+            exemplars: Exemplars::None,
+        }
+    }
+
+    /// Refuses what cannot be answered.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
+        self.range.check()?;
+        if self.step < MIN_STEP {
+            return Err(Error::Step { step: self.step });
+        }
+        let points = (i128::from(self.range.until) - i128::from(self.range.from)) / i128::from(self.step) + 1;
+        let points = u64::try_from(points).unwrap_or(u64::MAX);
+        crate::scan::within("points", points, limits.points.min(u64::from(u32::MAX)))
+    }
+
+    /// The time that the points cover.
+    pub(crate) fn covered(&self) -> TimeRange {
+        let TimeRange { from, until } = self.range;
+        let last = i128::from(until) - (i128::from(until) - i128::from(from)) % i128::from(self.step);
+        let first = i128::from(from) - i128::from(self.step) + 1;
+        TimeRange { from: crate::merged::clamp(first), until: crate::merged::clamp(last) }
+    }
+}
+
+/// A line of points.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeSeries {
+    /// The labels it is grouped by.
+    pub labels: Labels,
+    /// Its points, ascending; times at which nothing was measured have none.
+    pub points: Vec<Point>,
+}
+
+/// What was measured during one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// End of the step, nanoseconds since the epoch; it belongs to it.
+    pub time: Nanos,
+    /// Sum or average.
+    pub value: f64,
+    /// How many profiles it is made of; with a call site and without an average, 0.
+    pub profiles: u64,
+    /// Sum of their durations, nanoseconds; with a call site and without an average, 0.
+    pub duration: Nanos,
+    /// Its largest profile, when it was asked for.
+    pub exemplar: Option<Exemplar>,
+}
+
+/// A profile worth a look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Its identity.
+    pub profile: ProfileId,
+    /// When it started, nanoseconds since the epoch.
+    pub time: Nanos,
+    /// Its total.
+    pub value: i64,
+    /// The labels of its series by which it was not grouped.
+    pub labels: Labels,
+}
+
+/// Time series, and how complete they are.
+#[derive(Clone, Debug, Default)]
+pub struct TimeSeriesAnswer {
+    /// The time series, the largest sum first.
+    pub series: Vec<TimeSeries>,
+    /// What was read.
+    pub stats: ScanStats,
+    /// What could not be read.
+    pub warnings: Vec<Warning>,
+}
+
+/// Which group each selected series belongs to, and which point a time.
+pub(crate) struct Grouping {
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) covered: TimeRange,
+    from: Nanos,
+    step: Nanos,
+    group_of: Vec<u32>,
+    groups: Vec<Labels>,
+}
+
+impl Grouping {
+    pub(crate) fn new(query: &SeriesQuery, selection: Arc<Selection>) -> Self {
+        let mut groups: HashMap<Labels, u32> = HashMap::new();
+        let mut group_of = Vec::with_capacity(selection.series.len());
+        for found in &selection.series {
+            let names = query.group_by.iter();
+            let pairs = names.map(|name| (name.as_str(), label_value(&found.series, name).into_owned()));
+            let next = groups.len() as u32;
+            group_of.push(*groups.entry(Labels::from_pairs(pairs)).or_insert(next));
+        }
+        let mut sorted: Vec<(Labels, u32)> = groups.into_iter().collect();
+        sorted.sort_unstable_by_key(|(_, group)| *group);
+        let groups = sorted.into_iter().map(|(labels, _)| labels).collect();
+        Self {
+            selection,
+            covered: query.covered(),
+            from: query.range.from,
+            step: query.step,
+            group_of,
+            groups,
+        }
+    }
+
+    fn group(&self, position: u32) -> u32 {
+        self.group_of.get(position as usize).copied().unwrap_or(NONE)
+    }
+
+    /// The point that a time belongs to.
+    fn point(&self, time: Nanos) -> Option<u32> {
+        if !self.covered.contains(time) {
+            return None;
+        }
+        let (since, step) = (i128::from(time) - i128::from(self.from), i128::from(self.step));
+        u32::try_from((since + step - 1).div_euclid(step)).ok()
+    }
+
+    /// Makes time series of `sums`, the number of profiles taken from `counts`.
+    pub(crate) fn finish(&self, query: &SeriesQuery, sums: Buckets, counts: &Buckets) -> Vec<TimeSeries> {
+        let mut lines: Vec<Vec<(u32, Bucket)>> = vec![Vec::new(); self.groups.len()];
+        for ((group, point), mut bucket) in sums.0 {
+            if let Some(count) = counts.0.get(&(group, point)) {
+                (bucket.profiles, bucket.duration) = (count.profiles, count.duration);
+            }
+            if let Some(line) = lines.get_mut(group as usize) {
+                line.push((point, bucket));
+            }
+        }
+        let mut series: Vec<(i128, TimeSeries)> = Vec::new();
+        for (mut line, labels) in lines.into_iter().zip(&self.groups) {
+            if line.is_empty() {
+                continue;
+            }
+            line.sort_unstable_by_key(|(point, _)| *point);
+            let sum = line.iter().map(|(_, bucket)| bucket.sum).sum();
+            let points = line.iter().map(|(point, bucket)| self.finish_point(query, *point, bucket));
+            series.push((sum, TimeSeries { labels: labels.clone(), points: points.collect() }));
+        }
+        series.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| left.labels.cmp(&right.labels)));
+        series.into_iter().map(|(_, series)| series).take(query.limit.unwrap_or(usize::MAX)).collect()
+    }
+
+    fn finish_point(&self, query: &SeriesQuery, point: u32, bucket: &Bucket) -> Point {
+        let time = i128::from(self.from) + i128::from(point) * i128::from(self.step);
+        let value = match query.aggregation {
+            Aggregation::Average if bucket.profiles > 0 => bucket.sum as f64 / bucket.profiles as f64,
+            _ => bucket.sum as f64,
+        };
+        let exemplar = bucket.largest.and_then(|largest| {
+            let found = self.selection.series.get(largest.position as usize)?;
+            let rest =
+                found.series.labels.iter().filter(|(name, _)| !query.group_by.iter().any(|by| by == name));
+            Some(Exemplar {
+                profile: largest.id,
+                time: largest.time,
+                value: largest.value,
+                labels: Labels::from_pairs(rest),
+            })
+        });
+        Point {
+            time: crate::merged::clamp(time),
+            value,
+            profiles: bucket.profiles,
+            duration: crate::merged::clamp(bucket.duration),
+            exemplar,
+        }
+    }
+}
+
+/// Sums by group and point.
+#[derive(Default)]
+pub(crate) struct Buckets(HashMap<(u32, u32), Bucket>);
+
+/// About what an entry of [`Buckets`] takes, the spare room of the map included.
+const BUCKET_BYTES: usize = 2 * (size_of::<Bucket>() + 8);
+
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    sum: i128,
+    profiles: u64,
+    duration: i128,
+    largest: Option<Largest>,
+}
+
+#[derive(Clone, Copy)]
+struct Largest {
+    value: i64,
+    time: Nanos,
+    id: ProfileId,
+    position: u32,
+}
+
+impl Largest {
+    /// The same one is chosen in whatever order they come.
+    fn beats(&self, other: &Self) -> bool {
+        (self.value, other.time, other.id) > (other.value, self.time, self.id)
+    }
+}
+
+impl Bucket {
+    fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.profiles += other.profiles;
+        self.duration += other.duration;
+        if let Some(largest) = other.largest
+            && self.largest.is_none_or(|known| largest.beats(&known))
+        {
+            self.largest = Some(largest);
+        }
+    }
+}
+
+impl Buckets {
+    fn add(&mut self, group: u32, point: u32, bucket: &Bucket, control: &Control) -> Result<(), Interrupt> {
+        let known = self.0.len();
+        self.0.entry((group, point)).or_default().add(bucket);
+        if self.0.len() > known { control.charge(BUCKET_BYTES) } else { Ok(()) }
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (key, bucket) in other.0 {
+            self.0.entry(key).or_default().add(&bucket);
+        }
+    }
+}
+
+/// Adds up the totals of profiles.
+pub(crate) struct TotalScan {
+    pub(crate) grouping: Arc<Grouping>,
+    pub(crate) exemplars: Exemplars,
+}
+
+impl Scan for TotalScan {
+    type Partial = Buckets;
+
+    fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
+        let mut columns = vec!["series_id", "time", "duration", "total"];
+        if self.exemplars == Exemplars::Largest {
+            columns.push("profile_id");
+        }
+        let (batches, bytes) = row_group::read(unit, &columns)?;
+        control.charge_read(bytes)?;
+        let mut lookup = Lookup::default();
+        for batch in batches {
+            control.go_on()?;
+            let batch = batch?;
+            let series = ids(&batch, "series_id")?;
+            let selection = &self.grouping.selection;
+            lookup.update(series.values, |id| selection.position_of_bytes(id).unwrap_or(NONE));
+            let (times, durations) = (numbers(&batch, "time")?, numbers(&batch, "duration")?);
+            let totals = numbers(&batch, "total")?;
+            let profile_ids = match self.exemplars {
+                Exemplars::Largest => Some(binary(&batch, "profile_id")?),
+                Exemplars::None => None,
+            };
+            let rows = series.keys.iter().zip(times).zip(durations).zip(totals).enumerate();
+            for (row, (((&key, &time), &duration), &total)) in rows {
+                let position = lookup.get(key).copied().unwrap_or(NONE);
+                let id = profile_ids.and_then(|ids| <[u8; 16]>::try_from(ids.value(row)).ok());
+                let id = id.map(|id| ProfileId(u128::from_be_bytes(id)));
+                self.take(position, time.saturating_mul(1000), duration, total, id, control, into)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
+        control.go_on()?;
+        for profile in &chunk.profiles {
+            let position = self.grouping.selection.position(profile.series).unwrap_or(NONE);
+            let id = (self.exemplars == Exemplars::Largest).then_some(profile.id);
+            self.take(position, profile.time, profile.duration, profile.total, id, control, into)?;
+        }
+        Ok(chunk.profiles.len() as u64)
+    }
+
+    fn merge(into: &mut Buckets, other: Buckets) {
+        into.merge(other);
+    }
+}
+
+impl TotalScan {
+    #[allow(clippy::too_many_arguments)]
+    fn take(
+        &self,
+        position: u32,
+        time: Nanos,
+        duration: Nanos,
+        total: i64,
+        id: Option<ProfileId>,
+        control: &Control,
+        into: &mut Buckets,
+    ) -> Result<(), Interrupt> {
+        let group = self.grouping.group(position);
+        let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { return Ok(()) };
+        let largest = id.map(|id| Largest { value: total, time, id, position });
+        let bucket = Bucket { sum: i128::from(total), profiles: 1, duration: i128::from(duration), largest };
+        into.add(group, point, &bucket, control)
+    }
+}
+
+/// Adds up the samples of some stacks.
+pub(crate) struct CallSiteScan {
+    pub(crate) grouping: Arc<Grouping>,
+    pub(crate) stacks: HashSet<StackId>,
+}
+
+impl Scan for CallSiteScan {
+    type Partial = Buckets;
+
+    fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
+        let (batches, bytes) = row_group::read(unit, &["stack_id", "series_id", "time", "value"])?;
+        control.charge_read(bytes)?;
+        let (mut groups, mut wanted) = (Lookup::default(), Lookup::default());
+        for batch in batches {
+            control.go_on()?;
+            let batch = batch?;
+            let (stacks, series) = (ids(&batch, "stack_id")?, ids(&batch, "series_id")?);
+            let selection = &self.grouping.selection;
+            groups.update(series.values, |id| {
+                selection.position_of_bytes(id).map_or(NONE, |position| self.grouping.group(position))
+            });
+            wanted.update(stacks.values, |id| {
+                <[u8; 16]>::try_from(id)
+                    .is_ok_and(|id| self.stacks.contains(&StackId(u128::from_be_bytes(id))))
+            });
+            let (times, values) = (numbers(&batch, "time")?, numbers(&batch, "value")?);
+            for (((&stack, &series), &time), &value) in
+                stacks.keys.iter().zip(series.keys).zip(times).zip(values)
+            {
+                if wanted.get(stack) != Some(&true) {
+                    continue;
+                }
+                let group = groups.get(series).copied().unwrap_or(NONE);
+                let Some(point) = self.grouping.point(time.saturating_mul(1000)).filter(|_| group != NONE)
+                else {
+                    continue;
+                };
+                let bucket = Bucket { sum: i128::from(value), ..Bucket::default() };
+                into.add(group, point, &bucket, control)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
+        let wanted: Vec<bool> = chunk.stacks.iter().map(|stack| self.stacks.contains(stack)).collect();
+        let mut rows = 0;
+        for (profile, samples) in head_profiles(chunk) {
+            let Some(position) = self.grouping.selection.position(profile.series) else { continue };
+            let Some(point) = self.grouping.point(profile.time) else { continue };
+            control.go_on()?;
+            rows += samples.len() as u64;
+            let stacks = chunk.sample_stacks.get(samples.clone()).unwrap_or_default();
+            let values = chunk.sample_values.get(samples).unwrap_or_default();
+            for (&stack, &value) in stacks.iter().zip(values) {
+                if wanted.get(stack as usize) == Some(&true) {
+                    let bucket = Bucket { sum: i128::from(value), ..Bucket::default() };
+                    into.add(self.grouping.group(position), point, &bucket, control)?;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn merge(into: &mut Buckets, other: Buckets) {
+        into.merge(other);
+    }
+}

@@ -1,0 +1,60 @@
+import { Component, type ReactNode } from "react";
+import { ExplorePage } from "./explore/ExplorePage";
+import { ServicesPage } from "./services/ServicesPage";
+import { Header } from "./shell/Header";
+import { text } from "./text";
+import { followLink, usePath } from "./url/navigation";
+
+export function App() {
+  const path = usePath();
+  return (
+    <>
+      <Header />
+      <Boundary key={path}>{pageOf(path)}</Boundary>
+    </>
+  );
+}
+
+function pageOf(path: string): ReactNode {
+  switch (path) {
+    case "/":
+      return <ServicesPage />;
+    case "/explore":
+      return <ExplorePage />;
+    default:
+      return (
+        <main className="page">
+          <h1>{text.errors.notFound}</h1>
+          <p>
+            <a href="/" onClick={followLink}>
+              {text.errors.home}
+            </a>
+          </p>
+        </main>
+      );
+  }
+}
+
+/** A fault in one page leaves the way to the others open. */
+class Boundary extends Component<{ children: ReactNode }, { error: Error | null }> {
+  override state: { error: Error | null } = { error: null };
+
+  static getDerivedStateFromError(error: Error) {
+    return { error };
+  }
+
+  override render() {
+    if (!this.state.error) return this.props.children;
+    return (
+      <main className="page">
+        <div className="notice failed" role="alert">
+          <div>
+            <strong>{text.errors.crashed}</strong>
+            <p className="mono">{this.state.error.message}</p>
+          </div>
+          <a href="/">{text.errors.home}</a>
+        </div>
+      </main>
+    );
+  }
+}

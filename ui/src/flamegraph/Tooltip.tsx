@@ -1,0 +1,66 @@
+import { useLayoutEffect, useRef } from "react";
+import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
+import { splitSymbol } from "../profile/symbol";
+import { formatShare, formatValue } from "../profile/units";
+import { text } from "../text";
+import { visible } from "./label";
+import type { Size } from "./viewport";
+
+const OFFSET = 14;
+
+interface Props {
+  flame: Flame;
+  node: number;
+  x: number;
+  y: number;
+  size: Size;
+  zoomed: number;
+  sampleUnit: string;
+}
+
+/** Name, self, total and shares of the node under the pointer. */
+export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const left = x + OFFSET + element.offsetWidth > size.width ? x - OFFSET - element.offsetWidth : x + OFFSET;
+    const top = y + OFFSET + element.offsetHeight > size.height ? y - OFFSET - element.offsetHeight : y + OFFSET;
+    element.style.transform = `translate(${Math.round(Math.max(4, left))}px, ${Math.round(Math.max(4, top))}px)`;
+  });
+
+  const total = flame.total[node]!;
+  const self = flame.self[node]!;
+  const name = nameOf(flame, node);
+  const { origin, short } = splitSymbol(name);
+  const zoomTotal = Math.abs(flame.total[zoomed]!);
+  const folded = flame.folded[node] === 1;
+  return (
+    <div ref={box} className="flamegraph-tooltip" role="presentation">
+      <div className="flamegraph-tooltip-name">
+        {folded ? text.flame.folded : node === ROOT ? text.flame.root : visible(origin === "" ? name : short)}
+      </div>
+      {folded && <div className="soft">{text.flame.foldedExplained}</div>}
+      {!folded && node !== ROOT && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
+      <dl>
+        <dt>{text.flame.total}</dt>
+        <dd>{formatValue(total, sampleUnit)}</dd>
+        <dd className="soft">
+          {formatShare(shareOf(flame, total))} {text.flame.share}
+        </dd>
+        <dt>{text.flame.self}</dt>
+        <dd>{formatValue(self, sampleUnit)}</dd>
+        <dd className="soft">
+          {formatShare(shareOf(flame, self))} {text.flame.share}
+        </dd>
+        {zoomed !== ROOT && zoomTotal > 0 && (
+          <>
+            <dt />
+            <dd>{formatShare(total / zoomTotal)}</dd>
+            <dd className="soft">{text.flame.shareOfZoom}</dd>
+          </>
+        )}
+      </dl>
+    </div>
+  );
+}

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "vitest";
+import { decodeFlame } from "../profile/flame";
+import { css, hueOf, type Oklch, PALETTES } from "./color";
+import { move } from "./keyboard";
+import { fitLabel, visible } from "./label";
+import { clamped, hit, scaledAround } from "./viewport";
+
+const letters = (text: string) => text.length;
+
+test.each([
+  [40, "github.com/acme/shop/cart.(*Cart).Total"],
+  [32, "…acme/shop/cart.(*Cart).Total"],
+  [20, "…cart.(*Cart).Total"],
+  [14, "(*Cart).Total"],
+  [8, "(*Cart)…"],
+  [2, ""],
+])("%i letters leave %s", (width, expected) => {
+  expect(fitLabel("github.com/acme/shop/cart.(*Cart).Total", "(*Cart).Total", width, letters)).toBe(expected);
+});
+
+test("control and direction marks cannot act", () => {
+  expect(visible("a\u0000b\u202ec")).toBe("a\ufffdb\ufffdc");
+  expect(visible("x".repeat(5000))).toHaveLength(513);
+});
+
+/** Contrast after WCAG 2, through OKLab and linear sRGB. */
+function luminance({ l, c, h }: Oklch): number {
+  const a = c * Math.cos((h * Math.PI) / 180);
+  const b = c * Math.sin((h * Math.PI) / 180);
+  const [x, y, z] = [l + 0.3963377774 * a + 0.2158037573 * b, l - 0.1055613458 * a - 0.0638541728 * b, l - 0.0894841775 * a - 1.291485548 * b].map((v) => v ** 3) as [number, number, number];
+  const clip = (v: number) => Math.min(1, Math.max(0, v));
+  const red = clip(4.0767416621 * x - 3.3077115913 * y + 0.2309699292 * z);
+  const green = clip(-1.2684380046 * x + 2.6097574011 * y - 0.3413193965 * z);
+  const blue = clip(-0.0041960863 * x - 0.7034186147 * y + 1.707614701 * z);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+const contrast = (a: Oklch, b: Oklch) => {
+  const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y) as [number, number];
+  return (high + 0.05) / (low + 0.05);
+};
+
+describe.each(["light", "dark"] as const)("%s frames", (theme) => {
+  const palette = PALETTES[theme];
+  test("have readable text in every hue", () => {
+    for (let h = 0; h < 360; h += 15) expect(contrast({ ...palette.frame, h }, palette.text)).toBeGreaterThan(4.5);
+    expect(contrast({ ...palette.dimmed, h: 0 }, palette.dimmedText)).toBeGreaterThan(4.5);
+    expect(contrast(palette.folded, palette.dimmedText)).toBeGreaterThan(4.5);
+  });
+});
+
+test("a library has one hue", () => {
+  expect(hueOf("net/http.(*conn).serve")).toBe(hueOf("net/http.Serve"));
+  expect(hueOf("main")).toBeNull();
+  expect(css({ l: 0.5, c: 0.1, h: 20 })).toBe("oklch(0.5 0.1 20)");
+});
+
+const flame = decodeFlame(
+  { names: ["total", "a", "b", "c"], levels: [{ values: [0, 10, 0, 0] }, { values: [0, 6, 1, 1, 0, 4, 4, 3] }, { values: [1, 5, 2, 2] }] },
+  100,
+);
+const size = { width: 100, height: 40 };
+
+test("the pointer hits what is drawn there", () => {
+  const view = { left: 0, span: 1, scroll: 20 };
+  expect([hit(flame, view, size, 10, 5), hit(flame, view, size, 70, 5), hit(flame, view, size, 10, 25), hit(flame, view, size, 90, 25)]).toEqual([1, 2, 3, -1]);
+});
+
+test("zooming keeps what is under the pointer, and ends at the edges", () => {
+  const view = scaledAround({ left: 0, span: 1, scroll: 0 }, size, 50, 0.5);
+  expect(view).toEqual({ left: 0.25, span: 0.5, scroll: 0 });
+  expect(clamped({ left: 2, span: 0.5, scroll: 900 }, flame, size)).toEqual({ left: 0.5, span: 0.5, scroll: 20 });
+});
+
+test("the arrow keys walk the tree", () => {
+  expect([move(flame, 0, "down"), move(flame, 1, "right"), move(flame, 2, "left"), move(flame, 3, "up"), move(flame, 2, "down"), move(flame, 3, "home")]).toEqual([1, 2, 1, 1, 2, 0]);
+});

@@ -1,0 +1,86 @@
+// Cuts a function's name to the width of its bar from the package side, so that what remains in a
+// narrow bar is the function's own name.
+
+import { splitSymbol } from "../profile/symbol";
+
+const ELLIPSIS = "…";
+/** Fewer letters than these tell nothing. */
+const LEAST = 2;
+/** Longer names never fit on a screen. */
+const LONGEST = 512;
+
+export type Measure = (text: string) => number;
+
+/** What to write into `width` pixels, or "" when nothing readable fits. */
+export function fitLabel(name: string, short: string, width: number, measure: Measure): string {
+  const clean = visible(name);
+  if (measure(clean) <= width) return clean;
+  const own = visible(short);
+  const ownWidth = measure(own);
+  if (ownWidth > width) return cutEnd(own, width, measure);
+  if (!clean.endsWith(own)) return own;
+  return cutOrigin(clean, own, width, measure) ?? own;
+}
+
+/** Whole path segments before the function's own name, as many as fit. */
+function cutOrigin(name: string, own: string, width: number, measure: Measure): string | null {
+  const originEnd = name.length - own.length;
+  let best: string | null = null;
+  for (let i = originEnd - 1; i > 0; i--) {
+    const c = name[i - 1];
+    const boundary = c === "/" || c === "." || c === ":" || c === " ";
+    if (!boundary || name[i] === ":" || i >= originEnd) continue;
+    const candidate = ELLIPSIS + name.slice(i);
+    if (measure(candidate) > width) break;
+    best = candidate;
+  }
+  return best;
+}
+
+function cutEnd(text: string, width: number, measure: Measure): string {
+  let low = 0;
+  let high = text.length;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (measure(text.slice(0, middle) + ELLIPSIS) <= width) low = middle;
+    else high = middle - 1;
+  }
+  return low < LEAST ? "" : text.slice(0, low) + ELLIPSIS;
+}
+
+/** Control characters and direction marks are shown as what they are instead of taking effect. */
+export function visible(name: string): string {
+  const short = name.length > LONGEST ? name.slice(0, LONGEST) + ELLIPSIS : name;
+  return short.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+}
+
+/** Own names by name index, computed when first drawn. */
+export class ShortNames {
+  private readonly names: string[];
+  private readonly short: (string | undefined)[];
+
+  constructor(names: string[]) {
+    this.names = names;
+    this.short = new Array<string | undefined>(names.length);
+  }
+
+  of(name: number): string {
+    return (this.short[name] ??= splitSymbol(this.names[name] ?? "?").short);
+  }
+}
+
+/** Advance widths in a monospaced font: plain letters are counted, all else is measured once. */
+export function monospaceMeasure(context: CanvasRenderingContext2D): Measure {
+  const advance = context.measureText("0").width;
+  const measured = new Map<string, number>();
+  return (text) => {
+    if (/^[\x20-\x7e]*$/.test(text)) return text.length * advance;
+    let width = measured.get(text);
+    if (width === undefined) {
+      width = context.measureText(text).width;
+      if (measured.size > 20_000) measured.clear();
+      measured.set(text, width);
+    }
+    return width;
+  };
+}

@@ -1,0 +1,219 @@
+// Paints what the viewport shows onto one canvas of the viewport's size. Hot: runs once a frame.
+//
+// The cost is bound by the pixels, not by the nodes: in each visible level bisection finds the first
+// node on the screen, and a run of nodes narrower than a device pixel is one rectangle, behind which
+// bisection goes on.
+
+import { type Flame, firstVisible, levelCount } from "../profile/flame";
+import type { FrameColors, FramePalette } from "./color";
+import { css } from "./color";
+import { fitLabel, type Measure, type ShortNames } from "./label";
+import { ROW_HEIGHT, type Size, type Viewport } from "./viewport";
+
+export interface Scene {
+  flame: Flame;
+  colors: FrameColors;
+  palette: FramePalette;
+  shortNames: ShortNames;
+  /** 1 for names that the search found; null without a search. */
+  found: Uint8Array | null;
+  hovered: number;
+  focused: number;
+  /** Name index that the table has selected, or -1. */
+  selected: number;
+  /** The outline of the focused and selected frames. */
+  outline: string;
+  back: string;
+  font: string;
+  rootLabel: string;
+  foldedLabel: string;
+}
+
+const TEXT_PADDING = 4;
+/** A bar that can hold two letters and an ellipsis. */
+const LEAST_TEXT_WIDTH = 30;
+
+export function paint(
+  context: CanvasRenderingContext2D,
+  scene: Scene,
+  view: Viewport,
+  size: Size,
+  pixelRatio: number,
+  measure: Measure,
+): void {
+  const { flame } = scene;
+  const width = Math.round(size.width * pixelRatio);
+  const height = Math.round(size.height * pixelRatio);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.fillStyle = scene.back;
+  context.fillRect(0, 0, width, height);
+
+  const rowHeight = ROW_HEIGHT * pixelRatio;
+  const firstLevel = Math.max(0, Math.floor(view.scroll / ROW_HEIGHT));
+  const endLevel = Math.min(levelCount(flame), Math.ceil((view.scroll + size.height) / ROW_HEIGHT));
+  const scale = width / view.span;
+  const labels: Label[] = [];
+
+  for (let depth = firstLevel; depth < endLevel; depth++) {
+    const top = Math.round(depth * rowHeight - view.scroll * pixelRatio);
+    const bottom = Math.round((depth + 1) * rowHeight - view.scroll * pixelRatio) - Math.max(1, Math.round(pixelRatio / 2));
+    paintLevel(context, scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels });
+  }
+  paintLabels(context, scene, labels, pixelRatio, measure);
+  outline(context, scene, view, scene.focused, scale, pixelRatio);
+}
+
+interface Label {
+  node: number;
+  left: number;
+  width: number;
+  top: number;
+  height: number;
+}
+
+interface Row {
+  depth: number;
+  top: number;
+  height: number;
+  width: number;
+  scale: number;
+  pixelRatio: number;
+  labels: Label[];
+}
+
+function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewport, row: Row): void {
+  const { flame } = scene;
+  const end = flame.levelStart[row.depth + 1]!;
+  let lastFill = "";
+  let node = firstVisible(flame, row.depth, view.left);
+  while (node < end) {
+    const from = (flame.x[node]! - view.left) * row.scale;
+    if (from >= row.width) break;
+    const left = Math.max(0, Math.round(from));
+    const exactRight = from + flame.width[node]! * row.scale;
+    const right = Math.min(row.width, Math.round(exactRight));
+    if (exactRight - from < 1 || right <= left) {
+      // A run of slivers: one pixel column stands for all that end within it.
+      const column = Math.floor(Math.max(0, from));
+      const next = firstVisible(flame, row.depth, view.left + (column + 1) / row.scale);
+      if (flame.width[node]! > 0 || next > node + 1) {
+        const fill = fillOf(scene, node);
+        if (fill !== lastFill) context.fillStyle = lastFill = fill;
+        context.fillRect(column, row.top, 1, row.height);
+      }
+      node = Math.max(node + 1, next);
+      continue;
+    }
+    const fill = fillOf(scene, node);
+    if (fill !== lastFill) context.fillStyle = lastFill = fill;
+    const gap = right - left > 3 * row.pixelRatio ? Math.max(1, Math.round(row.pixelRatio / 2)) : 0;
+    context.fillRect(left, row.top, right - left - gap, row.height);
+    if (flame.folded[node]) {
+      paintStripes(context, scene, left, row.top, right - left - gap, row.height, row.pixelRatio);
+      lastFill = "";
+    }
+    if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) {
+      row.labels.push({ node, left, width: right - left - gap, top: row.top, height: row.height });
+    }
+    node++;
+  }
+}
+
+function fillOf(scene: Scene, node: number): string {
+  const { flame, palette } = scene;
+  const name = flame.name[node]!;
+  if (flame.folded[node]) return css(palette.folded);
+  if (node === 0) return css(palette.root);
+  const dimmed =
+    (scene.found !== null && scene.found[name] === 0) ||
+    (scene.found === null && scene.selected >= 0 && scene.selected !== name);
+  return (dimmed ? scene.colors.dimmed : scene.colors.frame)[name]!;
+}
+
+/** Diagonal stripes: folded nodes must not look like a function. */
+function paintStripes(
+  context: CanvasRenderingContext2D,
+  scene: Scene,
+  left: number,
+  top: number,
+  width: number,
+  height: number,
+  pixelRatio: number,
+): void {
+  const distance = 6 * pixelRatio;
+  context.save();
+  context.beginPath();
+  context.rect(left, top, width, height);
+  context.clip();
+  context.strokeStyle = css(scene.palette.foldedStripe);
+  context.lineWidth = pixelRatio;
+  context.beginPath();
+  for (let x = left - height; x < left + width; x += distance) {
+    context.moveTo(x, top + height);
+    context.lineTo(x + height, top);
+  }
+  context.stroke();
+  context.restore();
+}
+
+function paintLabels(
+  context: CanvasRenderingContext2D,
+  scene: Scene,
+  labels: Label[],
+  pixelRatio: number,
+  measure: Measure,
+): void {
+  const { flame, palette } = scene;
+  context.font = scene.font;
+  context.textBaseline = "middle";
+  const text = css(palette.text);
+  const dimmedText = css(palette.dimmedText);
+  let fill = "";
+  for (const label of labels) {
+    const name = flame.name[label.node]!;
+    const width = label.width / pixelRatio - 2 * TEXT_PADDING;
+    const [long, short] = labelOf(scene, label.node);
+    const shown = fitLabel(long, short, width, measure);
+    if (shown === "") continue;
+    const dimmed =
+      flame.folded[label.node] ||
+      (scene.found !== null && scene.found[name] === 0) ||
+      (scene.found === null && scene.selected >= 0 && scene.selected !== name);
+    const wanted = dimmed ? dimmedText : text;
+    if (wanted !== fill) context.fillStyle = fill = wanted;
+    context.fillText(shown, label.left + TEXT_PADDING * pixelRatio, label.top + label.height / 2 + pixelRatio / 2);
+  }
+}
+
+function labelOf(scene: Scene, node: number): [string, string] {
+  if (scene.flame.folded[node]) return [scene.foldedLabel, scene.foldedLabel];
+  if (node === 0) return [scene.rootLabel, scene.rootLabel];
+  const name = scene.flame.name[node]!;
+  return [scene.flame.names[name]!, scene.shortNames.of(name)];
+}
+
+function outline(
+  context: CanvasRenderingContext2D,
+  scene: Scene,
+  view: Viewport,
+  focused: number,
+  scale: number,
+  pixelRatio: number,
+): void {
+  const { flame } = scene;
+  for (const node of [scene.hovered, focused]) {
+    if (node < 0 || node >= flame.name.length) continue;
+    const line = node === focused ? 2 : 1;
+    const left = Math.round((flame.x[node]! - view.left) * scale);
+    const right = Math.max(left + 2, Math.round((flame.x[node]! + flame.width[node]! - view.left) * scale));
+    const top = Math.round((flame.depth[node]! * ROW_HEIGHT - view.scroll) * pixelRatio);
+    const thickness = Math.max(1, Math.round(line * pixelRatio));
+    context.strokeStyle = scene.outline;
+    context.lineWidth = thickness;
+    // Far outside edges would overflow the canvas's own numbers.
+    const from = Math.max(-10, left);
+    const to = Math.min(context.canvas.width + 10, right);
+    const inset = thickness / 2;
+    context.strokeRect(from + inset, top + inset, to - from - thickness, ROW_HEIGHT * pixelRatio - thickness - 1);
+  }
+}

@@ -1,0 +1,72 @@
+// Sums the flame graph by function: self, and total counted once a stack however often the
+// function calls itself.
+
+import { childrenOf, type Flame, nodeCount, ROOT } from "./flame";
+
+export interface TableRow {
+  /** Index into the flame graph's names. */
+  name: number;
+  self: number;
+  total: number;
+}
+
+export type SortKey = "name" | "self" | "total";
+export interface Sort {
+  key: SortKey;
+  descending: boolean;
+}
+
+export function topTable(flame: Flame): TableRow[] {
+  const self = new Float64Array(flame.names.length);
+  const total = new Float64Array(flame.names.length);
+  const seen = new Uint8Array(flame.names.length);
+  for (let node = 1; node < nodeCount(flame); node++) {
+    if (flame.folded[node]) continue;
+    self[flame.name[node]!]! += flame.self[node]!;
+    seen[flame.name[node]!] = 1;
+  }
+
+  // Depth first, with a count of each name on the way down. `~node` marks the way back up.
+  const onPath = new Uint32Array(flame.names.length);
+  const stack = childrenOf(flame, ROOT);
+  while (stack.length > 0) {
+    const entry = stack.pop()!;
+    if (entry < 0) {
+      onPath[flame.name[~entry]!]!--;
+      continue;
+    }
+    if (flame.folded[entry]) continue;
+    const name = flame.name[entry]!;
+    if (onPath[name]!++ === 0) total[name]! += flame.total[entry]!;
+    stack.push(~entry);
+    const first = flame.firstChild[entry]!;
+    for (let child = first; child < first + flame.childCount[entry]!; child++) stack.push(child);
+  }
+
+  const rows: TableRow[] = [];
+  for (let name = 0; name < flame.names.length; name++) {
+    if (seen[name]) rows.push({ name, self: self[name]!, total: total[name]! });
+  }
+  return rows;
+}
+
+/** What is folded away: no row of the table has it, so the table says so below. */
+export function foldedTotal(flame: Flame): number {
+  let sum = 0;
+  for (let node = 0; node < nodeCount(flame); node++) if (flame.folded[node]) sum += flame.total[node]!;
+  return sum;
+}
+
+export function sortRows(rows: TableRow[], names: string[], sort: Sort): TableRow[] {
+  const sign = sort.descending ? -1 : 1;
+  const byName = (a: TableRow, b: TableRow) => compare(names[a.name]!, names[b.name]!);
+  return [...rows].sort((a, b) =>
+    sort.key === "name"
+      ? sign * byName(a, b)
+      : sign * (a[sort.key] - b[sort.key]) || byName(a, b),
+  );
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,66 @@
+// Times as people type them: `now-6h`, `now-1h30m`, an ISO date, or a number of milliseconds.
+
+const UNIT_MS: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+};
+
+export interface Range {
+  /** Milliseconds since 1970. */
+  from: number;
+  until: number;
+}
+
+/** Milliseconds since 1970, or null when the text is no time. */
+export function parseTime(text: string, now: number): number | null {
+  const trimmed = text.trim();
+  if (trimmed === "now") return now;
+  const relative = /^now\s*([+-])\s*((?:\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w)\s*)+)$/.exec(trimmed);
+  if (relative) {
+    const parts = relative[2]!.matchAll(/(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)/g);
+    let offset = 0;
+    for (const [, amount, unit] of parts) offset += Number(amount) * UNIT_MS[unit!]!;
+    return now + (relative[1] === "-" ? -offset : offset);
+  }
+  if (/^\d+$/.test(trimmed)) {
+    const number = Number(trimmed);
+    return trimmed.length >= 13 ? number : trimmed.length >= 9 ? number * 1000 : null;
+  }
+  if (!/^\d{4}-\d{2}-\d{2}/.test(trimmed)) return null;
+  const date = Date.parse(trimmed.replace(/^(\S+) (\d)/, "$1T$2"));
+  return Number.isNaN(date) ? null : date;
+}
+
+export function parseRange(from: string, until: string, now: number): Range | null {
+  const start = parseTime(from, now);
+  const end = parseTime(until, now);
+  return start === null || end === null || start >= end ? null : { from: Math.floor(start), until: Math.ceil(end) };
+}
+
+/** Whether the range moves with the clock, so that a refresh shows something new. */
+export function isLive(until: string): boolean {
+  return until.trim().startsWith("now");
+}
+
+/** A length of time in the shortest words: `15 min`, `6 h`, `2 d`. */
+export function formatSpan(ms: number): string {
+  const steps: [string, number][] = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+    ["s", 1000],
+  ];
+  for (const [unit, size] of steps) {
+    if (ms >= size) return `${Number((ms / size).toPrecision(3))} ${unit}`;
+  }
+  return `${Math.round(ms)} ms`;
+}
+
+/** An ISO time in UTC without what is zero, for links and titles. */
+export function formatIso(ms: number): string {
+  return new Date(ms).toISOString().replace(".000Z", "Z");
+}

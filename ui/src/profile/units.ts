@@ -1,0 +1,101 @@
+// Turns values into what a person says: cores, GiB, milliseconds. Never more than three
+// significant digits.
+
+/** How a value of a profile type is measured. */
+export type Unit = "duration" | "bytes" | "count";
+
+const SI = ["", "k", "M", "G", "T", "P", "E"];
+const IEC = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+const DURATIONS: [number, string][] = [
+  [86_400e9, "d"],
+  [3_600e9, "h"],
+  [60e9, "min"],
+  [1e9, "s"],
+  [1e6, "ms"],
+  [1e3, "µs"],
+  [1, "ns"],
+];
+
+const NANOSECONDS: Record<string, number> = {
+  nanoseconds: 1,
+  microseconds: 1e3,
+  milliseconds: 1e6,
+  seconds: 1e9,
+};
+
+/** The sample unit of a profile type as (unit, factor to nanoseconds, bytes or ones). */
+export function unitOf(sampleUnit: string): { unit: Unit; factor: number } {
+  const nanos = NANOSECONDS[sampleUnit];
+  if (nanos !== undefined) return { unit: "duration", factor: nanos };
+  return { unit: sampleUnit === "bytes" ? "bytes" : "count", factor: 1 };
+}
+
+/** Three significant digits, without an exponent and without zeros that say nothing. */
+export function threeDigits(value: number): string {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 100) return String(Math.round(value));
+  return String(Number(value.toPrecision(3)));
+}
+
+function scaled(value: number, steps: string[], base: number): string {
+  let step = 0;
+  let scaled = value;
+  while (Math.abs(scaled) >= base * 0.9995 && step < steps.length - 1) {
+    scaled /= base;
+    step++;
+  }
+  const unit = steps[step]!;
+  return unit === "" ? threeDigits(scaled) : `${threeDigits(scaled)} ${unit}`;
+}
+
+function formatDuration(nanos: number): string {
+  if (nanos === 0) return "0 s";
+  const size = Math.abs(nanos);
+  const [factor, unit] = DURATIONS.find(([f]) => size >= f * 0.9995) ?? [1, "ns"];
+  return `${threeDigits(nanos / factor)} ${unit}`;
+}
+
+/** `value` in the sample unit of its type. */
+export function formatValue(value: number, sampleUnit: string): string {
+  const { unit, factor } = unitOf(sampleUnit);
+  switch (unit) {
+    case "duration":
+      return formatDuration(value * factor);
+    case "bytes":
+      return scaled(value, IEC, 1024);
+    case "count":
+      return scaled(value, SI, 1000);
+  }
+}
+
+export function formatShare(share: number): string {
+  const percent = share * 100;
+  if (percent !== 0 && Math.abs(percent) < 0.01) return percent > 0 ? "< 0.01 %" : "> -0.01 %";
+  return `${threeDigits(Number(percent.toFixed(2)))} %`;
+}
+
+/** What one point of a timeline says: cores for CPU time, so many a second for events, the amount for levels. */
+export type Rate = "cores" | "waiting" | "bytes/s" | "count/s" | "bytes" | "count" | "time";
+
+export function formatRate(value: number, rate: Rate): string {
+  switch (rate) {
+    case "cores":
+      return Math.abs(value) < 0.01 && value !== 0
+        ? `${threeDigits(value * 1000)} millicores`
+        : `${threeDigits(value)} ${value === 1 ? "core" : "cores"}`;
+    case "waiting":
+      return `${threeDigits(value)} waiting`;
+    case "bytes/s":
+      return `${scaled(value, IEC, 1024)}/s`;
+    case "count/s":
+      return `${scaled(value, SI, 1000)}/s`;
+    case "bytes":
+      return scaled(value, IEC, 1024);
+    case "count":
+      return scaled(value, SI, 1000);
+    case "time":
+      return formatDuration(value);
+  }
+}

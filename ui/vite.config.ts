@@ -1,0 +1,21 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+// `npm run dev` shows live data of a server on Everflame's own port, or of the mock server
+// (EVERFLAME_URL=http://127.0.0.1:4099, see dev/mock-server.mjs).
+const server = process.env.EVERFLAME_URL ?? "http://127.0.0.1:4040";
+
+export default defineConfig({
+  plugins: [react()],
+  build: {
+    outDir: "dist",
+    assetsDir: "assets",
+    // The server's policy allows scripts and fonts from itself only, so nothing becomes a data: URL.
+    assetsInlineLimit: 0,
+    sourcemap: false,
+    target: "es2023",
+  },
+  server: {
+    proxy: { "/querier.v1.QuerierService": server, "/api": server, "/ingest": server },
+  },
+});
