@@ -39,7 +39,7 @@ impl LabelSets {
     /// Drops labels from `groups` where its service has too many label sets on the day of `time`.
     pub(crate) fn bound(&self, lake: &Lake, groups: &mut Groups, time: Nanos, max: usize) {
         let service = groups.sets.first().map(|labels| labels.get(SERVICE_NAME)).unwrap_or_default();
-        if lake.label_sets(service, time) + groups.sets.len() <= max {
+        if lake.series_count(service, time) + groups.sets.len() <= max {
             return;
         }
         let key = (service.to_owned(), time.div_euclid(DAY));
