@@ -97,7 +97,7 @@ impl Server {
     }
 
     fn rpc_routes(&self, rest: Router) -> Router {
-        let capabilities = Arc::new(Capabilities(self.app.clone()));
+        let capabilities = Arc::new(Capabilities);
         let services = connectrpc::Router::new()
             .add_service(Arc::new(Pusher(self.app.clone())))
             .add_service(Arc::new(Querier(self.app.clone())));
