@@ -96,7 +96,9 @@ async fn push_folded(client: &Client, args: &PushArgs, body: Vec<u8>) -> anyhow:
         None => args.service.clone(),
         Some(kind) if kind == "process_cpu" => args.service.clone(),
         Some(kind) if kind == "wall" => format!("{}.wall", args.service),
-        Some(kind) => bail!("folded stacks are stored as process_cpu or wall, not as {kind:?}; leave --name out"),
+        Some(kind) => {
+            bail!("folded stacks are stored as process_cpu or wall, not as {kind:?}; leave --name out")
+        }
     };
     let pairs: Vec<_> = args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     name += &format!("{{{}}}", pairs.join(","));

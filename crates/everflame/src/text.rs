@@ -27,7 +27,11 @@ pub(crate) fn tree(mut tree: Tree, unit: &str, limit: usize) -> String {
                 0 => printable(tree.name(node)),
                 folded => format!("({folded} more)"),
             };
-            let own = if node.self_value == 0 || node.folded > 0 { String::new() } else { format(node.self_value, unit) };
+            let own = if node.self_value == 0 || node.folded > 0 {
+                String::new()
+            } else {
+                format(node.self_value, unit)
+            };
             let name = format!("{:depth$}{name}", "", depth = depth * 2);
             out += &line(&percent(node.total, total), &format(node.total, unit), &own, &name);
         }
@@ -73,7 +77,9 @@ pub(crate) fn diff(before: &TopTable, after: &TopTable, unit: &str, limit: usize
     let share = |value: i64, total: i64| if total == 0 { 0.0 } else { value as f64 / total as f64 * 100.0 };
     let mut rows: Vec<_> = rows
         .into_iter()
-        .map(|(name, [left, right])| (name, left, right, share(right, after.total) - share(left, before.total)))
+        .map(|(name, [left, right])| {
+            (name, left, right, share(right, after.total) - share(left, before.total))
+        })
         .collect();
     rows.sort_by(|a, b| b.3.abs().total_cmp(&a.3.abs()));
     let mut out = format!("{:>9} {:>9} {:>9}  {}\n", "before", "after", "change", "function (self)");

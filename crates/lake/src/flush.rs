@@ -63,7 +63,11 @@ pub(crate) fn start(
     });
 }
 
-async fn flush(shared: &Arc<Shared>, tables: &Arc<Tables>, writer: &mpsc::Sender<Command>) -> Result<(), Error> {
+async fn flush(
+    shared: &Arc<Shared>,
+    tables: &Arc<Tables>,
+    writer: &mpsc::Sender<Command>,
+) -> Result<(), Error> {
     // What failed last time comes first; only then the head of today.
     let failed = shared.state.read().flushing.clone();
     if let Some(frozen) = failed {
@@ -88,7 +92,11 @@ async fn finish(
 }
 
 /// Commits `frozen` to the tables that lack it, and shows the files instead of the head.
-pub(crate) async fn commit(shared: &Arc<Shared>, tables: &Arc<Tables>, frozen: &Arc<Frozen>) -> Result<(), Error> {
+pub(crate) async fn commit(
+    shared: &Arc<Shared>,
+    tables: &Arc<Tables>,
+    frozen: &Arc<Frozen>,
+) -> Result<(), Error> {
     let (writing, head) = (tables.clone(), frozen.clone());
     let runtime = tokio::runtime::Handle::current();
     // Sorting and encoding takes a second; it must not hold up the threads that answer requests.

@@ -326,7 +326,8 @@ impl Shared {
 
 fn lock(config: &LakeConfig) -> Result<File, Error> {
     let path = config.path.join("lock");
-    let file = File::options().create(true).append(true).open(&path).map_err(|source| Error::io(&path, source))?;
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(|source| Error::io(&path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: config.path.clone() }),

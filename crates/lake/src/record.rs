@@ -56,7 +56,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Batch, String> {
     let mut input = Reader(bytes);
     let version = input.byte()?;
     if version != VERSION {
-        return Err(format!("record version {version}; this Everflame reads version {VERSION}, use a newer one"));
+        return Err(format!(
+            "record version {version}; this Everflame reads version {VERSION}, use a newer one"
+        ));
     }
     let service = input.text()?.to_owned();
     let upload = Some(input.wide()?).filter(|&id| id != 0).map(ProfileId);
@@ -102,7 +104,9 @@ fn encode_new_stacks(out: &mut Writer, new: &NewStacks) {
     strings.iter().skip(1).for_each(|text| out.text(text));
     out.number(mappings.len() as u64 - 1);
     for mapping in mappings.iter().skip(1) {
-        for number in [u64::from(mapping.file), mapping.build_id.into(), mapping.memory_start, mapping.memory_limit] {
+        for number in
+            [u64::from(mapping.file), mapping.build_id.into(), mapping.memory_start, mapping.memory_limit]
+        {
             out.number(number);
         }
         out.number(mapping.file_offset);
@@ -249,7 +253,11 @@ impl<'a> Reader<'a> {
         if count > self.0.len() / bytes { Err(CUT.to_owned()) } else { Ok(()) }
     }
 
-    fn list<T>(&mut self, bytes: usize, mut item: impl FnMut(&mut Self) -> Result<T, String>) -> Result<Vec<T>, String> {
+    fn list<T>(
+        &mut self,
+        bytes: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
         let count = usize::try_from(self.number()?).map_err(|_| CUT)?;
         self.room(count, bytes)?;
         (0..count).map(|_| item(self)).collect()

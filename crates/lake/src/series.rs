@@ -51,7 +51,12 @@ impl SeriesIndex {
     }
 
     /// The series that `select` takes and that have profiles in the range, both ends inclusive.
-    pub(crate) fn select(&self, from: Nanos, until: Nanos, select: &dyn Fn(&Series) -> bool) -> Vec<SeriesMatch> {
+    pub(crate) fn select(
+        &self,
+        from: Nanos,
+        until: Nanos,
+        select: &dyn Fn(&Series) -> bool,
+    ) -> Vec<SeriesMatch> {
         let mut matches: Vec<SeriesMatch> = Vec::new();
         if from > until {
             return matches;
@@ -122,7 +127,10 @@ mod tests {
             index.note(id, &series, first, last);
         }
         let found = |from, until| index.select(from, until, &|_| true).len();
-        assert_eq!([found(0, 9), found(0, 10), found(30, 40), found(31, 2 * DAY), found(DAY, 4 * DAY)], [0, 1, 1, 0, 1]);
+        assert_eq!(
+            [found(0, 9), found(0, 10), found(30, 40), found(31, 2 * DAY), found(DAY, 4 * DAY)],
+            [0, 1, 1, 0, 1]
+        );
         assert_eq!(found(5, 4), 0);
         assert_eq!((index.count("api", 7), index.count("api", DAY), index.count("web", 7)), (1, 0, 0));
         assert_eq!(index.select(0, DAY, &|_| true)[0].last, 3 * DAY + 5);

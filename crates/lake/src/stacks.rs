@@ -37,7 +37,9 @@ struct Cache {
 
 impl Cache {
     fn bytes(&self) -> usize {
-        self.frames.len() * size_of::<FrameIndex>() + self.stacks.len() * STACK_BYTES + self.interner.len() * FRAME_BYTES
+        self.frames.len() * size_of::<FrameIndex>()
+            + self.stacks.len() * STACK_BYTES
+            + self.interner.len() * FRAME_BYTES
     }
 
     fn frames(&self, stack: StackId) -> Option<&[FrameIndex]> {
@@ -57,7 +59,9 @@ impl StackStore {
     pub(crate) fn unknown(&self, service: &str, stacks: &[StackId]) -> Vec<u32> {
         let all = 0..stacks.len() as u32;
         match self.service_indices.get(service) {
-            Some(&service) => all.filter(|&at| !self.known.contains(&(service, stacks[at as usize]))).collect(),
+            Some(&service) => {
+                all.filter(|&at| !self.known.contains(&(service, stacks[at as usize]))).collect()
+            }
             None => all.collect(),
         }
     }
@@ -77,7 +81,10 @@ impl StackStore {
         for &(at, end) in &new.stacks {
             let stack = batch.stacks[at as usize];
             if !cache.stacks.contains_key(&stack) {
-                cache.insert(stack, new.frames[start..end as usize].iter().map(|&frame| frames[frame as usize]));
+                cache.insert(
+                    stack,
+                    new.frames[start..end as usize].iter().map(|&frame| frames[frame as usize]),
+                );
             }
             if self.known.insert((service, stack)) {
                 self.pending.push((service, stack));
@@ -114,14 +121,16 @@ impl StackStore {
         }
         let old = std::mem::take(&mut self.cache);
         self.known.clear();
-        let in_flush = flushing.into_iter().flat_map(|rows| rows.rows.iter().map(|row| (row.service, row.id)));
+        let in_flush =
+            flushing.into_iter().flat_map(|rows| rows.rows.iter().map(|row| (row.service, row.id)));
         for (service, id) in self.pending.iter().copied().chain(in_flush) {
             self.known.insert((service, id));
             let Some(frames) = old.frames(id) else { continue };
             if self.cache.stacks.contains_key(&id) {
                 continue;
             }
-            let mut resolved = Resolver { interner: std::mem::take(&mut self.cache.interner), ..Resolver::default() };
+            let mut resolved =
+                Resolver { interner: std::mem::take(&mut self.cache.interner), ..Resolver::default() };
             resolved.push(&old, frames);
             self.cache.interner = resolved.interner;
             self.cache.insert(id, resolved.frames.into_iter());
@@ -207,7 +216,8 @@ fn intern_from(target: &mut SymbolInterner, source: &SymbolInterner, frame: Fram
     let frame = source.frames()[frame as usize];
     let mapping = source.mapping(frame.mapping);
     let mut copy = |index| target.intern_string(source.strings().get(index));
-    let mapping = everflame_profile::Mapping { file: copy(mapping.file), build_id: copy(mapping.build_id), ..mapping };
+    let mapping =
+        everflame_profile::Mapping { file: copy(mapping.file), build_id: copy(mapping.build_id), ..mapping };
     let (function, system_name, file) = (copy(frame.function), copy(frame.system_name), copy(frame.file));
     let mapping = target.intern_mapping(mapping);
     target.intern_frame(everflame_profile::Frame { function, system_name, file, mapping, ..frame })
@@ -221,7 +231,11 @@ pub(crate) struct LoadedStacks {
 
 /// Reads frames of `wanted` stacks of `services` from `files`. Blocking. A file that cannot be read is
 /// skipped with a warning; what only it has stays missing.
-pub(crate) fn read_files(files: &[Arc<DataFile>], services: &[&str], wanted: &HashSet<StackId>) -> Vec<LoadedStacks> {
+pub(crate) fn read_files(
+    files: &[Arc<DataFile>],
+    services: &[&str],
+    wanted: &HashSet<StackId>,
+) -> Vec<LoadedStacks> {
     let mut found: HashSet<StackId> = HashSet::new();
     let mut loaded = Vec::new();
     // Newest first: what is asked for most is there, and the rest need not be read.
@@ -268,9 +282,14 @@ mod tests {
         let resolved = store.resolve(&[stack(&["root"]), stack(&["nowhere"]), stack(&["leaf", "root"])]);
         let names = |at: usize| -> Vec<_> {
             let frames = resolved.stack(at).iter();
-            frames.map(|&frame| resolved.symbols.name(&resolved.symbols.frames[frame as usize]).into_owned()).collect()
+            frames
+                .map(|&frame| resolved.symbols.name(&resolved.symbols.frames[frame as usize]).into_owned())
+                .collect()
         };
-        assert_eq!((names(0), names(1), names(2)), (vec!["root".into()], vec![], vec!["leaf".into(), "root".into()]));
+        assert_eq!(
+            (names(0), names(1), names(2)),
+            (vec!["root".into()], vec![], vec!["leaf".into(), "root".into()])
+        );
         assert_eq!(resolved.missing, [stack(&["nowhere"])]);
     }
 

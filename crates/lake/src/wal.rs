@@ -201,14 +201,17 @@ fn replay_segment(
     let mut last = 0;
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         if bytes.len() > MAGIC.len() {
-            let why = "it is not a write-ahead log segment of version 1; move it away to start without it".to_owned();
+            let why = "it is not a write-ahead log segment of version 1; move it away to start without it"
+                .to_owned();
             return Err(Error::Damaged { path: path.to_owned(), why });
         }
         found.torn_bytes += bytes.len() as u64;
         return Ok((bytes.len() as u64, 0));
     };
     while let Some((header, after)) = rest.split_first_chunk::<HEADER_BYTES>() {
-        let number = |from: usize| u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
+        let number = |from: usize| {
+            u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]])
+        };
         let (length, crc) = (number(0) as usize, number(4));
         let sequence = u64::from(number(8)) | u64::from(number(12)) << 32;
         if length > MAX_RECORD_BYTES || after.len() < length {
@@ -279,7 +282,9 @@ mod tests {
         let (mut wal, ..) = reopen(folder.path());
         append(&mut wal, &["x"]);
         let bytes = fs::read(only_segment_with_records(folder.path())).unwrap();
-        let expect = [b"EVFWAL\0\x01".as_slice(), &[1, 0, 0, 0], &bytes[12..16], &[1, 0, 0, 0, 0, 0, 0, 0], b"x"].concat();
+        let expect =
+            [b"EVFWAL\0\x01".as_slice(), &[1, 0, 0, 0], &bytes[12..16], &[1, 0, 0, 0, 0, 0, 0, 0], b"x"]
+                .concat();
         assert_eq!(bytes, expect);
         assert_eq!(bytes[12..16], crc32c::crc32c(b"x\x01\0\0\0\0\0\0\0").to_le_bytes());
     }

@@ -1,6 +1,8 @@
 //! A lake from outside: what was acknowledged is there exactly once, whatever happened in between.
 
-use everflame_lake::{Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Sample, Snapshot};
+use everflame_lake::{
+    Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Sample, Snapshot,
+};
 use everflame_profile::{Frame, Labels, Series, StackId, SymbolInterner, Symbols, stack_id};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -106,7 +108,8 @@ fn expect(leaf: i64, main: i64) -> BTreeMap<u128, i64> {
 /// A copy of the folder, as a crash would leave it.
 fn crashed(path: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let status = std::process::Command::new("cp").arg("-a").arg(path.join(".")).arg(copy.path()).status().unwrap();
+    let status =
+        std::process::Command::new("cp").arg("-a").arg(path.join(".")).arg(copy.path()).status().unwrap();
     assert!(status.success());
     copy
 }
@@ -115,7 +118,9 @@ fn names(lake: &Arc<Lake>, service: &str) -> Vec<String> {
     let resolved = lake.resolve_stacks(&[service], &[stack(&["leaf", "main"])]).unwrap();
     assert!(resolved.missing.is_empty());
     let frames = resolved.stack(0).iter();
-    frames.map(|&frame| resolved.symbols.name(&resolved.symbols.frames[frame as usize]).into_owned()).collect()
+    frames
+        .map(|&frame| resolved.symbols.name(&resolved.symbols.frames[frame as usize]).into_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
