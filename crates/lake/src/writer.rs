@@ -24,7 +24,7 @@ const FULL_HEAD_POLL: Duration = Duration::from_millis(2);
 /// What the thread can be asked for.
 pub(crate) enum Command {
     /// Store a batch.
-    Append(Box<Append>),
+    Append(Append),
     /// Begin a new segment and a new head; answers with the old head.
     Rotate(oneshot::Sender<Result<Option<Arc<Frozen>>, Error>>),
     /// Everything through this sequence is in the tables.
@@ -104,7 +104,7 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, group: Vec<Box<Append>>) {
+    fn append(&mut self, group: Vec<Append>) {
         if self.refusing {
             return answer(group, || Err(Error::Closed));
         }
@@ -183,7 +183,7 @@ impl Writer {
     }
 }
 
-fn answer(group: Vec<Box<Append>>, result: impl Fn() -> Result<Appended, Error>) {
+fn answer(group: Vec<Append>, result: impl Fn() -> Result<Appended, Error>) {
     for append in group {
         let _ = append.reply.send(result());
     }
