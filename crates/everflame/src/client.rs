@@ -54,7 +54,9 @@ impl Client {
                     self.base
                 )));
             }
-            Err(error) => return Err(anyhow::Error::new(error).context(format!("{} does not answer", self.base))),
+            Err(error) => {
+                return Err(anyhow::Error::new(error).context(format!("{} does not answer", self.base)));
+            }
         };
         let status = response.status();
         if status.is_success() {

@@ -102,17 +102,52 @@ pub(crate) const KEYS: &[Key] = &[
         "Listen beyond this machine although there is no authentication: whoever reaches the port can read and write"
     ),
     key!("self-profiling", self_profiling, "BOOL", "Profile the server itself, as service everflame"),
-    key!("log-level", log_level, "LEVEL", "What is logged: error, warn, info, debug, trace, or directives such as info,everflame_lake=debug"),
+    key!(
+        "log-level",
+        log_level,
+        "LEVEL",
+        "What is logged: error, warn, info, debug, trace, or directives such as info,everflame_lake=debug"
+    ),
     key!("log-format", log_format, "FORMAT", "How log lines look on standard error: text or json"),
-    key!("shutdown-grace", shutdown_grace, "DURATION", "How long running requests may go on when the server stops"),
-    key!("flush-interval", flush_interval, "DURATION", "New profiles are moved from the log into the tables at least so often"),
-    key!("flush-size", flush_size, "SIZE", "New profiles are moved into the tables when they take so much memory"),
+    key!(
+        "shutdown-grace",
+        shutdown_grace,
+        "DURATION",
+        "How long running requests may go on when the server stops"
+    ),
+    key!(
+        "flush-interval",
+        flush_interval,
+        "DURATION",
+        "New profiles are moved from the log into the tables at least so often"
+    ),
+    key!(
+        "flush-size",
+        flush_size,
+        "SIZE",
+        "New profiles are moved into the tables when they take so much memory"
+    ),
     key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
     key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),
-    key!("max-request-memory", max_request_memory, "SIZE", "Request bodies held at once; more are answered with 503"),
-    key!("max-profile-size", max_profile_size, "SIZE", "Size of a profile after decompression; larger ones are refused"),
+    key!(
+        "max-request-memory",
+        max_request_memory,
+        "SIZE",
+        "Request bodies held at once; more are answered with 503"
+    ),
+    key!(
+        "max-profile-size",
+        max_profile_size,
+        "SIZE",
+        "Size of a profile after decompression; larger ones are refused"
+    ),
     key!("max-samples", max_samples, "COUNT", "Samples of a profile; more are refused"),
-    key!("max-stack-depth", max_stack_depth, "COUNT", "Frames of a stack; deeper ones keep their root side, and are counted"),
+    key!(
+        "max-stack-depth",
+        max_stack_depth,
+        "COUNT",
+        "Frames of a stack; deeper ones keep their root side, and are counted"
+    ),
     key!("max-labels", max_labels, "COUNT", "Labels of an upload; more are refused"),
     key!(
         "max-label-sets-per-upload",
@@ -130,7 +165,12 @@ pub(crate) const KEYS: &[Key] = &[
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
     key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),
     key!("query-timeout", query_timeout, "DURATION", "Time that one query may take"),
-    key!("query-concurrency", query_concurrency, "COUNT", "Queries that scan at once; more wait for their turn"),
+    key!(
+        "query-concurrency",
+        query_concurrency,
+        "COUNT",
+        "Queries that scan at once; more wait for their turn"
+    ),
     key!("query-threads", query_threads, "COUNT", "Threads that one query scans with"),
 ];
 
@@ -196,9 +236,10 @@ impl Config {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
-        let file = overrides.file.clone().or_else(|| {
-            environment(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
-        });
+        let file = overrides
+            .file
+            .clone()
+            .or_else(|| environment(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
         if let Some(path) = file {
             config.read_file(path)?;
         }
@@ -226,7 +267,11 @@ impl Config {
         let pairs = match yaml {
             serde_yaml_ng::Value::Null => return Ok(()),
             serde_yaml_ng::Value::Mapping(pairs) => pairs,
-            _ => return Err(fault("not a list of keys; write lines such as `listen: 127.0.0.1:4040`".to_owned())),
+            _ => {
+                return Err(fault(
+                    "not a list of keys; write lines such as `listen: 127.0.0.1:4040`".to_owned(),
+                ));
+            }
         };
         for (name, value) in &pairs {
             let name = name.as_str().unwrap_or_default();
@@ -319,7 +364,11 @@ impl ConfigArgs {
 mod tests {
     use super::*;
 
-    fn load(flags: &[(&'static str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
+    fn load(
+        flags: &[(&'static str, &str)],
+        variables: &[(&str, &str)],
+        file: &str,
+    ) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("everflame.yaml");
         std::fs::write(&path, file).unwrap();
@@ -353,10 +402,17 @@ mod tests {
         let fault = |flags: &[(&'static str, &str)], variables: &[(&str, &str)], file: &str| {
             load(flags, variables, file).unwrap_err().to_string()
         };
-        assert!(fault(&[("flush-size", "big")], &[], "").starts_with("flag --flush-size: \"big\" is not a size"));
-        assert!(fault(&[], &[("EVERFLAME_FLUSH_SIZE", "")], "").starts_with("environment variable EVERFLAME_FLUSH_SIZE:"));
+        assert!(
+            fault(&[("flush-size", "big")], &[], "").starts_with("flag --flush-size: \"big\" is not a size")
+        );
+        assert!(
+            fault(&[], &[("EVERFLAME_FLUSH_SIZE", "")], "")
+                .starts_with("environment variable EVERFLAME_FLUSH_SIZE:")
+        );
         assert!(fault(&[], &[], "flush-size: x").contains("everflame.yaml, key flush-size: "));
-        assert!(fault(&[], &[], "flush-sizes: 1").contains("there is no key \"flush-sizes\"; there are listen, "));
+        assert!(
+            fault(&[], &[], "flush-sizes: 1").contains("there is no key \"flush-sizes\"; there are listen, ")
+        );
         assert!(fault(&[], &[], "listen: [1]").contains("key listen: write one value"));
         assert!(fault(&[], &[], "- listen").contains("not a list of keys"));
         assert!(fault(&[], &[], "a: b: c").contains("not YAML"));

@@ -68,7 +68,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(overrides) => serve::run(&config::Config::load(&overrides, &config::process_environment)?),
+        Command::Serve(overrides) => {
+            serve::run(&config::Config::load(&overrides, &config::process_environment)?)
+        }
         Command::Push(args) => client::block_on(push::run(args)),
         Command::Query(args) => client::block_on(query::run(args)),
         Command::Top(args) => client::block_on(query::top(args)),

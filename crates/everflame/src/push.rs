@@ -61,6 +61,9 @@ async fn push(client: &Client, args: &PushArgs, file: &Path) -> anyhow::Result<S
     match as_pprof {
         Some(profile) => {
             let name = args.name.clone().unwrap_or_else(|| everflame_ingest::profile_name(&profile));
+            if name.is_empty() {
+                bail!("its sample type has no name; say what it is with --name, as in --name goroutine");
+            }
             let samples = profile.samples.len();
             push_pprof(client, args, &name, &body).await?;
             Ok(format!("{name} with {samples} samples"))
@@ -96,7 +99,9 @@ async fn push_folded(client: &Client, args: &PushArgs, body: Vec<u8>) -> anyhow:
         None => args.service.clone(),
         Some(kind) if kind == "process_cpu" => args.service.clone(),
         Some(kind) if kind == "wall" => format!("{}.wall", args.service),
-        Some(kind) => bail!("folded stacks are stored as process_cpu or wall, not as {kind:?}; leave --name out"),
+        Some(kind) => {
+            bail!("folded stacks are stored as process_cpu or wall, not as {kind:?}; leave --name out")
+        }
     };
     let pairs: Vec<_> = args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     name += &format!("{{{}}}", pairs.join(","));

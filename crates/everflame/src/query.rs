@@ -141,7 +141,11 @@ impl Merged {
         };
         let profile = pprof::read(&pprof, &limits).context("the answer is no pprof")?.profile;
         if profile.samples.is_empty() {
-            bail!("nothing is stored for {query} from {} until {}; try --from now-24h", range.from, range.until);
+            bail!(
+                "nothing is stored for {query} from {} until {}; try --from now-24h",
+                range.from,
+                range.until
+            );
         }
         let sample_type = profile.default_sample_type.unwrap_or(profile.sample_types.len().saturating_sub(1));
         Ok(Self { pprof, profile, sample_type })

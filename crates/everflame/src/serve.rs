@@ -159,7 +159,10 @@ mod tests {
     async fn no_open_door_without_a_word() {
         let mut config = Config { listen: "0.0.0.0:0".to_owned(), ..Config::default() };
         let error = listen(&config).await.unwrap_err();
-        assert!(error.is::<ConfigError>() && error.to_string().contains("--allow-insecure-listen"), "{error}");
+        assert!(
+            error.is::<ConfigError>() && error.to_string().contains("--allow-insecure-listen"),
+            "{error}"
+        );
         config.allow_insecure_listen = true;
         assert!(listen(&config).await.is_ok());
         config.listen = "nonsense".to_owned();

@@ -5,13 +5,18 @@ pub(crate) fn format(value: i64, unit: &str) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let size = value.unsigned_abs() as f64;
     let text = match unit {
-        "nanoseconds" => scaled(size, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("min", 6e10), ("h", 3.6e12)]),
+        "nanoseconds" => {
+            scaled(size, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("min", 6e10), ("h", 3.6e12)])
+        }
         "microseconds" => scaled(size, &[("µs", 1.0), ("ms", 1e3), ("s", 1e6), ("min", 6e7), ("h", 3.6e9)]),
         "milliseconds" => scaled(size, &[("ms", 1.0), ("s", 1e3), ("min", 6e4), ("h", 3.6e6)]),
         "seconds" => scaled(size, &[("s", 1.0), ("min", 60.0), ("h", 3600.0)]),
         "bytes" => {
             let powers = |power: i32| 1024f64.powi(power);
-            scaled(size, &[("B", 1.0), ("KiB", powers(1)), ("MiB", powers(2)), ("GiB", powers(3)), ("TiB", powers(4))])
+            scaled(
+                size,
+                &[("B", 1.0), ("KiB", powers(1)), ("MiB", powers(2)), ("GiB", powers(3)), ("TiB", powers(4))],
+            )
         }
         _ => scaled(size, &[("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)]),
     };
