@@ -36,7 +36,7 @@ test: ## run every check and test; the last line holds the totals
 	@scripts/test.sh
 
 bench: build ## run the benchmark and print its table
-	@cargo run --release --locked -p everflame-bench -- --bin $(BIN)
+	@cargo run --release --locked -p everflame-bench -- --server-binary $(BIN)
 
 fmt: ## format the Rust sources
 	@cargo fmt --all

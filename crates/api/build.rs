@@ -69,8 +69,13 @@ fn list_ui(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut list = String::from("&[\n");
     for file in &files {
         let name = file.strip_prefix(&dist).or_else(|_| file.strip_prefix(out))?;
-        let name = name.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        writeln!(list, "    ({name:?}, include_bytes!({:?}) as &[u8]),", fs::canonicalize(file)?.display().to_string())?;
+        let name =
+            name.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        writeln!(
+            list,
+            "    ({name:?}, include_bytes!({:?}) as &[u8]),",
+            fs::canonicalize(file)?.display().to_string()
+        )?;
     }
     list.push_str("]\n");
     fs::write(out.join("ui_files.rs"), list)?;

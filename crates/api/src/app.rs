@@ -1,11 +1,12 @@
 //! What every handler shares.
 
+use crate::error::ApiError;
 use crate::load::Load;
 use crate::metrics::Metrics;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::{Clock, Nanos};
-use everflame_query::Engine;
+use everflame_query::{Engine, Merged, ProfileList, ProfileQuery, SeriesQuery, StackQuery, TimeSeriesAnswer};
 use std::sync::Arc;
 
 /// How the server is set up.
@@ -62,4 +63,44 @@ impl App {
     pub(crate) fn now(&self) -> Nanos {
         self.clock.now()
     }
+}
+
+/// Questions to the engine, counted.
+impl App {
+    pub(crate) async fn stacks(&self, query: &StackQuery) -> Result<Merged, ApiError> {
+        let merged = self.engine.stacks(query).await?;
+        self.metrics.scan(&merged.stats, merged.warnings.len());
+        Ok(merged)
+    }
+
+    pub(crate) async fn time_series(&self, query: &SeriesQuery) -> Result<TimeSeriesAnswer, ApiError> {
+        let answer = self.engine.time_series_answer(query).await?;
+        self.metrics.scan(&answer.stats, answer.warnings.len());
+        Ok(answer)
+    }
+
+    pub(crate) async fn profiles(&self, query: &ProfileQuery) -> Result<ProfileList, ApiError> {
+        let list = self.engine.profile_list(query).await?;
+        self.metrics.scan(&list.stats, list.warnings.len());
+        Ok(list)
+    }
+
+    /// Asks the engine for what there is, on a thread for blocking work.
+    pub(crate) async fn catalogue<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let engine = self.engine.clone();
+        blocking(move || ask(&engine)).await
+    }
+}
+
+/// Runs work that takes milliseconds beside the threads that serve connections.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| {
+        ApiError::internal(format_args!("the answer could not be made: {error}; please report it"))
+    })
 }

@@ -23,7 +23,9 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiEr
             )));
         }
         Err(error) => {
-            return Err(ApiError::unreadable(format_args!("the body could not be read: {error}; send it again")));
+            return Err(ApiError::unreadable(format_args!(
+                "the body could not be read: {error}; send it again"
+            )));
         }
     };
     let encoding = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim());

@@ -1,17 +1,15 @@
 //! The small RPC services by which clients find out what a server is: version, feature flags, health.
 
-use crate::app::App;
 use crate::wire::capabilities::v1::{FeatureFlagsService, GetFeatureFlagsRequest, GetFeatureFlagsResponse};
 use crate::wire::grpc::health::v1::health_check_response::ServingStatus;
 use crate::wire::grpc::health::v1::{Health, HealthCheckRequest, HealthCheckResponse};
 use crate::wire::version::v1::{Version, VersionRequest, VersionResponse};
 use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};
-use std::sync::Arc;
 
 /// The querier API that is spoken here.
 const QUERIER_API: u64 = 1;
 
-pub(crate) struct Capabilities(pub(crate) Arc<App>);
+pub(crate) struct Capabilities;
 
 impl Version for Capabilities {
     async fn version(

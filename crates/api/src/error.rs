@@ -130,3 +130,16 @@ impl From<everflame_ingest::Error> for ApiError {
         }
     }
 }
+
+impl From<everflame_query::Error> for ApiError {
+    fn from(error: everflame_query::Error) -> Self {
+        use everflame_query::ErrorKind;
+        match error.kind() {
+            // Asking again does not make the question smaller, so that it is not called a matter of load.
+            ErrorKind::InvalidArgument | ErrorKind::TooLarge => Self::invalid(error),
+            ErrorKind::Timeout => Self::deadline_exceeded(error),
+            ErrorKind::Unavailable => Self::unavailable(error),
+            ErrorKind::Internal => Self::internal(error),
+        }
+    }
+}

@@ -33,7 +33,8 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
                 (Some(refusal), _) => refusal.into_response(),
                 (None, Ok(response)) => response,
                 (None, Err(_)) => {
-                    let message = "the server has a bug that this request found; its log says where. Please report it";
+                    let message =
+                        "the server has a bug that this request found; its log says where. Please report it";
                     ApiError::internal(message).into_response()
                 }
             }

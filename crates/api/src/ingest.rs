@@ -29,7 +29,8 @@ enum Format {
 impl Format {
     /// The first rule that fits counts, as in Pyroscope; but multipart is looked for under `pprof` too.
     fn of(params: &Params, headers: &HeaderMap) -> Self {
-        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type =
+            headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let multipart = multipart::is_multipart(headers);
         match (params.text("format"), content_type) {
             ("trie", _) | (_, "binary/octet-stream+trie") => Self::Missing("trie"),
@@ -79,8 +80,10 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
                     parts.names()
                 ))
             })?;
-            let (prev_profile, sample_type_config) = (parts.get("prev_profile"), parts.get("sample_type_config"));
-            let upload = IngestPprof { name, from, until, spy_name, profile, prev_profile, sample_type_config };
+            let (prev_profile, sample_type_config) =
+                (parts.get("prev_profile"), parts.get("sample_type_config"));
+            let upload =
+                IngestPprof { name, from, until, spy_name, profile, prev_profile, sample_type_config };
             app.ingest.ingest_pprof(upload).await?;
         }
     }
@@ -103,7 +106,8 @@ mod tests {
     fn formats() {
         let check = |query: &str, content_type: &'static str, expect: Format| {
             let params = Params::of(&format!("/ingest?{query}").parse().unwrap()).unwrap();
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(content_type))]);
+            let headers =
+                HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(content_type))]);
             assert_eq!(Format::of(&params, &headers), expect, "{query} {content_type}");
         };
         let multipart = "multipart/form-data; boundary=x";

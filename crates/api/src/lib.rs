@@ -11,7 +11,7 @@ mod app;
 mod body;
 mod capabilities;
 mod error;
-//mod flamebearer;
+mod flamebearer;
 mod guard;
 mod ingest;
 mod load;
@@ -19,19 +19,28 @@ mod metrics;
 mod multipart;
 mod not_found;
 mod params;
-//mod pprof;
-//mod profefe;
+mod pprof;
+mod profefe;
 mod push;
-//mod querier;
-//mod render;
+mod querier;
+mod render;
+mod scan_headers;
 mod server;
 mod status;
+mod timeline;
 mod times;
-//mod timeline;
 mod ui;
 
 /// What the protocol files in `proto/` say, generated.
-#[allow(missing_docs, unreachable_pub, unexpected_cfgs, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unexpected_cfgs,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 mod wire {
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }

@@ -74,7 +74,9 @@ impl Admission {
     /// The refusal, when the body had to be broken off.
     pub(crate) fn refusal(&self) -> Option<ApiError> {
         self.share.refused.load(Ordering::Relaxed).then(|| {
-            ApiError::unavailable("the server holds as many bytes of requests as it may; send this one again later")
+            ApiError::unavailable(
+                "the server holds as many bytes of requests as it may; send this one again later",
+            )
         })
     }
 }
@@ -106,7 +108,10 @@ impl HttpBody for MeteredBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
         let bytes = match &frame {

@@ -5,15 +5,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_ingest::Counters;
 use everflame_lake::LakeStatus;
-use http::header::CONTENT_TYPE;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
@@ -101,7 +101,8 @@ impl Default for Metrics {
         let scanned_rows = counter("query_scanned_rows", "Rows that queries read");
         let scanned_bytes = counter("query_scanned_bytes", "Compressed bytes that queries read");
         let scanned_files = counter("query_scanned_files", "Files that queries read");
-        let query_warnings = counter("query_warnings", "Answers that are partial because a file could not be read");
+        let query_warnings =
+            counter("query_warnings", "Answers that are partial because a file could not be read");
         Self { registry, requests, seconds, scanned_rows, scanned_bytes, scanned_files, query_warnings }
     }
 }
@@ -163,11 +164,19 @@ impl prometheus_client::collector::Collector for Reading {
             ("ingest_stored", "Uploads that were stored", ingest.stored),
             ("ingest_deduplicated", "Uploads that had been stored before", ingest.deduplicated),
             ("ingest_samples", "Samples that were stored", ingest.samples),
-            ("labels_dropped", "Labels dropped because a service has too many label sets, or they are too long", ingest.labels_dropped),
+            (
+                "labels_dropped",
+                "Labels dropped because a service has too many label sets, or they are too long",
+                ingest.labels_dropped,
+            ),
             ("stacks_cut", "Stacks cut to the depth limit", ingest.stacks_cut),
             ("strings_cut", "Strings cut to the length limit", ingest.strings_cut),
             ("wal_syncs", "Syncs of the write-ahead log", lake.wal_syncs),
-            ("wal_damaged_records", "Damaged records of the write-ahead log skipped at the start", lake.wal_damaged_records),
+            (
+                "wal_damaged_records",
+                "Damaged records of the write-ahead log skipped at the start",
+                lake.wal_damaged_records,
+            ),
             ("flushes", "Flushes of the head into the tables", lake.flushes),
             ("flush_failures", "Flushes that failed and are tried again", lake.flush_failures),
         ];
@@ -187,7 +196,8 @@ impl prometheus_client::collector::Collector for Reading {
             let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(target)?;
         }
-        let mut rejected = encoder.encode_descriptor("ingest_rejected", "Uploads refused", None, MetricType::Counter)?;
+        let mut rejected =
+            encoder.encode_descriptor("ingest_rejected", "Uploads refused", None, MetricType::Counter)?;
         for (kind, value) in ingest.rejected {
             let labels = [("kind", kind)];
             ConstCounter::new(value).encode(rejected.encode_family(&labels)?)?;

@@ -24,9 +24,8 @@ fn content_type(headers: &HeaderMap) -> &str {
 impl Parts {
     /// Splits `body` without copying it.
     pub(crate) fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, ApiError> {
-        let boundary = parameter(content_type(headers), "boundary").ok_or_else(|| {
-            fault("the Content-Type has no boundary")
-        })?;
+        let boundary = parameter(content_type(headers), "boundary")
+            .ok_or_else(|| fault("the Content-Type has no boundary"))?;
         let delimiter = format!("--{boundary}");
         let finder = memmem::Finder::new(delimiter.as_bytes());
         let mut parts = Vec::new();
@@ -50,7 +49,9 @@ impl Parts {
             }
             at = begin + end;
             // Past the line break that belongs to the delimiter.
-            at += body.get(at..).map_or(0, |rest| rest.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count());
+            at += body
+                .get(at..)
+                .map_or(0, |rest| rest.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count());
         }
     }
 
@@ -106,7 +107,9 @@ fn cut_off() -> ApiError {
 }
 
 fn fault(what: &str) -> ApiError {
-    ApiError::unprocessable(format_args!("multipart body: {what}; was it cut off? Send it whole and unchanged"))
+    ApiError::unprocessable(format_args!(
+        "multipart body: {what}; was it cut off? Send it whole and unchanged"
+    ))
 }
 
 #[cfg(test)]

@@ -16,5 +16,8 @@ pub(crate) async fn path(uri: Uri) -> ApiError {
 
 /// 405.
 pub(crate) async fn method(method: Method, uri: Uri) -> ApiError {
-    ApiError::method_not_allowed(format_args!("{} does not know the method {method}; see the Allow header", uri.path()))
+    ApiError::method_not_allowed(format_args!(
+        "{} does not know the method {method}; see the Allow header",
+        uri.path()
+    ))
 }

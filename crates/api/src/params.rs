@@ -11,7 +11,9 @@ impl Params {
     /// Those of `uri`; unknown ones are kept and never asked for.
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
         Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| Self(pairs)).map_err(|error| {
-            ApiError::invalid(format_args!("the query string cannot be read: {error}; percent-encode the values"))
+            ApiError::invalid(format_args!(
+                "the query string cannot be read: {error}; percent-encode the values"
+            ))
         })
     }
 

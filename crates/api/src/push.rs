@@ -36,7 +36,8 @@ impl PusherService for Pusher {
         match first {
             None => Response::ok(PushResponse::default()),
             Some(((series, sample), error)) if all > 1 => {
-                let place = format!("{refused} of {all} profiles were not stored; series {series}, sample {sample}");
+                let place =
+                    format!("{refused} of {all} profiles were not stored; series {series}, sample {sample}");
                 Err(refusal(error).at(place).into())
             }
             Some((_, error)) => Err(refusal(error).into()),
@@ -53,7 +54,9 @@ fn refusal(error: everflame_ingest::Error) -> ApiError {
 }
 
 /// The uploads of a message with their places: number of the series, number of the sample.
-fn samples(request: &ServiceRequest<'_, PushRequest>) -> Result<Vec<((usize, usize), PushSample)>, ConnectError> {
+fn samples(
+    request: &ServiceRequest<'_, PushRequest>,
+) -> Result<Vec<((usize, usize), PushSample)>, ConnectError> {
     let body = request.bytes();
     let mut samples = Vec::new();
     for (series_at, series) in request.view().series.iter().enumerate() {
@@ -63,13 +66,19 @@ fn samples(request: &ServiceRequest<'_, PushRequest>) -> Result<Vec<((usize, usi
             )));
         }
         for (at, sample) in series.samples.iter().enumerate() {
-            let labels = series.labels.iter().map(|label| (label.name.to_owned(), label.value.to_owned())).collect();
+            let labels =
+                series.labels.iter().map(|label| (label.name.to_owned(), label.value.to_owned())).collect();
             let id = Uuid::try_parse(sample.ID).ok().filter(|id| !id.is_nil()).map(|id| id.as_u128());
-            samples.push(((series_at, at), PushSample { labels, pprof: body.slice_ref(sample.raw_profile), id }));
+            samples.push((
+                (series_at, at),
+                PushSample { labels, pprof: body.slice_ref(sample.raw_profile), id },
+            ));
         }
     }
     if samples.is_empty() {
-        return Err(ConnectError::invalid_argument("the message has no series; send at least one with a profile"));
+        return Err(ConnectError::invalid_argument(
+            "the message has no series; send at least one with a profile",
+        ));
     }
     Ok(samples)
 }

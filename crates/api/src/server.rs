@@ -7,8 +7,8 @@ use crate::guard;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
-//use crate::querier::Querier;
-use crate::{ingest, not_found, status, ui};
+use crate::querier::Querier;
+use crate::{ingest, not_found, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::routing::{get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
@@ -71,15 +71,15 @@ impl Server {
         let rest = Router::new()
             .route("/ingest", post(ingest::post))
             .route("/pyroscope/ingest", post(ingest::post))
-            //.route("/pyroscope/render", get(render::get))
-            //.route("/pyroscope/render-diff", get(render::diff))
-            //.route("/pyroscope/label-values", get(render::label_values))
-            //.route("/api/0/profiles", get(profefe::list).post(profefe::store))
-            //.route("/api/0/profiles/merge", get(profefe::merge))
-            //.route("/api/0/profiles/{ids}", get(profefe::by_ids))
-            //.route("/api/0/services", get(profefe::services))
-            //.route("/api/0/version", get(profefe::version))
-            //.route("/api/v1/pprof", get(pprof::get))
+            .route("/pyroscope/render", get(render::get))
+            .route("/pyroscope/render-diff", get(render::diff))
+            .route("/pyroscope/label-values", get(render::label_values))
+            .route("/api/0/profiles", get(profefe::list).post(profefe::store))
+            .route("/api/0/profiles/merge", get(profefe::merge))
+            .route("/api/0/profiles/{ids}", get(profefe::by_ids))
+            .route("/api/0/services", get(profefe::services))
+            .route("/api/0/version", get(profefe::version))
+            .route("/api/v1/pprof", get(pprof::get))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
             .route("/ready", get(status::ready))
@@ -97,9 +97,10 @@ impl Server {
     }
 
     fn rpc_routes(&self, rest: Router) -> Router {
-        let capabilities = Arc::new(Capabilities(self.app.clone()));
+        let capabilities = Arc::new(Capabilities);
         let services = connectrpc::Router::new()
-            .add_service(Arc::new(Pusher(self.app.clone())));
+            .add_service(Arc::new(Pusher(self.app.clone())))
+            .add_service(Arc::new(Querier(self.app.clone())));
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
             use crate::wire::grpc::health::v1::HealthExt;
@@ -127,7 +128,11 @@ impl Server {
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
         let address = listener.local_addr()?;
         tracing::info!(%address, "listening");
         let service = TowerToHyperService::new(self.router());

@@ -36,9 +36,14 @@ pub(crate) fn parse_or_now(parameter: &str, text: Option<&str>, now: Nanos) -> R
 /// `2006-01-02T15:04:05` in UTC, profefe's form; RFC 3339 is taken as well.
 pub(crate) fn parse_profefe(parameter: &str, text: &str) -> Result<Nanos, ApiError> {
     let plain = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-    let time = PrimitiveDateTime::parse(text, plain).map(PrimitiveDateTime::assume_utc).ok().or_else(|| rfc3339(text));
+    let time = PrimitiveDateTime::parse(text, plain)
+        .map(PrimitiveDateTime::assume_utc)
+        .ok()
+        .or_else(|| rfc3339(text));
     time.and_then(|time| Nanos::try_from(time.unix_timestamp_nanos()).ok()).ok_or_else(|| {
-        ApiError::invalid(format_args!("{parameter}={text:?} is not a time; write it in UTC as in 2026-01-02T15:04:05"))
+        ApiError::invalid(format_args!(
+            "{parameter}={text:?} is not a time; write it in UTC as in 2026-01-02T15:04:05"
+        ))
     })
 }
 
@@ -151,7 +156,18 @@ mod tests {
 
     #[test]
     fn refuses_garbage() {
-        for text in ["", "yesterday", "now-", "now-5", "now-1x", "now1h", "12ab", "99999999999999999999", "now-1h;", "١٢٣"] {
+        for text in [
+            "",
+            "yesterday",
+            "now-",
+            "now-5",
+            "now-1x",
+            "now1h",
+            "12ab",
+            "99999999999999999999",
+            "now-1h;",
+            "١٢٣",
+        ] {
             let error = parse("from", text, NOW).unwrap_err();
             assert_eq!(error.status(), 400, "{text}");
         }

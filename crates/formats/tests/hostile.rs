@@ -1,5 +1,7 @@
 //! Damaged input of every kind: readers answer or refuse, within their limits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
 mod message;
 
 use everflame_formats::{Limits, folded, gzip, pprof, tree};

@@ -190,9 +190,8 @@ struct Locations<'a> {
 impl Locations<'_> {
     fn of_stack(&mut self, frames: &[FrameIndex], out: &mut Vec<u32>) {
         let mut start = 0;
-        for at in 0..frames.len() {
-            let inlined =
-                self.profile.symbols.frames.get(frames[at] as usize).is_some_and(|frame| frame.inlined);
+        for (at, &frame) in frames.iter().enumerate() {
+            let inlined = self.profile.symbols.frames.get(frame as usize).is_some_and(|frame| frame.inlined);
             if inlined && at + 1 < frames.len() {
                 continue;
             }

@@ -183,7 +183,7 @@ fn pages(
         }
         _ => true,
     };
-    let mut kept = vec![0..rows];
+    let mut kept: Vec<Range<usize>> = std::iter::once(0..rows).collect();
     if open.check_time {
         let time = narrow(columns.time, &|index, page| match index {
             ColumnIndexMetaData::INT64(index) => match (index.min_value(page), index.max_value(page)) {
@@ -236,13 +236,15 @@ mod tests {
 
     #[test]
     fn intersections() {
-        let check = |a: &[Range<usize>], b: &[Range<usize>], expect: &[Range<usize>]| {
-            assert_eq!(intersect(a, Some(b.to_vec())), expect);
+        let ranges =
+            |pairs: &[(usize, usize)]| pairs.iter().map(|&(start, end)| start..end).collect::<Vec<_>>();
+        let check = |a: &[(usize, usize)], b: &[(usize, usize)], expect: &[(usize, usize)]| {
+            assert_eq!(intersect(&ranges(a), Some(ranges(b))), ranges(expect));
         };
-        check(&[0..10], &[2..4, 6..8], &[2..4, 6..8]);
-        check(&[0..3, 5..9], &[2..6], &[2..3, 5..6]);
-        check(&[0..10], &[0..5, 5..10], &[0..10]);
-        check(&[0..10], &[], &[]);
-        assert_eq!(intersect(&[0..4, 6..7], None), [0..4, 6..7]);
+        check(&[(0, 10)], &[(2, 4), (6, 8)], &[(2, 4), (6, 8)]);
+        check(&[(0, 3), (5, 9)], &[(2, 6)], &[(2, 3), (5, 6)]);
+        check(&[(0, 10)], &[(0, 5), (5, 10)], &[(0, 10)]);
+        check(&[(0, 10)], &[], &[]);
+        assert_eq!(intersect(&ranges(&[(0, 4), (6, 7)]), None), ranges(&[(0, 4), (6, 7)]));
     }
 }

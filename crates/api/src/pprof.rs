@@ -1,0 +1,61 @@
+//! `GET /api/v1/pprof`: what `go tool pprof URL` and a browser's download take.
+
+use crate::app::{App, blocking};
+use crate::error::ApiError;
+use crate::params::Params;
+use crate::{scan_headers, times};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use everflame_formats::pprof;
+use everflame_profile::{Nanos, Profile};
+use everflame_query::{StackQuery, TimeRange, TypedSelector};
+use http::Uri;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use std::sync::Arc;
+
+/// The range when the request does not say: the last hour.
+const DEFAULT_RANGE: Nanos = 3_600_000_000_000;
+
+/// The profile of `query` between `from` and `until`. Other parameters (`go tool pprof` adds `seconds`)
+/// mean nothing.
+pub(crate) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
+    let params = Params::of(&uri)?;
+    let query =
+        params.required("query", "process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=\"api\"}")?;
+    let TypedSelector { profile_type, selector } =
+        query.parse().map_err(|error| ApiError::invalid(error).at("query"))?;
+    let now = app.now();
+    let until = times::parse_or_now("until", params.get("until"), now)?;
+    let from = match params.get("from").filter(|text| !text.trim().is_empty()) {
+        Some(text) => times::parse("from", text, now)?,
+        None => until.saturating_sub(DEFAULT_RANGE),
+    };
+    let query = StackQuery::new(profile_type, selector, range(from, until)?);
+    let merged = app.stacks(&query).await?;
+    let headers = scan_headers::of(&merged.stats, &merged.warnings);
+    let name = query.profile_type.sample.kind.clone();
+    let profile = blocking(move || merged.to_profile(&query.profile_type, query.range)).await?;
+    Ok((headers, attachment(profile, &name).await?).into_response())
+}
+
+/// The range from `from` to `until`, neither of them 0.
+pub(crate) fn range(from: Nanos, until: Nanos) -> Result<TimeRange, ApiError> {
+    if from == 0 || until == 0 {
+        return Err(ApiError::invalid("from or until is 0; send two times, such as from=now-1h&until=now"));
+    }
+    if from > until {
+        return Err(ApiError::invalid("from is after until; swap them"));
+    }
+    Ok(TimeRange::new(from, until))
+}
+
+/// `profile` as a gzipped pprof to be saved.
+pub(crate) async fn attachment(profile: Profile, name: &str) -> Result<Response, ApiError> {
+    let bytes = blocking(move || pprof::write(&profile)).await?;
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.pb.gz\"")),
+    ];
+    Ok((headers, bytes).into_response())
+}

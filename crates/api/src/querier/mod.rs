@@ -1,0 +1,312 @@
+//! `querier.v1.QuerierService`: how Grafana, profilecli, the UI and the CLI ask.
+
+pub(crate) mod answers;
+pub(crate) mod requests;
+
+use crate::app::{App, blocking};
+use crate::error::ApiError;
+use crate::scan_headers;
+use crate::wire::google::v1::Profile;
+use crate::wire::querier::v1::*;
+use crate::wire::types::v1 as types;
+use answers::Answer;
+use buffa::EnumValue;
+use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult};
+use everflame_query::{Aggregation, Exemplars, SeriesQuery, StackQuery, TimeRange};
+use requests::Filters;
+use std::sync::Arc;
+
+/// Nanoseconds of the smallest step.
+const MIN_STEP: f64 = 1e6;
+
+pub(crate) struct Querier(pub(crate) Arc<App>);
+
+impl QuerierService for Querier {
+    async fn profile_types(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, ProfileTypesRequest>,
+    ) -> ServiceResult<ProfileTypesResponse> {
+        let request = request.to_owned_message();
+        let range = requests::range_or_last_hour(request.start, request.end, self.0.now())?;
+        let found = self.0.catalogue(move |engine| engine.profile_types(range)).await?;
+        let profile_types = found.into_iter().map(answers::profile_type).collect();
+        Response::ok(ProfileTypesResponse { profile_types, ..Default::default() })
+    }
+
+    async fn label_values(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, types::LabelValuesRequest>,
+    ) -> ServiceResult<types::LabelValuesResponse> {
+        let request = request.to_owned_message();
+        if request.name.is_empty() {
+            return Err(ApiError::invalid("name is missing; send the name of the label").into());
+        }
+        let range = requests::range(request.start, request.end)?;
+        let selectors = requests::matchers(&request.matchers)?;
+        let names =
+            self.0.catalogue(move |engine| engine.label_values(&request.name, &selectors, range)).await?;
+        Response::ok(types::LabelValuesResponse { names, ..Default::default() })
+    }
+
+    async fn label_names(
+        &self,
+        context: RequestContext,
+        request: ServiceRequest<'_, types::LabelNamesRequest>,
+    ) -> ServiceResult<types::LabelNamesResponse> {
+        let request = request.to_owned_message();
+        let any_name = requests::takes_any_label_name(context.headers())?;
+        let range = requests::range(request.start, request.end)?;
+        let selectors = requests::matchers(&request.matchers)?;
+        let mut names = self.0.catalogue(move |engine| engine.label_names(&selectors, range)).await?;
+        names.retain(|name| any_name || requests::is_plain_label_name(name));
+        Response::ok(types::LabelNamesResponse { names, ..Default::default() })
+    }
+
+    async fn series(
+        &self,
+        context: RequestContext,
+        request: ServiceRequest<'_, SeriesRequest>,
+    ) -> ServiceResult<SeriesResponse> {
+        let request = request.to_owned_message();
+        let any_name = requests::takes_any_label_name(context.headers())?;
+        let range = requests::range(request.start, request.end)?;
+        let selectors = requests::matchers(&request.matchers)?;
+        let found =
+            self.0.catalogue(move |engine| engine.series(&selectors, &request.label_names, range)).await?;
+        let keep = |name: &str| any_name || requests::is_plain_label_name(name);
+        let labels_set = found
+            .iter()
+            .map(|labels| types::Labels { labels: answers::label_pairs(labels, keep), ..Default::default() })
+            .collect();
+        Response::ok(SeriesResponse { labels_set, ..Default::default() })
+    }
+
+    async fn select_merge_stacktraces(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, SelectMergeStacktracesRequest>,
+    ) -> ServiceResult<Answer<SelectMergeStacktracesResponse>> {
+        let request = request.to_owned_message();
+        let query = stack_query(&request)?;
+        let max_nodes = requests::max_nodes(request.max_nodes)?;
+        let format = format(request.format)?;
+        if request.r#async.as_option().is_some_and(|asked| asked.r#type.to_i32() != 0) {
+            let message = "queries are not run in the background; leave async out and wait for the answer";
+            return Err(ApiError::unimplemented(message).into());
+        }
+        let merged = self.0.stacks(&query).await?;
+        let headers = scan_headers::of(&merged.stats, &merged.warnings);
+        let mut answer = SelectMergeStacktracesResponse::default();
+        let answer = match format {
+            ProfileFormat::PROFILE_FORMAT_PPROF => {
+                Answer::Encoded(answers::pprof_answer(&answers::pprof_bytes(merged, &query).await?))
+            }
+            ProfileFormat::PROFILE_FORMAT_TREE => {
+                let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
+                answer.tree = answers::tree_bytes(merged, cut).await?;
+                Answer::Message(answer)
+            }
+            _ => {
+                answer.flamegraph = answers::flame_graph(merged, max_nodes).await?.into();
+                Answer::Message(answer)
+            }
+        };
+        Ok(Response { headers, ..Response::new(answer) })
+    }
+
+    async fn select_merge_span_profile(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, SelectMergeSpanProfileRequest>,
+    ) -> ServiceResult<SelectMergeSpanProfileResponse> {
+        let request = request.to_owned_message();
+        let filters = Filters { spans: &request.span_selector, ..Default::default() };
+        let times = (request.start, request.end);
+        let query = requests::stack_query(&request.profile_typeID, &request.label_selector, times, filters)?;
+        let max_nodes = requests::max_nodes(request.max_nodes)?;
+        let format = format(request.format)?;
+        let merged = self.0.stacks(&query).await?;
+        let headers = scan_headers::of(&merged.stats, &merged.warnings);
+        let mut answer = SelectMergeSpanProfileResponse::default();
+        match format {
+            ProfileFormat::PROFILE_FORMAT_TREE => {
+                let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
+                answer.tree = answers::tree_bytes(merged, cut).await?;
+            }
+            _ => answer.flamegraph = answers::flame_graph(merged, max_nodes).await?.into(),
+        }
+        Ok(Response { headers, ..Response::new(answer) })
+    }
+
+    async fn select_merge_profile(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, SelectMergeProfileRequest>,
+    ) -> ServiceResult<PreEncoded<Profile>> {
+        let request = request.to_owned_message();
+        requests::max_nodes(request.max_nodes)?;
+        let filters = Filters {
+            traces: &request.trace_id_selector,
+            profiles: &request.profile_id_selector,
+            call_site: requests::call_site(request.stack_trace_selector.as_option()),
+            ..Default::default()
+        };
+        let times = (request.start, request.end);
+        let query = requests::stack_query(&request.profile_typeID, &request.label_selector, times, filters)?;
+        let merged = self.0.stacks(&query).await?;
+        let headers = scan_headers::of(&merged.stats, &merged.warnings);
+        let answer = answers::google_profile(answers::pprof_bytes(merged, &query).await?);
+        Ok(Response { headers, ..Response::new(answer) })
+    }
+
+    async fn select_series(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, SelectSeriesRequest>,
+    ) -> ServiceResult<SelectSeriesResponse> {
+        let answer = self.0.time_series(&series_query(request.to_owned_message())?).await?;
+        let headers = scan_headers::of(&answer.stats, &answer.warnings);
+        let series = answer.series.into_iter().map(answers::series).collect();
+        Ok(Response { headers, ..Response::new(SelectSeriesResponse { series, ..Default::default() }) })
+    }
+
+    async fn select_heatmap(
+        &self,
+        _context: RequestContext,
+        _request: ServiceRequest<'_, SelectHeatmapRequest>,
+    ) -> ServiceResult<SelectHeatmapResponse> {
+        let message =
+            "this version does not answer heatmaps; ask SelectSeries with exemplars for single profiles";
+        Err(ApiError::unimplemented(message).into())
+    }
+
+    async fn diff(
+        &self,
+        _context: RequestContext,
+        request: ServiceRequest<'_, DiffRequest>,
+    ) -> ServiceResult<DiffResponse> {
+        let request = request.to_owned_message();
+        let side = |field: &str, request: Option<&SelectMergeStacktracesRequest>| {
+            let request = request
+                .ok_or_else(|| ApiError::invalid(format_args!("{field} is missing; send both sides")))?;
+            stack_query(request).map_err(|error| error.at(field))
+        };
+        let left = side("left", request.left.as_option())?;
+        let right = side("right", request.right.as_option())?;
+        if left.profile_type != right.profile_type {
+            return Err(ApiError::invalid(format_args!(
+                "left is {} and right is {}; compare profiles of one type",
+                left.profile_type, right.profile_type
+            ))
+            .into());
+        }
+        let max_nodes =
+            requests::max_nodes(request.left.max_nodes)?.max(requests::max_nodes(request.right.max_nodes)?);
+        let (left, right) = futures::try_join!(self.0.stacks(&left), self.0.stacks(&right))?;
+        let (mut stats, mut warnings) = (left.stats, left.warnings.clone());
+        stats.add(&right.stats);
+        warnings.extend(right.warnings.iter().cloned());
+        let headers = scan_headers::of(&stats, &warnings);
+        let graph =
+            blocking(move || answers::diff_message(answers::diff_graph(&left, &right, max_nodes))).await?;
+        Ok(Response {
+            headers,
+            ..Response::new(DiffResponse { flamegraph: graph.into(), ..Default::default() })
+        })
+    }
+
+    async fn get_profile_stats(
+        &self,
+        _context: RequestContext,
+        _request: ServiceRequest<'_, types::GetProfileStatsRequest>,
+    ) -> ServiceResult<types::GetProfileStatsResponse> {
+        let bounds = self.0.catalogue(|engine| engine.bounds()).await?;
+        Response::ok(types::GetProfileStatsResponse {
+            data_ingested: bounds.is_some(),
+            oldest_profile_time: bounds.map_or(0, |bounds| bounds.first.div_euclid(1_000_000)),
+            newest_profile_time: bounds.map_or(0, |bounds| bounds.last.div_euclid(1_000_000)),
+            ..Default::default()
+        })
+    }
+
+    async fn analyze_query(
+        &self,
+        _context: RequestContext,
+        _request: ServiceRequest<'_, AnalyzeQueryRequest>,
+    ) -> ServiceResult<AnalyzeQueryResponse> {
+        Response::ok(AnalyzeQueryResponse::default())
+    }
+}
+
+fn stack_query(request: &SelectMergeStacktracesRequest) -> Result<StackQuery, ApiError> {
+    let filters = Filters {
+        spans: &request.span_selector,
+        traces: &request.trace_id_selector,
+        profiles: &request.profile_id_selector,
+        call_site: requests::call_site(request.stack_trace_selector.as_option()),
+    };
+    requests::stack_query(
+        &request.profile_typeID,
+        &request.label_selector,
+        (request.start, request.end),
+        filters,
+    )
+}
+
+/// The format that is asked for, when it can be made.
+fn format(format: EnumValue<ProfileFormat>) -> Result<ProfileFormat, ApiError> {
+    match format {
+        EnumValue::Known(ProfileFormat::PROFILE_FORMAT_DOT) => Err(ApiError::unimplemented(
+            "this version does not draw DOT graphs; ask for PROFILE_FORMAT_PPROF and run go tool pprof -dot on it",
+        )),
+        EnumValue::Known(format) => Ok(format),
+        EnumValue::Unknown(number) => Err(ApiError::invalid(format_args!(
+            "format {number} is not known; send 1 (flame graph), 2 (tree) or 4 (pprof)"
+        ))),
+    }
+}
+
+fn series_query(request: SelectSeriesRequest) -> Result<SeriesQuery, ApiError> {
+    let range = requests::range(request.start, request.end)?;
+    let range = TimeRange::new(range.from, request.end.saturating_mul(1_000_000));
+    let step = request.step * 1e9;
+    if !(step.is_finite() && step >= MIN_STEP) {
+        return Err(ApiError::invalid(format_args!(
+            "step is {} s; send the seconds between two points, at least 0.001",
+            request.step
+        )));
+    }
+    let profile_type = requests::profile_type(&request.profile_typeID)?;
+    let selector = requests::selector(&request.label_selector)?;
+    let mut query = SeriesQuery::new(profile_type, selector, range, step.round() as i64);
+    query.group_by = request.group_by;
+    query.aggregation = match request.aggregation {
+        Some(EnumValue::Known(types::TimeSeriesAggregationType::TIME_SERIES_AGGREGATION_TYPE_AVERAGE)) => {
+            Aggregation::Average
+        }
+        _ => Aggregation::Sum,
+    };
+    query.limit = match request.limit {
+        None | Some(0) => None,
+        Some(limit) => Some(usize::try_from(limit).map_err(|_| {
+            ApiError::invalid(format_args!(
+                "limit is {limit}; send how many series there may be, or 0 for all"
+            ))
+        })?),
+    };
+    query.call_site = requests::call_site(request.stack_trace_selector.as_option());
+    query.exemplars = match request.exemplar_type {
+        EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_INDIVIDUAL) if query.call_site.is_empty() => {
+            Exemplars::Largest
+        }
+        EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_SPAN) => {
+            return Err(ApiError::unimplemented(
+                "spans as exemplars are not answered; ask for EXEMPLAR_TYPE_INDIVIDUAL",
+            ));
+        }
+        _ => Exemplars::None,
+    };
+    Ok(query)
+}
