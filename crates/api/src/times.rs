@@ -82,7 +82,8 @@ fn relative(text: &str, now: Nanos) -> Option<i128> {
     }
     // `now 5m` was `now+5m` with a plus sign that was not escaped in the URL.
     let begins_with_digit = rest.starts_with(|c: char| c.is_ascii_digit());
-    if !rest.starts_with(['+', '-']) && !(is_plus_lost && begins_with_digit) {
+    let is_offset = rest.starts_with(['+', '-']) || is_plus_lost && begins_with_digit;
+    if !is_offset {
         return None;
     }
     let (mut time, mut sign) = (i128::from(now), 1);
