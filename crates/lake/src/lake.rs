@@ -154,7 +154,7 @@ impl Lake {
         let payload = record::encode(&batch);
         let crc = payload_crc(&payload);
         let (reply, answer) = oneshot::channel();
-        let command = Command::Append(writer::Append { batch, payload, crc, reply });
+        let command = Command::Append(Box::new(writer::Append { batch, payload, crc, reply }));
         self.writer.send(command).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }

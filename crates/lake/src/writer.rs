@@ -24,7 +24,7 @@ const FULL_HEAD_POLL: Duration = Duration::from_millis(2);
 /// What the thread can be asked for.
 pub(crate) enum Command {
     /// Store a batch.
-    Append(Append),
+    Append(Box<Append>),
     /// Begin a new segment and a new head; answers with the old head.
     Rotate(oneshot::Sender<Result<Option<Arc<Frozen>>, Error>>),
     /// Everything through this sequence is in the tables.
@@ -73,12 +73,12 @@ impl Writer {
             match command {
                 Command::Append(first) => {
                     let mut bytes = first.payload.len();
-                    let mut group = vec![first];
+                    let mut group = vec![*first];
                     while bytes < GROUP_BYTES {
                         match commands.try_recv() {
                             Ok(Command::Append(more)) => {
                                 bytes += more.payload.len();
-                                group.push(more);
+                                group.push(*more);
                             }
                             Ok(other) => {
                                 next = Some(other);
