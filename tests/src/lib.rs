@@ -7,8 +7,10 @@ mod clients;
 mod flame_graph;
 mod server;
 mod skip;
+mod upload;
 
 pub use clients::{Client, Prepared, go_pprof_top, prepare};
 pub use flame_graph::FlameGraph;
 pub use server::{Server, now_ms};
 pub use skip::skip;
+pub use upload::{Message, UPLOAD_TYPE, Upload, check_uploads, pprof, push, push_message, stored_uploads};
