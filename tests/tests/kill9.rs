@@ -57,6 +57,9 @@ async fn acknowledged_profiles_survive_kill_9() -> Result<()> {
         }
         kept.extend(sent.unanswered);
         check_uploads(&server, &kept, &[]).await.with_context(|| format!("retries of round {round}"))?;
+        if round.is_multiple_of(10) {
+            eprintln!("{round} of {rounds} rounds, {} uploads kept", kept.len());
+        }
     }
     server.shutdown()?;
     server.restart()?;
