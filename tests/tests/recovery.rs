@@ -68,7 +68,7 @@ async fn a_torn_log_loses_only_what_was_torn() -> Result<()> {
     OpenOptions::new().write(true).open(&segment)?.set_len(length - 3)?;
     server.restart()?;
     let torn = kept.pop().context("the last upload")?;
-    check_uploads(&server, &kept, &[torn.clone()]).await.context("the last record is cut")?;
+    check_uploads(&server, &kept, std::slice::from_ref(&torn)).await.context("the last record is cut")?;
     ensure!(server.stderr().contains("torn"), "the cut is not reported:\n{}", server.stderr());
     // Its sender may send it again.
     ensure!(push(server.http(), server.base(), torn.message()).await?.status() == StatusCode::OK);
