@@ -200,7 +200,7 @@ async fn stacks_as_text() -> Result<()> {
     ];
     ensure!(stacks == BTreeMap::from(expect), "{stacks:?}");
     let (status, text) = server.post("/ingest?name=f", &[], b"main;work many\n".to_vec()).await?;
-    ensure!(status == 400 && text.contains("many"), "{status} {text}");
+    ensure!(status == 422 && text.contains("many"), "{status} {text}");
     // What old agents sent twice.
     ensure!(server.post("/ingest?name=twice%7Bprofile_id%3D1%7D", &[], FOLDED.to_vec()).await?.0 == 200);
     ensure!(server.totals(&of("twice")).await?.is_empty());
