@@ -53,10 +53,11 @@ fn refusal(error: everflame_ingest::Error) -> ApiError {
     }
 }
 
-/// The uploads of a message with their places: number of the series, number of the sample.
-fn samples(
-    request: &ServiceRequest<'_, PushRequest>,
-) -> Result<Vec<((usize, usize), PushSample)>, ConnectError> {
+/// Where an upload stands in its message: number of the series, number of the sample.
+type Place = (usize, usize);
+
+/// The uploads of a message with their places.
+fn samples(request: &ServiceRequest<'_, PushRequest>) -> Result<Vec<(Place, PushSample)>, ConnectError> {
     let body = request.bytes();
     let mut samples = Vec::new();
     for (series_at, series) in request.view().series.iter().enumerate() {

@@ -81,7 +81,9 @@ fn relative(text: &str, now: Nanos) -> Option<i128> {
         return (!text.is_empty()).then_some(i128::from(now));
     }
     // `now 5m` was `now+5m` with a plus sign that was not escaped in the URL.
-    if !rest.starts_with(['+', '-']) && !(is_plus_lost && rest.starts_with(|c: char| c.is_ascii_digit())) {
+    let begins_with_digit = rest.starts_with(|c: char| c.is_ascii_digit());
+    let is_offset = rest.starts_with(['+', '-']) || is_plus_lost && begins_with_digit;
+    if !is_offset {
         return None;
     }
     let (mut time, mut sign) = (i128::from(now), 1);

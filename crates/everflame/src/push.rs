@@ -61,6 +61,9 @@ async fn push(client: &Client, args: &PushArgs, file: &Path) -> anyhow::Result<S
     match as_pprof {
         Some(profile) => {
             let name = args.name.clone().unwrap_or_else(|| everflame_ingest::profile_name(&profile));
+            if name.is_empty() {
+                bail!("its sample type has no name; say what it is with --name, as in --name goroutine");
+            }
             let samples = profile.samples.len();
             push_pprof(client, args, &name, &body).await?;
             Ok(format!("{name} with {samples} samples"))

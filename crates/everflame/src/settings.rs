@@ -102,7 +102,7 @@ impl Setting for Size {
     }
 
     fn show(&self) -> String {
-        let unit = SIZES.iter().take(4).find(|(_, factor)| self.0 % factor == 0);
+        let unit = SIZES.iter().take(4).find(|(_, factor)| self.0.is_multiple_of(*factor));
         unit.map_or_else(|| self.0.to_string(), |(suffix, factor)| format!("{}{suffix}", self.0 / factor))
     }
 }

@@ -73,12 +73,12 @@ impl Writer {
             match command {
                 Command::Append(first) => {
                     let mut bytes = first.payload.len();
-                    let mut group = vec![first];
+                    let mut group = vec![*first];
                     while bytes < GROUP_BYTES {
                         match commands.try_recv() {
                             Ok(Command::Append(more)) => {
                                 bytes += more.payload.len();
-                                group.push(more);
+                                group.push(*more);
                             }
                             Ok(other) => {
                                 next = Some(other);
@@ -104,7 +104,7 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, group: Vec<Box<Append>>) {
+    fn append(&mut self, group: Vec<Append>) {
         if self.refusing {
             return answer(group, || Err(Error::Closed));
         }
@@ -183,7 +183,7 @@ impl Writer {
     }
 }
 
-fn answer(group: Vec<Box<Append>>, result: impl Fn() -> Result<Appended, Error>) {
+fn answer(group: Vec<Append>, result: impl Fn() -> Result<Appended, Error>) {
     for append in group {
         let _ = append.reply.send(result());
     }

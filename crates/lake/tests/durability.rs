@@ -1,5 +1,7 @@
 //! A lake from outside: what was acknowledged is there exactly once, whatever happened in between.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use everflame_lake::{
     Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Sample, Snapshot,
 };

@@ -119,6 +119,9 @@ fn run<S: Scan>(
     scan::gather::<S>(&plan, parts)
 }
 
+/// Time, value and number of profiles of each point.
+type Points = Vec<(i64, f64, u64)>;
+
 #[derive(Debug)]
 struct Case {
     series: Vec<SeriesMatch>,
@@ -222,7 +225,7 @@ proptest! {
         } else {
             grouping.finish(&query, totals.partial, &Buckets::default())
         };
-        let mut expect: Vec<(i128, Labels, Vec<(i64, f64, u64)>)> = Vec::new();
+        let mut expect: Vec<(i128, Labels, Points)> = Vec::new();
         let group = |profile: &TestProfile| {
             let series = &case.series[profile.series].series;
             Labels::from_pairs(query.group_by.iter().map(|name| (name.clone(), label_value(series, name))))

@@ -30,7 +30,7 @@ pub(crate) fn arrow_metadata(
 ) -> std::result::Result<ArrowReaderMetadata, everflame_lake::Error> {
     let metadata = file.metadata()?;
     let typed = parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None).and_then(|schema| {
-        let fields = schema.fields().iter().map(|field| read_as(field)).collect::<Vec<_>>();
+        let fields = schema.fields().iter().map(read_as).collect::<Vec<_>>();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))
     });

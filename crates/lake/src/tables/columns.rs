@@ -28,10 +28,7 @@ pub(super) fn times(micros: Vec<i64>) -> ArrayRef {
 }
 
 /// The array at `index` of a batch, as what it was written as.
-pub(super) fn typed<'a, A: Array + 'static>(
-    columns: &'a [ArrayRef],
-    index: usize,
-) -> Result<&'a A, ParquetError> {
+pub(super) fn typed<A: Array + 'static>(columns: &[ArrayRef], index: usize) -> Result<&A, ParquetError> {
     columns.get(index).and_then(|column| column.as_any().downcast_ref::<A>()).ok_or_else(|| {
         ParquetError::General(format!("column {index} is not of the type that Everflame writes"))
     })
