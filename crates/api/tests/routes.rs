@@ -1,5 +1,7 @@
 //! Requests against the routes of a real store, without a socket.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use axum::Router;
 use axum::body::Body;
 use everflame_api::{Server, ServerConfig};
