@@ -1,5 +1,7 @@
 //! A flame graph as `SelectMergeStacktraces` answers it in JSON, and what tests ask of it.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -56,6 +58,16 @@ impl FlameGraph {
     #[must_use]
     pub fn own(&self, name: &str) -> i64 {
         self.bars.iter().filter(|(n, ..)| n == name).map(|(.., own)| own).sum()
+    }
+
+    /// What each function spent itself.
+    #[must_use]
+    pub fn own_by_name(&self) -> HashMap<String, i64> {
+        let mut sums = HashMap::new();
+        for (name, _, own) in &self.bars {
+            *sums.entry(name.clone()).or_default() += own;
+        }
+        sums
     }
 
     /// The names with the most own weight, for messages of failing tests.

@@ -130,6 +130,19 @@ impl Server {
         Ok(())
     }
 
+    /// Starts the server again on the same data, and ends it as a crash would `after` so long, whether it
+    /// is ready by then or not.
+    ///
+    /// # Errors
+    /// When the process cannot be started, killed or waited for.
+    pub fn crash_while_starting(&mut self, after: Duration) -> Result<()> {
+        let mut child = serve(&self.data, &self.args)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        std::thread::sleep(after);
+        child.kill().context("kill -9")?;
+        child.wait().context("waiting for the killed server")?;
+        Ok(())
+    }
+
     /// Calls a method such as `querier.v1.QuerierService/ProfileTypes` with Connect JSON.
     ///
     /// # Errors
@@ -178,17 +191,24 @@ fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn spawn(data: &Path, args: &[String], stderr: &Arc<Mutex<String>>) -> Result<(Child, String)> {
-    let binary = binary()?;
-    let mut child = Command::new(&binary)
+/// The command that starts a server.
+fn serve(data: &Path, args: &[String]) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command
         .args(["serve", "--listen", "127.0.0.1:0", "--self-profiling=false", "--data"])
         .arg(data)
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
+fn spawn(data: &Path, args: &[String], stderr: &Arc<Mutex<String>>) -> Result<(Child, String)> {
+    let mut command = serve(data, args)?;
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("starting {}", binary.display()))?;
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
     let pipe = child.stderr.take().context("stderr of the server")?;
     let log = Arc::clone(stderr);
     std::thread::Builder::new().name("server-stderr".into()).spawn(move || collect(pipe, &log))?;

@@ -49,6 +49,11 @@ impl ApiError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }
     }
 
+    /// 415.
+    pub(crate) fn unsupported_media_type(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::invalid(message) }
+    }
+
     /// 408: the body did not arrive.
     pub(crate) fn unreadable(message: impl fmt::Display) -> Self {
         Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::Canceled, message) }

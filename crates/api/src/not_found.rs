@@ -1,7 +1,13 @@
 //! What is answered on paths that do not exist, and to methods that a path does not know.
 
 use crate::error::ApiError;
-use http::{Method, Uri};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::ALLOW;
+use http::{HeaderName, Method, StatusCode, Uri};
+
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// Says where things are.
 pub(crate) async fn path(uri: Uri) -> ApiError {
@@ -20,4 +26,26 @@ pub(crate) async fn method(method: Method, uri: Uri) -> ApiError {
         "{} does not know the method {method}; see the Allow header",
         uri.path()
     ))
+}
+
+/// Says why an RPC service has refused a method or a Content-Type; by itself it does so without a body.
+pub(crate) async fn explain_rpc(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let refusal = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::method_not_allowed(format_args!("{path} does not know the method {method}; send POST"))
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::unsupported_media_type(format_args!(
+            "{path} does not know the Content-Type; send application/proto or application/json, or speak gRPC"
+        )),
+        _ => return response,
+    };
+    let mut answer = refusal.into_response();
+    for name in [ALLOW, ACCEPT_POST] {
+        if let Some(value) = response.headers().get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
 }

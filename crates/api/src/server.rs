@@ -116,7 +116,7 @@ impl Server {
         let service = ConnectRpcService::new(services)
             .with_limits(limits)
             .with_compression(CompressionRegistry::new().register(BoundedGzip));
-        [
+        let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
             "/version.v1.Version/{method}",
@@ -124,7 +124,8 @@ impl Server {
             "/grpc.health.v1.Health/{method}",
         ]
         .into_iter()
-        .fold(rest, |routes, path| routes.route_service(path, service.clone()))
+        .fold(Router::new(), |routes, path| routes.route_service(path, service.clone()));
+        rest.merge(routes.layer(axum::middleware::from_fn(not_found::explain_rpc)))
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.

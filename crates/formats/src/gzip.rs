@@ -60,7 +60,13 @@ pub fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
             }
             Err(DecompressionError::InsufficientSpace) if out.len() < most => {
                 let larger = out.len().saturating_mul(2).max(4096).min(most);
-                out.resize(larger, 0);
+                if filled == 0 {
+                    // Nothing to keep: the old buffer goes first, so that not both are held.
+                    drop(std::mem::take(&mut out));
+                    out = vec![0; larger];
+                } else {
+                    out.resize(larger, 0);
+                }
             }
             Err(DecompressionError::InsufficientSpace) => return Err(too_large(most)),
             Err(DecompressionError::BadData) => {

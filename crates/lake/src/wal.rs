@@ -23,6 +23,8 @@ pub(crate) struct Wal {
     closed: Vec<ClosedSegment>,
     next_sequence: u64,
     buffer: Vec<u8>,
+    /// A write or sync failed: nobody knows what of the open segment's tail is on disk.
+    uncertain_tail: bool,
 }
 
 struct Segment {
@@ -90,7 +92,14 @@ impl Wal {
         }
         let next_sequence = last_sequence + 1;
         let segment = Segment::create(folder, next_sequence)?;
-        let wal = Self { folder: folder.to_owned(), segment, closed, next_sequence, buffer: Vec::new() };
+        let wal = Self {
+            folder: folder.to_owned(),
+            segment,
+            closed,
+            next_sequence,
+            buffer: Vec::new(),
+            uncertain_tail: false,
+        };
         Ok((wal, found))
     }
 
@@ -100,6 +109,9 @@ impl Wal {
         &mut self,
         payloads: impl Iterator<Item = (&'a [u8], u32)>,
     ) -> Result<u64, Error> {
+        if self.uncertain_tail {
+            self.abandon_tail()?;
+        }
         let first = self.next_sequence;
         let mut sequence = first;
         self.buffer.clear();
@@ -114,7 +126,9 @@ impl Wal {
         let written = self.segment.file.write_all(&self.buffer).and_then(|()| self.segment.file.sync_data());
         if let Err(source) = written {
             let error = Error::io(&self.segment.path, source);
-            self.abandon_tail();
+            self.uncertain_tail = true;
+            // When this fails, too, it is tried again before the next write.
+            let _ = self.abandon_tail();
             return Err(error);
         }
         self.segment.durable_bytes += self.buffer.len() as u64;
@@ -158,31 +172,36 @@ impl Wal {
         self.segment.durable_bytes + self.closed.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
-    /// After a failed write or sync nobody knows what of the tail is on disk. It was not acknowledged, so
-    /// it is cut off, and writing goes on in a new segment as soon as one can be made.
-    fn abandon_tail(&mut self) {
-        let _ = self.segment.file.set_len(self.segment.durable_bytes);
-        let _ = self.segment.file.sync_data();
+    /// After a failed write or sync the tail is cut off, for it was not acknowledged, and writing goes on
+    /// in a new segment. Until that is made nothing is written.
+    fn abandon_tail(&mut self) -> Result<(), Error> {
+        let segment = &self.segment;
+        let cut = segment.file.set_len(segment.durable_bytes).and_then(|()| segment.file.sync_data());
+        cut.map_err(|source| Error::io(&segment.path, source))?;
         if self.next_sequence == self.segment.first_sequence {
-            // Nothing in it: the same name is made again.
-            if let Ok(segment) = Segment::create(&self.folder, self.next_sequence) {
-                self.segment = segment;
-            }
+            // Nothing in it: one of the same name takes its place.
+            self.segment = Segment::create(&self.folder, self.next_sequence)?;
         } else {
-            let _ = self.rotate();
+            self.rotate()?;
         }
+        self.uncertain_tail = false;
+        Ok(())
     }
 }
 
 impl Segment {
     fn create(folder: &Path, first_sequence: u64) -> Result<Self, Error> {
         let path = folder.join(format!("{first_sequence:020}.wal"));
+        // Made whole before it gets its name: on a full disk the one that is there must stay, because
+        // what is written to a file without a name is lost in a crash.
+        let draft = path.with_extension("wal.tmp");
         let make = || {
+            let _ = fs::remove_file(&draft);
             // Appending, so that a cut tail is really where the next record goes.
-            let _ = fs::remove_file(&path);
-            let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+            let mut file = OpenOptions::new().create_new(true).append(true).open(&draft)?;
             file.write_all(MAGIC)?;
             file.sync_all()?;
+            fs::rename(&draft, &path)?;
             File::open(folder)?.sync_all()?;
             Ok(file)
         };

@@ -1,0 +1,133 @@
+//! Whatever was acknowledged survives `kill -9` at any moment, and is there exactly once.
+//!
+//! `EVERFLAME_KILL_ROUNDS` sets the number of kills; `tests/kill9.sh` runs many.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use everflame_tests::{Server, Upload, check_uploads, now_ms, push};
+use reqwest::StatusCode;
+use tokio::sync::Semaphore;
+
+const CONNECTIONS: usize = 6;
+const ROUNDS: u64 = 8;
+/// A round ends after at most so many acknowledgements, and a moment.
+const MOST_ACKNOWLEDGED: u64 = 150;
+const LONGEST_MOMENT: Duration = Duration::from_millis(30);
+/// Flushes are nearly always under way.
+const CONSTANT_FLUSHES: [&str; 4] = ["--flush-size", "32KiB", "--flush-interval", "40ms"];
+
+/// What one connection sent in one round.
+#[derive(Default)]
+struct Sent {
+    acknowledged: Vec<Upload>,
+    /// The server died before it answered.
+    unanswered: Vec<Upload>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_profiles_survive_kill_9() -> Result<()> {
+    let rounds = match std::env::var("EVERFLAME_KILL_ROUNDS") {
+        Ok(text) => text.parse().context("EVERFLAME_KILL_ROUNDS")?,
+        Err(_) => ROUNDS,
+    };
+    let mut server = Server::start_with(&CONSTANT_FLUSHES)?;
+    let numbers = Arc::new(AtomicU64::new(1));
+    let (mut kept, mut crashed_starts, mut unanswered) = (Vec::new(), 0, 0);
+    for round in 1..=rounds {
+        let sent = push_until_killed(&mut server, &numbers).await?;
+        if random(3) == 0 {
+            server.crash_while_starting(moment(10 * LONGEST_MOMENT))?;
+            crashed_starts += 1;
+        }
+        server.restart().with_context(|| format!("round {round}"))?;
+        kept.extend(sent.acknowledged);
+        unanswered += sent.unanswered.len();
+        check_uploads(&server, &kept, &sent.unanswered).await.with_context(|| format!("round {round}"))?;
+
+        // A client sends what was not answered again; some send what was answered, too.
+        let answered = (0..5).filter_map(|_| kept.get(random(kept.len() as u64) as usize).cloned());
+        let again: Vec<Upload> = answered.chain(sent.unanswered.iter().cloned()).collect();
+        for upload in &again {
+            let answer = push(server.http(), server.base(), upload.message()).await?;
+            ensure!(answer.status() == StatusCode::OK, "retry: {} {}", answer.status(), answer.text().await?);
+        }
+        kept.extend(sent.unanswered);
+        check_uploads(&server, &kept, &[]).await.with_context(|| format!("retries of round {round}"))?;
+        if round.is_multiple_of(10) {
+            eprintln!("{round} of {rounds} rounds, {} uploads kept", kept.len());
+        }
+    }
+    server.shutdown()?;
+    server.restart()?;
+    check_uploads(&server, &kept, &[]).await.context("after a clean shutdown")?;
+    eprintln!(
+        "{rounds} rounds: {} uploads kept, {unanswered} of them unanswered at first and sent again, \
+         {crashed_starts} kills while starting",
+        kept.len()
+    );
+    Ok(())
+}
+
+/// Pushes over several connections and kills the server at a random moment.
+async fn push_until_killed(server: &mut Server, numbers: &Arc<AtomicU64>) -> Result<Sent> {
+    let acknowledged = Arc::new(Semaphore::new(0));
+    let connections: Vec<_> = (0..CONNECTIONS)
+        .map(|worker| {
+            let (base, numbers) = (server.base().to_owned(), Arc::clone(numbers));
+            tokio::spawn(push_until_gone(base, numbers, Arc::clone(&acknowledged), worker))
+        })
+        .collect();
+    let enough = u32::try_from(random(MOST_ACKNOWLEDGED))?;
+    let wait = acknowledged.acquire_many(enough);
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .context("the server answers no pushes")??
+        .forget();
+    tokio::time::sleep(moment(LONGEST_MOMENT)).await;
+    server.kill9()?;
+    let mut all = Sent::default();
+    for connection in connections {
+        let sent = connection.await??;
+        all.acknowledged.extend(sent.acknowledged);
+        all.unanswered.extend(sent.unanswered);
+    }
+    Ok(all)
+}
+
+async fn push_until_gone(
+    base: String,
+    numbers: Arc<AtomicU64>,
+    acknowledged: Arc<Semaphore>,
+    worker: usize,
+) -> Result<Sent> {
+    let http = reqwest::Client::new();
+    let mut sent = Sent::default();
+    loop {
+        let number = numbers.fetch_add(1, Relaxed);
+        let upload = Upload::new(number.into(), now_ms()? * 1_000_000, worker);
+        match push(&http, &base, upload.message()).await {
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                sent.acknowledged.push(upload);
+                acknowledged.add_permits(1);
+            }
+            Ok(answer) => anyhow::bail!("push: {} {}", answer.status(), answer.text().await?),
+            Err(_) => {
+                sent.unanswered.push(upload);
+                return Ok(sent);
+            }
+        }
+    }
+}
+
+/// A number below `bound`, another one each time; 0 when `bound` is 0.
+fn random(bound: u64) -> u64 {
+    RandomState::new().hash_one(()).checked_rem(bound).unwrap_or_default()
+}
+
+fn moment(longest: Duration) -> Duration {
+    Duration::from_micros(random(longest.as_micros() as u64))
+}

@@ -1,0 +1,141 @@
+//! profefe's API, as its agent and its users call it.
+
+use anyhow::{Context, Result, ensure};
+use everflame_formats::{Limits, pprof};
+use everflame_profile::Profile;
+use everflame_tests::{Server, Stacks, stacks_of};
+use serde_json::{Value, json};
+
+const COMPILE: &[u8] = include_bytes!("../../bench/profiles/go-compile.pb.gz");
+const GOFMT: &[u8] = include_bytes!("../../bench/profiles/gofmt.pb.gz");
+const HEAP: &[u8] = include_bytes!("../fixtures/pprof/go-heap.pb.gz");
+const RANGE: [(&str, &str); 2] = [("from", "2020-01-01T00:00:00"), ("to", "2090-01-01T00:00:00")];
+
+fn read(bytes: &[u8]) -> Result<Profile> {
+    Ok(pprof::read(bytes, &Limits::default())?.profile)
+}
+
+fn cpu(profile: &Profile) -> Result<Stacks> {
+    let at = profile.sample_types.iter().position(|found| found.kind == "cpu").context("no cpu")?;
+    Ok(stacks_of(profile, at))
+}
+
+async fn store(server: &Server, query: &str, body: &[u8]) -> Result<Value> {
+    let (status, text) = server.post(&format!("/api/0/profiles?{query}"), &[], body.to_vec()).await?;
+    let answer: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+    ensure!(status == 200 && answer["code"] == 200, "{query}: {status} {answer}");
+    Ok(answer["body"].clone())
+}
+
+#[tokio::test]
+async fn stored_listed_and_fetched() -> Result<()> {
+    let server = Server::start()?;
+    let (status, empty) = server.get_json("/api/0/services", &[]).await?;
+    ensure!(status == 404 && empty == json!({"code": 404, "error": "nothing found"}), "{status} {empty}");
+
+    let first =
+        store(&server, "service=api&type=cpu&labels=region%3Deu%2Cversion%3D1%25202", COMPILE).await?;
+    let second = store(&server, "service=api&type=cpu&labels=region%3Dus", GOFMT).await?;
+    let heap = store(&server, "service=api&type=heap", HEAP).await?;
+    ensure!(first["type"] == "cpu" && first["service"] == "api", "{first}");
+    ensure!(
+        first["labels"] == json!([{"key": "region", "value": "eu"}, {"key": "version", "value": "1 2"}]),
+        "{first}"
+    );
+    ensure!(heap.get("labels").is_none(), "{heap}");
+    ensure!(first["created_at"].as_str().is_some_and(|time| time.ends_with('Z')), "{first}");
+    let (_, services) = server.get_json("/api/0/services", &[]).await?;
+    ensure!(services == json!({"code": 200, "body": ["api"]}), "{services}");
+
+    let list = |more: &'static [(&'static str, &'static str)]| {
+        let server = &server;
+        let params = [&[("service", "api")], &RANGE[..], more].concat();
+        async move { server.get_json("/api/0/profiles", &params).await }
+    };
+    let (_, all) = list(&[]).await?;
+    let mut expect = vec![first.clone(), second.clone(), heap.clone()];
+    expect.sort_by_key(|entry| entry["created_at"].as_str().map(str::to_owned));
+    ensure!(all["body"] == json!(expect), "{all}\nnot {expect:?}");
+    ensure!(list(&[("type", "heap")]).await?.1["body"] == json!([heap]), "by type");
+    ensure!(list(&[("labels", "region=us")]).await?.1["body"] == json!([second]), "by label");
+    ensure!(list(&[("limit", "1")]).await?.1["body"] == json!(expect.get(..1)), "limit");
+    ensure!(list(&[("type", "mutex")]).await?.0 == 404, "nothing of a type");
+
+    let id = |entry: &Value| entry["id"].as_str().map(str::to_owned).context("id");
+    let (status, one) = server.get(&format!("/api/0/profiles/{}", id(&first)?), &[]).await?;
+    ensure!(status == 200, "by id: {status}");
+    let (one, compile, gofmt) = (read(&one)?, read(COMPILE)?, read(GOFMT)?);
+    ensure!(cpu(&one)? == cpu(&compile)?, "by id: other stacks");
+    ensure!(one.sample_types == compile.sample_types, "by id: {:?}", one.sample_types);
+    ensure!(one.totals() == compile.totals(), "by id: {:?}", one.totals());
+    let joined = format!("/api/0/profiles/{}+{}", id(&first)?, id(&second)?);
+    let (status, both) = server.get(&joined, &[]).await?;
+    ensure!(status == 200, "joined: {status}");
+    let mut sum = cpu(&compile)?;
+    for (stack, value) in cpu(&gofmt)? {
+        *sum.entry(stack).or_default() += value;
+    }
+    ensure!(cpu(&read(&both)?)? == sum, "joined: other stacks");
+    let merge = [&[("service", "api"), ("type", "cpu")], &RANGE[..]].concat();
+    let (status, merged) = server.get("/api/0/profiles/merge", &merge).await?;
+    ensure!(status == 200 && cpu(&read(&merged)?)? == sum, "merged: {status}");
+    let merge = [&[("service", "api"), ("type", "cpu"), ("labels", "region=us")], &RANGE[..]].concat();
+    let (_, merged) = server.get("/api/0/profiles/merge", &merge).await?;
+    ensure!(cpu(&read(&merged)?)? == cpu(&gofmt)?, "merged by label");
+    let (_, whole) = server.get(&format!("/api/0/profiles/{}", id(&heap)?), &[]).await?;
+    let (mut whole, mut expect) = (read(&whole)?, read(HEAP)?);
+    whole.sample_types.sort_by(|a, b| a.kind.cmp(&b.kind));
+    expect.sample_types.sort_by(|a, b| a.kind.cmp(&b.kind));
+    ensure!(whole.sample_types == expect.sample_types, "heap: {:?}", whole.sample_types);
+    Ok(())
+}
+
+#[tokio::test]
+async fn statuses() -> Result<()> {
+    let server = Server::start()?;
+    store(&server, "service=api&type=cpu&created_at=2023-11-14T22:13:20", GOFMT).await?;
+    let unknown = "/api/0/profiles/00000000000000000000000000000001";
+    let gets: [(&str, u16); 11] = [
+        ("/api/0/profiles?service=api", 400),
+        ("/api/0/profiles?service=api&from=2023-01-01T00:00:00", 400),
+        ("/api/0/profiles?service=api&from=yesterday&to=2023-01-01T00:00:00", 400),
+        ("/api/0/profiles?from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 400),
+        ("/api/0/profiles?service=nobody&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 404),
+        ("/api/0/profiles/merge?service=api&type=trace&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 405),
+        ("/api/0/profiles/merge?service=api&type=what&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 405),
+        ("/api/0/profiles/merge?service=no&type=cpu&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 404),
+        (unknown, 404),
+        ("/api/0/profiles/nonsense", 404),
+        ("/api/0/version", 200),
+    ];
+    for (path, expect) in gets {
+        let (status, answer) = server.get_json(path, &[]).await?;
+        ensure!(status == expect && answer["code"] == expect, "{path}: {status} {answer}");
+        ensure!(status == 200 || answer["error"].is_string(), "{path}: {answer}");
+    }
+    let posts: [(&str, &[u8]); 6] = [
+        ("type=cpu", GOFMT),
+        ("service=api", GOFMT),
+        ("service=api&type=what", GOFMT),
+        ("service=api&type=cpu&created_at=now", GOFMT),
+        ("service=api&type=cpu", b"nonsense"),
+        ("service=api&type=cpu", b""),
+    ];
+    for (query, body) in posts {
+        let (status, text) = server.post(&format!("/api/0/profiles?{query}"), &[], body.to_vec()).await?;
+        let answer: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        ensure!(
+            status == 400 && answer["code"] == 400 && answer["error"].is_string(),
+            "{query}: {status} {text}"
+        );
+    }
+    for path in ["/api/0/profiles", "/api/0/services", "/api/0/version", unknown] {
+        let status = server.http().delete(server.url(path)).send().await?.status();
+        ensure!(status == 405, "DELETE {path}: {status}");
+    }
+    let (_, version) = server.get_json("/api/0/version", &[]).await?;
+    for field in ["version", "commit", "build_time", "go_version"] {
+        ensure!(version["body"][field].is_string(), "{field}: {version}");
+    }
+    Ok(())
+}
