@@ -58,7 +58,7 @@ mod tests {
             (-90_000_000_000, "nanoseconds", "-1.50 min"),
             (1_536, "bytes", "1.50 KiB"),
             (i64::MIN, "bytes", "-8388608 TiB"),
-            (12_345, "count", "12.3k"),
+            (12_345, "count", "12.3 k"),
             (7, "", "7"),
         ] {
             assert_eq!(format(value, unit), expect);
