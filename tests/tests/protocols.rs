@@ -260,5 +260,7 @@ async fn odd_label_names_are_for_those_who_ask() -> Result<()> {
         ensure!(names.contains(&json!("k8s.pod/größe")) == shown, "{accept:?}: {names:?}");
         ensure!(names.contains(&json!("service_name")), "{accept:?}: {names:?}");
     }
+    let malformed = server.http().post(&url).header("accept", ";;;").json(&json!({"start": 1, "end": 2}));
+    ensure!(malformed.send().await?.status() == 400);
     Ok(())
 }

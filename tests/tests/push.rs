@@ -68,14 +68,12 @@ fn of(service: &str) -> String {
 
 const NAME: (&str, &str) = ("__name__", "process_cpu");
 
-/// Names and values.
-type Labels = [(&'static str, &'static str)];
-
 #[tokio::test]
 async fn labels_and_names() -> Result<()> {
     let server = Server::start()?;
     let profile = pprof(0, &[(&["main"], 7, &[])])?;
-    let table: [(&Labels, &str, &str, &str); 6] = [
+    type Labels = &'static [(&'static str, &'static str)];
+    let table: [(Labels, &str, &str, &str); 6] = [
         (&[NAME], "unknown_service", "service_name=unknown_service", CPU),
         (&[NAME, ("service_name", "a"), ("b.c/d é", "x y")], "a", "b.c/d é=x y service_name=a", CPU),
         (&[NAME, ("service_name", "s"), ("__session_id__", "1")], "s", "service_name=s", CPU),

@@ -66,6 +66,16 @@ async fn questions() -> Result<()> {
         ("SelectMergeStacktraces", with(json!({"format": 4})), 200),
         ("SelectMergeProfile", with(json!({})), 200),
         ("SelectMergeProfile", with(json!({"labelSelector": "{"})), 400),
+        ("SelectMergeStacktraces", with(json!({"spanSelector": ["0123456789abcdef"]})), 200),
+        ("SelectMergeStacktraces", with(json!({"spanSelector": ["x"]})), 400),
+        (
+            "SelectMergeStacktraces",
+            with(
+                json!({"spanSelector": ["0123456789abcdef"], "traceIdSelector": ["0123456789abcdef0123456789abcdef"]}),
+            ),
+            400,
+        ),
+        ("SelectSeries", with(json!({"step": 15, "limit": -1})), 400),
         // Steps.
         ("SelectSeries", with(json!({"step": 15})), 200),
         ("SelectSeries", with(json!({"step": 0.001})), 200),
