@@ -21,8 +21,6 @@ mod scan;
 mod selection;
 mod selector;
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod test_tables;
 mod time_series;
 

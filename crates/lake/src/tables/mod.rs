@@ -10,8 +10,6 @@ mod columns;
 mod days;
 mod delta_log;
 mod frames;
-#[cfg(test)]
-mod measure;
 mod parquet_file;
 mod profiles;
 mod samples;
