@@ -80,6 +80,7 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
             .route("/ready", get(status::ready))
