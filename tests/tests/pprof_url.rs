@@ -106,3 +106,12 @@ async fn methods_that_are_not_there() -> Result<()> {
     }
     Ok(())
 }
+
+/// `go tool pprof` gives up on a profile with bare addresses when nobody answers this.
+#[tokio::test]
+async fn names_of_bare_addresses_are_asked_for_and_answered() -> Result<()> {
+    let server = Server::start()?;
+    let (status, text) = server.post("/api/v1/symbolz", &[], b"0x4e354b+0x891f4".to_vec()).await?;
+    assert_eq!((status, text.as_str()), (200, "num_symbols: 0\n"));
+    Ok(())
+}
