@@ -180,7 +180,14 @@ impl prometheus_client::collector::Collector for Reading {
             ("flushes", "Flushes of the head into the tables", lake.flushes),
             ("flush_failures", "Flushes that failed and are tried again", lake.flush_failures),
         ];
-        for (name, help, value) in counters {
+        let storage = lake.storage.unwrap_or_default();
+        let storage_counters = [
+            ("storage_requests", "Requests to the bucket, each attempt counted", storage.requests),
+            ("storage_retries", "Requests to the bucket that failed and were tried again", storage.retries),
+            ("storage_failures", "Requests to the bucket that failed for good", storage.failures),
+            ("storage_fetched_bytes", "Bytes of data files fetched from the bucket", storage.fetched_bytes),
+        ];
+        for (name, help, value) in counters.into_iter().chain(storage_counters) {
             let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(target)?;
         }
@@ -191,6 +198,8 @@ impl prometheus_client::collector::Collector for Reading {
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
+            ("storage_cache_bytes", "Bytes of the bucket's data files kept locally", storage.cache_bytes),
+            ("storage_cache_bytes_limit", "Bound of storage_cache_bytes", storage.cache_bytes_limit),
         ];
         for (name, help, value) in gauges.iter().chain(&self.gauges) {
             let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -68,6 +68,14 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
             "series": lake.series,
             "cachedStacks": lake.cached_stacks,
             "tables": tables,
+            "storage": lake.storage.map(|storage| json!({
+                "cacheBytes": storage.cache_bytes,
+                "cacheBytesLimit": storage.cache_bytes_limit,
+                "fetchedBytes": storage.fetched_bytes,
+                "requests": storage.requests,
+                "retries": storage.retries,
+                "failures": storage.failures,
+            })),
         },
     }))
 }

@@ -57,9 +57,10 @@ impl Fixture {
             tenant: "anonymous".into(),
             flush_interval: Duration::from_secs(3600),
             flush_bytes: 64 << 20,
+            storage: Default::default(),
         };
-        let lake = Lake::open(lake).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);
+        let lake = Lake::open(lake, clock.clone()).await.unwrap();
         let ingest = Arc::new(Ingest::new(lake.clone(), Default::default(), clock.clone()));
         let engine = Arc::new(Engine::new(lake.clone(), Default::default()));
         Self { router: Server::new(config, ingest, engine, lake, clock).router(), _folder: folder }

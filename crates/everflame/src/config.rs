@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{LogFormat, Setting, Size};
+use crate::settings::{LogFormat, Setting, Size, StorageUrl};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use std::time::Duration;
 pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) data: PathBuf,
+    pub(crate) storage: StorageUrl,
+    pub(crate) storage_cache: Size,
+    pub(crate) storage_timeout: Duration,
     pub(crate) allow_insecure_listen: bool,
     pub(crate) self_profiling: bool,
     pub(crate) log_level: String,
@@ -43,6 +46,9 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:4040".to_owned(),
             data: PathBuf::from("everflame-data"),
+            storage: StorageUrl(String::new()),
+            storage_cache: Size(10 << 30),
+            storage_timeout: Duration::from_secs(10),
             allow_insecure_listen: false,
             self_profiling: true,
             log_level: "info".to_owned(),
@@ -95,6 +101,24 @@ macro_rules! key {
 pub(crate) const KEYS: &[Key] = &[
     key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
     key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
+    key!(
+        "storage",
+        storage,
+        "URL",
+        "Where the tables are: s3://bucket/prefix, gs://…, az://… or file:///folder; empty for the data folder. The log of new profiles stays in the data folder. Credentials come from the environment (AWS_…, GOOGLE_…, AZURE_…)"
+    ),
+    key!(
+        "storage-cache",
+        storage_cache,
+        "SIZE",
+        "Size of the copies of a bucket's data files that are kept in the data folder"
+    ),
+    key!(
+        "storage-timeout",
+        storage_timeout,
+        "DURATION",
+        "How long a request to a bucket may take before it is tried again; large bodies may take longer"
+    ),
     key!(
         "allow-insecure-listen",
         allow_insecure_listen,
@@ -299,7 +323,7 @@ impl Config {
 /// Quotes what YAML would read as something else than the text.
 fn yaml_scalar(text: &str) -> String {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./_-,=".contains(&byte));
-    if plain && !text.starts_with('-') { text.to_owned() } else { format!("{text:?}") }
+    if plain && !text.is_empty() && !text.starts_with('-') { text.to_owned() } else { format!("{text:?}") }
 }
 
 impl Args for Overrides {

@@ -6,9 +6,10 @@ use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, StorageConfig};
 use everflame_profile::Clock;
 use everflame_query::Engine;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,7 +29,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lake = Lake::open(lake_config(config)).await?;
+    let lake = Lake::open(lake_config(config), clock.clone()).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
@@ -103,6 +104,13 @@ fn lake_config(config: &Config) -> LakeConfig {
         tenant: TENANT.to_owned(),
         flush_interval: config.flush_interval,
         flush_bytes: count(config.flush_size.0),
+        storage: StorageConfig {
+            url: config.storage.0.clone(),
+            cache_bytes: config.storage_cache.0,
+            timeout: config.storage_timeout,
+            // Another number in each process.
+            seed: RandomState::new().hash_one(std::process::id()),
+        },
     }
 }
 

@@ -24,6 +24,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Where the tables are, as [`everflame_lake::StorageConfig::url`] says; may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StorageUrl(pub(crate) String);
+
+impl Setting for StorageUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        everflame_lake::StorageConfig::check(text).map(|()| Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl Setting for String {
     fn parse(text: &str) -> Result<Self, String> {
         match text.is_empty() {
@@ -188,5 +202,9 @@ mod tests {
         check::<bool>("yes", "refused");
         check::<LogFormat>("json", "json");
         check::<String>("", "refused");
+        check::<StorageUrl>("", "");
+        check::<StorageUrl>("s3://bucket/prefix", "s3://bucket/prefix");
+        check::<StorageUrl>("s3://key:secret@bucket", "refused");
+        check::<StorageUrl>("ftp://host", "refused");
     }
 }

@@ -22,6 +22,24 @@ pub enum Error {
         /// What could not be written.
         path: PathBuf,
     },
+    /// A commit is there that this process has not written.
+    #[error(
+        "{path}: another process writes this table; give each server a storage of its own (--storage), what was acknowledged here is safe in its write-ahead log"
+    )]
+    Conflict {
+        /// The commit.
+        path: PathBuf,
+    },
+    /// The object storage did not answer, or refused.
+    #[error(
+        "{place}: {why}; what was acknowledged is safe, and what waits goes on by itself when the storage answers"
+    )]
+    Storage {
+        /// What was read or written.
+        place: String,
+        /// Why.
+        why: String,
+    },
     /// The lake is closing or has stopped after a fault.
     #[error("the storage is shutting down; send the profile again")]
     Closed,
@@ -74,9 +92,11 @@ impl Error {
     /// What kind of fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Full { .. } | Self::Closed => ErrorKind::Unavailable,
+            Self::Full { .. } | Self::Storage { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } | Self::Parquet { .. } => ErrorKind::Damaged,
-            Self::Locked { .. } | Self::Io { .. } | Self::Delta { .. } => ErrorKind::Internal,
+            Self::Locked { .. } | Self::Conflict { .. } | Self::Io { .. } | Self::Delta { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A Parquet file of a table as the query engine sees it: where it is, what is in it, its footer.
 
 use crate::Error;
+use crate::store::{Store, TableFolder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use std::fs::File;
 use std::path::PathBuf;
@@ -24,24 +25,48 @@ pub struct FileStats {
 /// An immutable Parquet file. Its footer is read at first use and kept.
 #[derive(Debug)]
 pub struct DataFile {
-    /// Where it is.
+    /// Where it is on this machine, or will be when it is read.
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
     /// What is in it.
     pub stats: FileStats,
     metadata: OnceLock<Arc<ParquetMetaData>>,
+    /// The store that it is a file of, and its name there.
+    stored: Option<(Arc<dyn Store>, String)>,
 }
 
 impl DataFile {
-    /// A file that is known from the table's log.
+    /// A file on a local disk, by itself.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { path, bytes, stats, metadata: OnceLock::new() }
+        Self { path, bytes, stats, metadata: OnceLock::new(), stored: None }
     }
 
-    /// Opens it for reading.
+    /// The file that is called `relative` in the folder of a table.
+    pub(crate) fn stored(folder: &TableFolder, relative: &str, bytes: u64, stats: FileStats) -> Self {
+        let name = folder.name(relative);
+        let (path, metadata) = (folder.store.path(&name), OnceLock::new());
+        Self { path, bytes, stats, metadata, stored: Some((folder.store.clone(), name)) }
+    }
+
+    /// Opens it for reading. Blocking: a file of a bucket that is not here is fetched.
     pub fn open(&self) -> Result<File, Error> {
-        File::open(&self.path).map_err(|source| Error::io(&self.path, source))
+        match &self.stored {
+            Some((store, name)) => store.open(name, self.bytes),
+            None => File::open(&self.path).map_err(|source| Error::io(&self.path, source)),
+        }
+    }
+
+    /// Deletes it from its store. Nobody may ask for it any more; who has it open goes on reading.
+    #[allow(dead_code, reason = "compaction and retention are the ones that delete")]
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        self.stored.as_ref().map_or(Ok(()), |(store, name)| store.remove(name))
+    }
+
+    /// To be called when what was read is damaged. True when there is hope: the local copy of a file in a
+    /// bucket was dropped, and the next [`DataFile::open`] fetches it again.
+    pub fn drop_copy(&self) -> bool {
+        self.stored.as_ref().is_some_and(|(store, name)| store.drop_copy(name))
     }
 
     /// The footer with column and offset index.
@@ -49,11 +74,18 @@ impl DataFile {
         if let Some(metadata) = self.metadata.get() {
             return Ok(metadata.clone());
         }
+        let metadata = match self.read_metadata() {
+            Err(Error::Parquet { .. }) if self.drop_copy() => self.read_metadata()?,
+            read => read?,
+        };
+        Ok(self.metadata.get_or_init(|| Arc::new(metadata)).clone())
+    }
+
+    fn read_metadata(&self) -> Result<ParquetMetaData, Error> {
         let file = self.open()?;
-        let metadata = ParquetMetaDataReader::new()
+        ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(&file)
-            .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })?;
-        Ok(self.metadata.get_or_init(|| Arc::new(metadata)).clone())
+            .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn start(
             };
             let Some(writer) = writer.upgrade() else { return };
             let result = flush(&shared, &tables, &writer).await;
-            shared.flush_failing.store(result.is_err(), Relaxed);
+            shared.set_flush_failing(result.is_err());
             if let Err(error) = &result {
                 shared.flush_failures.fetch_add(1, Relaxed);
                 tracing::error!(%error, "the head could not be moved into the tables; it is safe in the write-ahead log");

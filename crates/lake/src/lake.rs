@@ -4,6 +4,7 @@
 //! ([`crate::flush`]); everybody else reads.
 
 use crate::batch::Batch;
+use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::flush::{self, FlushRequest, Frozen};
@@ -12,13 +13,14 @@ use crate::record;
 use crate::series::{SeriesIndex, TouchedDays};
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot};
 use crate::stacks::{self, StackStore};
+use crate::store::{self, StorageConfig, StorageStatus, Store};
 use crate::tables::{Opened, Tables};
 use crate::uploads::Uploads;
 use crate::wal::{Replayed, Wal, payload_crc};
 use crate::writer::{self, Command};
-use everflame_profile::{Nanos, Series, SeriesId, StackId};
+use everflame_profile::{Clock, Nanos, Series, SeriesId, StackId};
 use parking_lot::RwLock;
-use std::fs::{self, File};
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -37,6 +39,8 @@ pub struct LakeConfig {
     /// The head goes into the tables when it holds so many bytes. Twice as many are held while a flush is
     /// under way; then pushes wait.
     pub flush_bytes: usize,
+    /// Where the tables are.
+    pub storage: StorageConfig,
 }
 
 /// What became of a batch.
@@ -54,8 +58,9 @@ pub struct Lake {
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
     replayed: Replayed,
-    /// Held open: it carries the lock against a second process.
-    _lock: File,
+    store: Arc<dyn Store>,
+    /// Held: they keep a second process out.
+    _locks: [Option<Box<dyn Any + Send + Sync>>; 2],
 }
 
 /// What the writer thread, the flush task and the readers share.
@@ -82,13 +87,24 @@ pub(crate) struct State {
     pub(crate) stacks: Vec<Arc<DataFile>>,
 }
 
-impl Lake {
-    /// Opens or makes the lake in `config.path`, and replays what the write-ahead log holds.
-    pub async fn open(config: LakeConfig) -> Result<Arc<Self>, Error> {
-        let root = config.path.join(&config.tenant);
-        fs::create_dir_all(&root).map_err(|source| Error::io(&root, source))?;
-        let lock = lock(&config)?;
-        let (tables, opened) = Tables::open(root).await?;
+/// An open lake at rest: what its threads work on.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) wal: Wal,
+    pub(crate) uploads: Uploads,
+    pub(crate) replayed: Replayed,
+}
+
+impl Core {
+    /// Opens the tables in `store`, and replays what the write-ahead log on `disk` holds.
+    pub(crate) async fn open(
+        config: LakeConfig,
+        disk: Arc<dyn Disk>,
+        store: Arc<dyn Store>,
+        now: Nanos,
+    ) -> Result<Self, Error> {
+        let (tables, opened) = Tables::open(store, now).await?;
         let tables = Arc::new(tables);
         let Opened { sequences: done, samples, profiles, stacks, series } = opened;
         let mut uploads = Uploads::default();
@@ -116,7 +132,7 @@ impl Lake {
         let (behind, ahead) = all.iter().fold((u64::MAX, 0), |(low, high), &at| (low.min(at), high.max(at)));
         let mut half_done = None;
         let folder = shared.config.path.join("wal");
-        let (wal, replayed) = Wal::open(&folder, ahead, &mut |record| {
+        let (wal, replayed) = Wal::open(disk, &folder, ahead, &mut |record| {
             let batch = match record::decode(&record.payload) {
                 Ok(batch) => batch,
                 Err(why) => return Err(Error::Damaged { path: folder.clone(), why }),
@@ -138,10 +154,46 @@ impl Lake {
             flush::commit(&shared, &tables, &frozen).await?;
         }
         shared.wal_bytes.store(wal.bytes(), Relaxed);
+        Ok(Self { shared, tables, wal, uploads, replayed })
+    }
+}
+
+impl Lake {
+    /// Opens or makes the lake in `config.path`, and replays what the write-ahead log holds.
+    pub async fn open(mut config: LakeConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Error> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        config.path = std::path::absolute(&config.path).map_err(|source| Error::io(&config.path, source))?;
+        let make = || {
+            disk.create_folder(&config.path)?;
+            config.path.parent().map_or(Ok(()), |above| disk.sync_folder(above))
+        };
+        make().map_err(|source| Error::io(&config.path, source))?;
+        let lock = lock(disk.as_ref(), &config)?;
+        let (path, tenant) = (&config.path, &config.tenant);
+        let (store, store_lock) = store::open(&config.storage, path, tenant, disk.clone(), clock.clone())?;
+        let Core { shared, tables, wal, uploads, replayed } =
+            Core::open(config, disk, store.clone(), clock.now()).await?;
         let (flusher, requests) = mpsc::channel(16);
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables, writer.clone(), requests);
-        Ok(Arc::new(Self { shared, writer, flusher, replayed, _lock: lock }))
+        Ok(Arc::new(Self { shared, writer, flusher, replayed, store, _locks: [Some(lock), store_lock] }))
+    }
+
+    /// A lake without threads: whoever has the rest of `core` does their work.
+    #[cfg(test)]
+    pub(crate) fn resting(
+        core: &Core,
+        store: Arc<dyn Store>,
+        writer: mpsc::Sender<Command>,
+        flusher: mpsc::Sender<FlushRequest>,
+    ) -> Self {
+        let shared = core.shared.clone();
+        Self { shared, writer, flusher, replayed: core.replayed, store, _locks: [None, None] }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
@@ -240,6 +292,7 @@ impl Lake {
                 table("profiles", &state.profiles),
                 table("stacks", &state.stacks),
             ],
+            storage: self.store.status(),
         }
     }
 }
@@ -271,6 +324,8 @@ pub struct LakeStatus {
     pub cached_stacks: u64,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
+    /// How the bucket is doing, when the tables are in one.
+    pub storage: Option<StorageStatus>,
 }
 
 impl Shared {
@@ -322,15 +377,29 @@ impl Shared {
     pub(crate) fn is_flush_failing(&self) -> bool {
         self.flush_failing.load(Relaxed)
     }
+
+    /// Notes whether the last flush failed.
+    pub(crate) fn set_flush_failing(&self, failing: bool) {
+        self.flush_failing.store(failing, Relaxed);
+    }
+
+    /// Why nothing more is taken while flushes fail and the head is full.
+    pub(crate) fn no_room(&self) -> Error {
+        let storage = &self.config.storage;
+        match store::is_remote(storage) {
+            true => Error::Storage {
+                place: storage.url.clone(),
+                why: "nothing can be written there, and memory and log are full of what waits for it"
+                    .to_owned(),
+            },
+            false => Error::Full { path: self.config.path.clone() },
+        }
+    }
 }
 
-fn lock(config: &LakeConfig) -> Result<File, Error> {
+/// Keeps a second process out of the data folder.
+fn lock(disk: &dyn Disk, config: &LakeConfig) -> Result<Box<dyn Any + Send + Sync>, Error> {
     let path = config.path.join("lock");
-    let file =
-        File::options().create(true).append(true).open(&path).map_err(|source| Error::io(&path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: config.path.clone() }),
-        Err(fs::TryLockError::Error(source)) => Err(Error::io(&path, source)),
-    }
+    let lock = disk.lock(&path).map_err(|source| Error::io(&path, source))?;
+    lock.ok_or_else(|| Error::Locked { path: config.path.clone() })
 }

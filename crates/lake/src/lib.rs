@@ -6,15 +6,20 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+mod disk;
 mod error;
 mod files;
 mod flush;
 mod head;
 mod lake;
+mod random;
 mod record;
 mod series;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod stacks;
+mod store;
 mod tables;
 #[cfg(test)]
 mod testing;
@@ -27,3 +32,4 @@ pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
+pub use store::{StorageConfig, StorageStatus};

@@ -55,3 +55,17 @@ pub(crate) fn batch(service: &str, time: i64, samples: &[(&[&str], i64)]) -> Bat
         new_stacks: new,
     }
 }
+
+/// Leaves out the frames of all stacks but those at the positions `new`.
+pub(crate) fn keep_new_stacks(batch: &mut Batch, new: &[u32]) {
+    let old = std::mem::take(&mut batch.new_stacks);
+    let (mut frames, mut stacks, mut start) = (Vec::new(), Vec::new(), 0);
+    for (at, end) in old.stacks {
+        if new.contains(&at) {
+            frames.extend(&old.frames[start as usize..end as usize]);
+            stacks.push((at, frames.len() as u32));
+        }
+        start = end;
+    }
+    batch.new_stacks = NewStacks { symbols: old.symbols, stacks, frames };
+}

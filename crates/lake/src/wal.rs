@@ -5,9 +5,9 @@
 //! the sequence. A torn tail is cut at the next start; a record whose CRC is wrong is skipped alone.
 
 use crate::Error;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use crate::disk::{Append, Disk};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// First bytes of every segment; the last one is the version of the format.
 const MAGIC: &[u8; 8] = b"EVFWAL\0\x01";
@@ -17,6 +17,7 @@ const MAX_RECORD_BYTES: usize = 512 << 20;
 
 /// The log of one data folder, open for appending.
 pub(crate) struct Wal {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     segment: Segment,
     /// Segments before the open one, oldest first.
@@ -29,7 +30,7 @@ pub(crate) struct Wal {
 
 struct Segment {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Append>,
     /// Length up to which everything is written and synced.
     durable_bytes: u64,
     first_sequence: u64,
@@ -66,33 +67,36 @@ impl Wal {
     /// Opens the log in `folder`, hands every whole record to `replay` in order, and starts a new segment.
     /// Sequences go on after the last one found, and after `after`.
     pub(crate) fn open(
+        disk: Arc<dyn Disk>,
         folder: &Path,
         after: u64,
         replay: &mut dyn FnMut(Record) -> Result<(), Error>,
     ) -> Result<(Self, Replayed), Error> {
-        fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
-        let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-            .map_err(|source| Error::io(folder, source))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
-            .collect();
-        paths.sort();
+        let make = || {
+            disk.create_folder(folder)?;
+            folder.parent().map_or(Ok(()), |parent| disk.sync_folder(parent))?;
+            disk.list(folder)
+        };
+        let entries = make().map_err(|source| Error::io(folder, source))?;
+        let paths = entries.into_iter().map(|entry| entry.path);
+        let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "wal"));
         let mut found = Replayed::default();
         let mut last_sequence = after;
         let mut closed = Vec::new();
         for path in paths {
-            let (end, last) = replay_segment(&path, &mut found, replay)?;
+            let (end, last) = replay_segment(disk.as_ref(), &path, &mut found, replay)?;
             if last == 0 {
                 // Without a record; its name may be the one that the next segment gets.
-                fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+                disk.remove(&path).map_err(|source| Error::io(&path, source))?;
                 continue;
             }
             last_sequence = last_sequence.max(last);
             closed.push(ClosedSegment { path, bytes: end, last_sequence });
         }
         let next_sequence = last_sequence + 1;
-        let segment = Segment::create(folder, next_sequence)?;
+        let segment = Segment::create(disk.as_ref(), folder, next_sequence)?;
         let wal = Self {
+            disk,
             folder: folder.to_owned(),
             segment,
             closed,
@@ -123,7 +127,7 @@ impl Wal {
             self.buffer.extend_from_slice(payload);
             sequence += 1;
         }
-        let written = self.segment.file.write_all(&self.buffer).and_then(|()| self.segment.file.sync_data());
+        let written = self.segment.file.write(&self.buffer).and_then(|()| self.segment.file.sync());
         if let Err(source) = written {
             let error = Error::io(&self.segment.path, source);
             self.uncertain_tail = true;
@@ -145,7 +149,7 @@ impl Wal {
         if self.next_sequence == self.segment.first_sequence {
             return Ok(last_sequence);
         }
-        let next = Segment::create(&self.folder, self.next_sequence)?;
+        let next = Segment::create(self.disk.as_ref(), &self.folder, self.next_sequence)?;
         let old = std::mem::replace(&mut self.segment, next);
         self.closed.push(ClosedSegment { path: old.path, bytes: old.durable_bytes, last_sequence });
         Ok(last_sequence)
@@ -157,7 +161,7 @@ impl Wal {
             if oldest.last_sequence > sequence {
                 break;
             }
-            match fs::remove_file(&oldest.path) {
+            match self.disk.remove(&oldest.path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io(&oldest.path, source));
                 }
@@ -175,12 +179,12 @@ impl Wal {
     /// After a failed write or sync the tail is cut off, for it was not acknowledged, and writing goes on
     /// in a new segment. Until that is made nothing is written.
     fn abandon_tail(&mut self) -> Result<(), Error> {
-        let segment = &self.segment;
-        let cut = segment.file.set_len(segment.durable_bytes).and_then(|()| segment.file.sync_data());
+        let segment = &mut self.segment;
+        let cut = segment.file.truncate(segment.durable_bytes).and_then(|()| segment.file.sync());
         cut.map_err(|source| Error::io(&segment.path, source))?;
         if self.next_sequence == self.segment.first_sequence {
             // Nothing in it: one of the same name takes its place.
-            self.segment = Segment::create(&self.folder, self.next_sequence)?;
+            self.segment = Segment::create(self.disk.as_ref(), &self.folder, self.next_sequence)?;
         } else {
             self.rotate()?;
         }
@@ -190,19 +194,18 @@ impl Wal {
 }
 
 impl Segment {
-    fn create(folder: &Path, first_sequence: u64) -> Result<Self, Error> {
+    fn create(disk: &dyn Disk, folder: &Path, first_sequence: u64) -> Result<Self, Error> {
         let path = folder.join(format!("{first_sequence:020}.wal"));
         // Made whole before it gets its name: on a full disk the one that is there must stay, because
         // what is written to a file without a name is lost in a crash.
         let draft = path.with_extension("wal.tmp");
         let make = || {
-            let _ = fs::remove_file(&draft);
-            // Appending, so that a cut tail is really where the next record goes.
-            let mut file = OpenOptions::new().create_new(true).append(true).open(&draft)?;
-            file.write_all(MAGIC)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            File::open(folder)?.sync_all()?;
+            let _ = disk.remove(&draft);
+            let mut file = disk.append(&draft)?;
+            file.write(MAGIC)?;
+            file.sync()?;
+            disk.rename(&draft, &path)?;
+            disk.sync_folder(folder)?;
             Ok(file)
         };
         let file = make().map_err(|source| Error::io(&path, source))?;
@@ -212,11 +215,12 @@ impl Segment {
 
 /// Reads one segment; returns where its last whole record ends, and that record's sequence (0 when none).
 fn replay_segment(
+    disk: &dyn Disk,
     path: &Path,
     found: &mut Replayed,
     replay: &mut dyn FnMut(Record) -> Result<(), Error>,
 ) -> Result<(u64, u64), Error> {
-    let bytes = fs::read(path).map_err(|source| Error::io(path, source))?;
+    let bytes = disk.read(path).map_err(|source| Error::io(path, source))?;
     let mut last = 0;
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         if bytes.len() > MAGIC.len() {
@@ -257,6 +261,8 @@ fn replay_segment(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
+    use std::fs;
 
     fn append(wal: &mut Wal, payloads: &[&str]) -> u64 {
         wal.append(payloads.iter().map(|text| (text.as_bytes(), payload_crc(text.as_bytes())))).unwrap()
@@ -264,7 +270,7 @@ mod tests {
 
     fn reopen(folder: &Path) -> (Wal, Replayed, Vec<(u64, String)>) {
         let mut records = Vec::new();
-        let (wal, replayed) = Wal::open(folder, 0, &mut |record| {
+        let (wal, replayed) = Wal::open(Arc::new(RealDisk), folder, 0, &mut |record| {
             records.push((record.sequence, String::from_utf8(record.payload).unwrap()));
             Ok(())
         })

@@ -50,7 +50,7 @@ pub(crate) fn start(
 ) -> Result<mpsc::Sender<Command>, Error> {
     let (sender, commands) = mpsc::channel(QUEUE);
     let path = shared.config.path.clone();
-    let writer = Writer { shared, wal, uploads, flusher: flusher.downgrade(), refusing: false };
+    let writer = Writer::new(shared, wal, uploads, &flusher);
     std::thread::Builder::new()
         .name("everflame-wal".to_owned())
         .spawn(move || writer.run(commands))
@@ -58,7 +58,8 @@ pub(crate) fn start(
     Ok(sender)
 }
 
-struct Writer {
+/// What the thread works with.
+pub(crate) struct Writer {
     shared: Arc<Shared>,
     wal: Wal,
     uploads: Uploads,
@@ -67,6 +68,15 @@ struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        wal: Wal,
+        uploads: Uploads,
+        flusher: &mpsc::Sender<FlushRequest>,
+    ) -> Self {
+        Self { shared, wal, uploads, flusher: flusher.downgrade(), refusing: false }
+    }
+
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
@@ -90,11 +100,7 @@ impl Writer {
                     self.append(group);
                 }
                 Command::Rotate(reply) => drop(reply.send(self.rotate())),
-                Command::Flushed(sequence) => {
-                    if let Err(error) = self.wal.delete_through(sequence) {
-                        tracing::warn!(%error, "a segment of the write-ahead log that is no longer needed stays");
-                    }
-                }
+                Command::Flushed(sequence) => self.flushed(sequence),
                 Command::Refuse(reply) => {
                     self.refusing = true;
                     let _ = reply.send(());
@@ -104,13 +110,13 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, group: Vec<Append>) {
+    /// Stores a group of batches and answers.
+    pub(crate) fn append(&mut self, group: Vec<Append>) {
         if self.refusing {
             return answer(group, || Err(Error::Closed));
         }
         if !self.wait_for_room() {
-            let path = self.shared.config.path.clone();
-            return answer(group, || Err(Error::Full { path: path.clone() }));
+            return answer(group, || Err(self.shared.no_room()));
         }
         // A retry may be in the same group as what it repeats, and must not be answered before the sync.
         let mut fresh = Vec::with_capacity(group.len());
@@ -174,7 +180,15 @@ impl Writer {
         }
     }
 
-    fn rotate(&mut self) -> Result<Option<Arc<Frozen>>, Error> {
+    /// Deletes what is in the tables.
+    pub(crate) fn flushed(&mut self, sequence: u64) {
+        if let Err(error) = self.wal.delete_through(sequence) {
+            tracing::warn!(%error, "a segment of the write-ahead log that is no longer needed stays");
+        }
+    }
+
+    /// Begins a new segment and a new head; returns the old head.
+    pub(crate) fn rotate(&mut self) -> Result<Option<Arc<Frozen>>, Error> {
         if self.shared.state.read().head.profiles() == 0 {
             return Ok(None);
         }

@@ -1,29 +1,35 @@
 //! The Delta log of one table.
 //!
 //! Reading, checkpoints and cleaning are the Delta library's. Commits are written here: nobody else
-//! writes the table, so that there is no conflict to look for, and the version and the sequence are all
-//! that must be known. That makes a commit as quick as its syncs, and durable, which the library's are
-//! not (it does not sync).
+//! writes the table, so that a conflict is an error and nothing to be merged, and the version and the
+//! sequence are all that must be known. That makes a commit as quick as its syncs, and durable, which the
+//! library's are not (it does not sync).
+//!
+//! A commit whose writing failed may be there all the same (the answer of a bucket was lost), or come to
+//! be there later. It is kept, and written again unchanged, before there is another one.
 
 use super::days::{date_text, parse_time};
-use super::parquet_file::{NewFile, write_synced};
+use super::parquet_file::NewFile;
 use super::schema::{DATE, FORMAT_VERSION, Table};
-use super::sync_folder;
 use crate::Error;
 use crate::files::{DataFile, FileStats};
+use crate::store::{Put, Store, TableFolder};
 use deltalake_core::kernel::{LogicalFileView, new_metadata};
-use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use everflame_profile::Nanos;
 use hashbrown::HashSet;
 use serde_json::{Value, json};
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-/// Who the application transactions are from.
-const APPLICATION: &str = "everflame";
+use url::Url;
 
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
+
+/// The folder of the log in that of the table.
+const LOG: &str = "_delta_log";
+
+const NANOS_A_MILLI: i64 = 1_000_000;
 
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
@@ -31,7 +37,7 @@ const CHECKPOINT_INTERVAL: u64 = 100;
 /// A table that is open for writing.
 pub(super) struct DeltaLog {
     table: &'static Table,
-    folder: PathBuf,
+    folder: TableFolder,
     /// Version of the next commit.
     next_version: u64,
     /// Write-ahead log sequence that the last commit names.
@@ -40,22 +46,37 @@ pub(super) struct DeltaLog {
     checkpoint: u64,
     /// Files of commits that the caller has not been told of.
     new_files: Vec<Arc<DataFile>>,
+    /// A commit of which nobody knows whether it is there.
+    draft: Option<Draft>,
+}
+
+/// A commit that is being written.
+struct Draft {
+    entry: String,
+    sequence: u64,
+    files: Vec<Arc<DataFile>>,
 }
 
 impl DeltaLog {
-    /// Opens `table` in its folder below `root`, and deletes files there that no commit names.
+    /// Opens `table` in `store`.
     pub(super) async fn open(
-        root: &Path,
+        store: &Arc<dyn Store>,
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
-        let folder = root.join(table.name);
-        let mut log =
-            Self { table, folder, next_version: 0, sequence: 0, checkpoint: 0, new_files: Vec::new() };
+        let folder = TableFolder { store: store.clone(), table: table.name };
+        let mut log = Self {
+            table,
+            folder,
+            next_version: 0,
+            sequence: 0,
+            checkpoint: 0,
+            new_files: Vec::new(),
+            draft: None,
+        };
         let mut files = Vec::new();
         if log.exists()? {
             files = log.load().await?;
         }
-        log.delete_orphans(&files)?;
         Ok((log, files))
     }
 
@@ -74,19 +95,14 @@ impl DeltaLog {
         std::mem::take(&mut self.new_files)
     }
 
-    fn log_folder(&self) -> PathBuf {
-        self.folder.join("_delta_log")
-    }
-
     /// Whether there has been a commit.
     fn exists(&self) -> Result<bool, Error> {
-        let entries = entries(&self.log_folder())?;
-        let is_commit = |path: &PathBuf| {
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let files = self.folder.store.list(&self.folder.name(LOG))?;
+        Ok(files.iter().any(|file| {
+            let name = file.name.rsplit('/').next().unwrap_or_default();
             name.starts_with(|first: char| first.is_ascii_digit())
                 && (name.ends_with(".json") || name.contains(".checkpoint."))
-        };
-        Ok(entries.iter().any(is_commit))
+        }))
     }
 
     /// Reads the log: version, sequence and files.
@@ -104,7 +120,7 @@ impl DeltaLog {
             )));
         }
         let sequence = snapshot
-            .transaction_version(table.log_store().as_ref(), APPLICATION)
+            .transaction_version(table.log_store().as_ref(), self.folder.store.application())
             .await
             .map_err(&fault)?
             .unwrap_or_default();
@@ -125,28 +141,30 @@ impl DeltaLog {
         let stats = file.stats().and_then(|stats| file_stats(&stats));
         match (inside, stats, u64::try_from(file.size())) {
             (true, Some(stats), Ok(bytes)) => {
-                Ok(Arc::new(DataFile::new(self.folder.join(relative), bytes, stats)))
+                Ok(Arc::new(DataFile::stored(&self.folder, name.as_ref(), bytes, stats)))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
         }
     }
 
-    /// Deletes data files that no commit names, and logs that were never finished: what a crash in a
-    /// commit leaves. Nobody reads them.
-    fn delete_orphans(&self, files: &[Arc<DataFile>]) -> Result<(), Error> {
+    /// Deletes data files that are not among `files`, those that commits name, and commits that were never
+    /// finished: what a crash leaves, when it is old enough. Nobody reads them.
+    pub(super) fn delete_orphans(&self, files: &[Arc<DataFile>], now: Nanos) -> Result<(), Error> {
+        let store = &self.folder.store;
         let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
-        let mut orphans: Vec<PathBuf> = entries(&self.log_folder())?;
-        orphans.retain(|path| path.extension() == Some(OsStr::new("tmp")));
-        for entry in entries(&self.folder)? {
-            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
-            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
-            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
-        }
-        for path in orphans {
-            tracing::warn!(path = %path.display(), "deleting a file that a crash left unfinished");
-            std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+        let grace = i64::try_from(store.orphan_grace().as_millis()).unwrap_or(i64::MAX);
+        let oldest_kept = (now / NANOS_A_MILLI).saturating_sub(grace);
+        let log = self.folder.name(LOG);
+        for file in store.list(self.folder.table)? {
+            let is_orphan = match file.name.starts_with(&log) {
+                true => file.name.ends_with(".tmp"),
+                false => file.name.ends_with(".parquet") && !known.contains(store.path(&file.name).as_path()),
+            };
+            if is_orphan && (grace == 0 || file.modified < oldest_kept) {
+                tracing::warn!(file = file.name, "deleting a file that a crash left unfinished");
+                store.remove(&file.name)?;
+            }
         }
         Ok(())
     }
@@ -156,36 +174,39 @@ impl DeltaLog {
     pub(super) fn commit(
         &mut self,
         sequence: u64,
-        write: impl FnOnce(&Path) -> Result<Vec<NewFile>, Error>,
+        write: impl FnOnce(&TableFolder) -> Result<Vec<NewFile>, Error>,
     ) -> Result<(), Error> {
-        let log_folder = self.log_folder();
-        if !log_folder.is_dir() {
-            std::fs::create_dir_all(&log_folder).map_err(|source| Error::io(&log_folder, source))?;
-            // The table's folder, the tenant's, and the one that the tenant's is in.
-            self.folder.ancestors().take(3).try_for_each(sync_folder)?;
+        self.settle()?;
+        if self.sequence >= sequence {
+            return Ok(());
         }
         let files = write(&self.folder)?;
-        let version = self.next_version;
         let entry = self.entry(sequence, &files)?;
-        let target = log_folder.join(format!("{version:020}.json"));
-        if target.exists() {
-            return Err(
-                self.damaged(&format!("{} appeared; another program writes this table", target.display()))
-            );
+        let files = files.iter().map(|file| {
+            Arc::new(DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats()))
+        });
+        self.draft = Some(Draft { entry, sequence, files: files.collect() });
+        self.settle()
+    }
+
+    /// Writes the commit that is there as a draft, if any.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(draft) = &self.draft else { return Ok(()) };
+        let name = self.folder.name(&format!("{LOG}/{:020}.json", self.next_version));
+        match self.folder.store.put_if_absent(&name, draft.entry.as_bytes())? {
+            Put::Taken => {
+                self.draft = None;
+                Err(Error::Conflict { path: self.folder.store.path(&name) })
+            }
+            Put::Done => {
+                if let Some(draft) = self.draft.take() {
+                    self.next_version += 1;
+                    self.sequence = draft.sequence;
+                    self.new_files.extend(draft.files);
+                }
+                Ok(())
+            }
         }
-        let draft = log_folder.join(format!("{version:020}.json.tmp"));
-        write_synced(&draft, entry.as_bytes())?;
-        std::fs::rename(&draft, &target).map_err(|source| Error::io(&target, source))?;
-        sync_folder(&log_folder).inspect_err(|_| {
-            // Not known to be durable, so it must not be there when the caller tries again.
-            let _ = std::fs::remove_file(&target);
-        })?;
-        self.next_version = version + 1;
-        self.sequence = sequence;
-        self.new_files.extend(files.iter().map(|file| {
-            Arc::new(DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats()))
-        }));
-        Ok(())
     }
 
     /// The lines of a commit. The first one of a table also says what the table is.
@@ -227,7 +248,8 @@ impl DeltaLog {
                 "stats": file.bounds.delta_stats().to_string(),
             }}));
         }
-        actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
+        let application = self.folder.store.application();
+        actions.push(json!({ "txn": { "appId": application, "version": sequence } }));
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }
 
@@ -238,52 +260,36 @@ impl DeltaLog {
         if version < self.checkpoint + CHECKPOINT_INTERVAL {
             return;
         }
-        match self.write_checkpoint(version).await {
+        match self.write_checkpoint().await {
             Ok(()) => self.checkpoint = version,
             Err(error) => tracing::warn!(%error, "cannot make a checkpoint; trying again at the next flush"),
         }
     }
 
-    async fn write_checkpoint(&self, version: u64) -> Result<(), Error> {
+    async fn write_checkpoint(&self) -> Result<(), Error> {
         let fault = self.fault();
         let table = self.read().await?;
         deltalake_core::checkpoints::create_checkpoint(&table, None).await.map_err(&fault)?;
-        // Durable before the logs that it stands for go.
-        for path in entries(&self.log_folder())? {
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            if name == "_last_checkpoint" || name.starts_with(&format!("{version:020}.checkpoint")) {
-                sync_folder(&path)?;
-            }
-        }
-        sync_folder(&self.log_folder())?;
         deltalake_core::checkpoints::cleanup_metadata(&table, None).await.map_err(&fault)?;
         Ok(())
     }
 
     async fn read(&self) -> Result<DeltaTable, Error> {
-        let path = self.folder.to_str();
-        let path = path.ok_or_else(|| self.damaged("the path is not UTF-8; choose another data folder"))?;
-        let read = async || DeltaTableBuilder::from_url(ensure_table_uri(path)?)?.load().await;
-        read().await.map_err(self.fault())
+        // The scheme under which the library takes any store as it is.
+        let location = Url::parse(&format!("memory:///{}/", self.folder.table));
+        let location = location.map_err(|error| self.damaged(&error.to_string()))?;
+        let table = DeltaTableBuilder::from_url(location.clone()).map_err(self.fault())?;
+        let objects = self.folder.store.objects();
+        table.with_storage_backend(objects, location).load().await.map_err(self.fault())
     }
 
     fn fault(&self) -> impl Fn(DeltaTableError) -> Error + use<> {
-        let (table, path) = (self.table.name, self.folder.clone());
+        let (table, path) = (self.table.name, self.folder.path());
         move |source| Error::delta(table, &path, source)
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::Damaged { path: self.folder.clone(), why: why.to_owned() }
-    }
-}
-
-/// What is in `folder`; nothing when it does not exist.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let list =
-        || std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
-    match list() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        list => list.map_err(|source| Error::io(folder, source)),
+        Error::Damaged { path: self.folder.path(), why: why.to_owned() }
     }
 }
 

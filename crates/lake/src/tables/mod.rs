@@ -23,11 +23,11 @@ mod tests;
 pub(crate) use profiles::read_profile_ids;
 pub(crate) use stacks::read_stacks;
 
+use crate::store::Store;
 use crate::{DataFile, Error, HeadChunk};
 use delta_log::DeltaLog;
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use hashbrown::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -129,16 +129,18 @@ pub(crate) struct Committed {
 }
 
 impl Tables {
-    /// Opens the tables below `root`, the tenant's folder, and deletes what a crashed flush left there.
-    /// A table that does not exist is empty, and is made by the first commit.
-    pub(crate) async fn open(root: PathBuf) -> Result<(Self, Opened), Error> {
-        let root = std::path::absolute(&root).map_err(|source| Error::io(&root, source))?;
+    /// Opens the tables in `store`, and deletes what a crashed flush left there. A table that does not exist
+    /// is empty, and is made by the first commit.
+    pub(crate) async fn open(store: Arc<dyn Store>, now: Nanos) -> Result<(Self, Opened), Error> {
         let (stacks, series, profiles, samples) = futures::try_join!(
-            DeltaLog::open(&root, &schema::STACKS),
-            DeltaLog::open(&root, &schema::SERIES),
-            DeltaLog::open(&root, &schema::PROFILES),
-            DeltaLog::open(&root, &schema::SAMPLES),
+            DeltaLog::open(&store, &schema::STACKS),
+            DeltaLog::open(&store, &schema::SERIES),
+            DeltaLog::open(&store, &schema::PROFILES),
+            DeltaLog::open(&store, &schema::SAMPLES),
         )?;
+        for (log, files) in [&stacks, &series, &profiles, &samples] {
+            log.delete_orphans(files, now)?;
+        }
         let opened = Opened {
             sequences: Sequences {
                 stacks: stacks.0.sequence(),
@@ -190,10 +192,4 @@ impl Tables {
             stacks: logs.stacks.take_new_files(),
         })
     }
-}
-
-/// Makes the names of new entries of `folder` durable.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    let sync = || std::fs::File::open(folder)?.sync_all();
-    sync().map_err(|source| Error::io(folder, source))
 }

@@ -5,9 +5,9 @@
 
 use super::days::{date_text, time_text};
 use super::schema::{DATE, Table};
-use super::sync_folder;
 use crate::Error;
 use crate::files::{DataFile, FileStats};
+use crate::store::TableFolder;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -19,7 +19,6 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
-use std::path::Path;
 
 /// A row group never holds more rows.
 pub(super) const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
@@ -145,46 +144,21 @@ pub(super) fn encoder(
 
 /// Writes an encoded file durably: `<folder>/[date=<date>/]<sequence>.parquet`.
 pub(super) fn store(
-    folder: &Path,
+    folder: &TableFolder,
     date: Option<i32>,
     sequence: u64,
     encoded: &[u8],
     bounds: Bounds,
 ) -> Result<NewFile, Error> {
-    let partition = date.map(|day| format!("{DATE}={}", date_text(day)));
-    let parent = partition.as_ref().map_or_else(|| folder.to_owned(), |name| folder.join(name));
-    if !parent.is_dir() {
-        std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
-        sync_folder(folder)?;
-    }
-    let name = format!("{sequence:020}.parquet");
-    let target = parent.join(&name);
-    let modified = write_synced(&target, encoded).inspect_err(|_| {
-        // Half a file helps nobody, and a full disk needs the room; when this fails too, the next open
-        // deletes it.
-        let _ = std::fs::remove_file(&target);
-    })?;
-    sync_folder(&parent)?;
-    let path = partition.map_or_else(|| name.clone(), |partition| format!("{partition}/{name}"));
+    let name = folder.store.file_name(sequence);
+    let path = date.map_or_else(|| name.clone(), |day| format!("{DATE}={}/{name}", date_text(day)));
+    let modified = folder.store.put(&folder.name(&path), encoded)?;
     Ok(NewFile { path, date, bytes: encoded.len() as u64, modified, bounds })
 }
 
-/// Writes `bytes` to `path`, syncs them, and returns the time of modification in milliseconds.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<i64, Error> {
-    let write = || {
-        let mut file = File::create(path)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        file.metadata()?.modified()
-    };
-    let modified = write().map_err(|source| Error::io(path, source))?;
-    let since_epoch = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
-}
-
 /// An error of the Parquet library while a file in `folder` was encoded.
-pub(super) fn encoding_error(folder: &Path) -> impl Fn(ParquetError) -> Error + '_ {
-    |source| Error::Parquet { path: folder.display().to_string(), source }
+pub(super) fn encoding_error(folder: &TableFolder) -> impl Fn(ParquetError) -> Error + '_ {
+    |source| Error::Parquet { path: folder.path().display().to_string(), source }
 }
 
 /// An error of the Parquet library while `file` was read.

@@ -4,15 +4,19 @@ use super::columns;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
 use super::schema::PROFILES;
 use super::series_order::{FlushProfile, SeriesOrder};
+use crate::store::TableFolder;
 use crate::{DataFile, Error, HeadProfile, ProfileId};
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::errors::ParquetError;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Writes the profiles of a flush, one file for each day.
-pub(super) fn write(folder: &Path, sequence: u64, order: &SeriesOrder<'_>) -> Result<Vec<NewFile>, Error> {
+pub(super) fn write(
+    folder: &TableFolder,
+    sequence: u64,
+    order: &SeriesOrder<'_>,
+) -> Result<Vec<NewFile>, Error> {
     let mut profiles = order.profiles.clone();
     profiles.sort_by_key(|profile| (profile.day, profile.series, profile.time));
     let mut files = Vec::new();

@@ -9,12 +9,13 @@ use super::columns;
 use super::parquet_file::{self, Bounds, MAX_ROW_GROUP_ROWS, NewFile, encoding_error};
 use super::schema::SAMPLES;
 use super::series_order::{FlushProfile, SeriesOrder};
+use crate::store::TableFolder;
 use crate::{Error, HeadChunk};
 use arrow::array::{ArrayRef, BinaryBuilder, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A row group ends with a service and profile type once it has this many rows: large enough for
@@ -33,7 +34,11 @@ struct Row {
 }
 
 /// Writes the samples of a flush, one file for each day.
-pub(super) fn write(folder: &Path, sequence: u64, order: &SeriesOrder<'_>) -> Result<Vec<NewFile>, Error> {
+pub(super) fn write(
+    folder: &TableFolder,
+    sequence: u64,
+    order: &SeriesOrder<'_>,
+) -> Result<Vec<NewFile>, Error> {
     let stacks = StackOrder::new(order.chunks);
     let mut profiles = order.profiles.clone();
     profiles.sort_by_key(|p| (p.day, p.service, p.profile_type, p.window, p.series, p.time));
@@ -50,7 +55,7 @@ pub(super) fn write(folder: &Path, sequence: u64, order: &SeriesOrder<'_>) -> Re
 
 /// Encodes the samples of the profiles of one day.
 fn encode(
-    folder: &Path,
+    folder: &TableFolder,
     profiles: &[FlushProfile<'_>],
     order: &SeriesOrder<'_>,
     stacks: &StackOrder,

@@ -7,6 +7,7 @@ use super::days::{micros, parse_date};
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
 use super::schema::{DATE, SERIES, map_entry};
 use super::{SeriesDay, columns};
+use crate::store::TableFolder;
 use crate::{DataFile, Error};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Writes the series of a flush, one file for each day.
-pub(super) fn write(folder: &Path, sequence: u64, rows: &[SeriesDay]) -> Result<Vec<NewFile>, Error> {
+pub(super) fn write(folder: &TableFolder, sequence: u64, rows: &[SeriesDay]) -> Result<Vec<NewFile>, Error> {
     let mut rows: Vec<&SeriesDay> = rows.iter().collect();
     rows.sort_by_key(|row| (row.day, row.series.service(), row.id));
     let mut files = Vec::new();

@@ -4,6 +4,7 @@ use super::frames;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader, reading_error};
 use super::schema::STACKS;
 use super::{StackRow, StackRows, columns};
+use crate::store::TableFolder;
 use crate::{DataFile, Error};
 use arrow::array::{Array, BinaryArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
@@ -13,7 +14,7 @@ use parquet::arrow::arrow_reader::RowSelection;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Frames that become Arrow arrays at once, more only when one stack has more.
 const BATCH_FRAMES: usize = 65_536;
@@ -30,7 +31,7 @@ struct Stack<'a> {
 }
 
 /// Writes new stacks into one file.
-pub(super) fn write(folder: &Path, sequence: u64, stacks: &StackRows) -> Result<Vec<NewFile>, Error> {
+pub(super) fn write(folder: &TableFolder, sequence: u64, stacks: &StackRows) -> Result<Vec<NewFile>, Error> {
     let mut rows = Vec::with_capacity(stacks.rows.len());
     let mut start = 0;
     for row in &stacks.rows {

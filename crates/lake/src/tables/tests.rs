@@ -5,18 +5,33 @@ use super::series_order::SeriesOrder;
 use super::*;
 use crate::HeadProfile;
 use crate::batch::ProfileId;
+use crate::disk::RealDisk;
+use crate::store::{Folder, TableFolder};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use everflame_profile::{Frame, FrameKind, Labels, Mapping, SymbolInterner, stack_id};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// 2026-08-01T12:00:00Z.
 const NOON: Nanos = 1_785_585_600_000_000_000;
 const HOUR: Nanos = 3_600_000_000_000;
 const HOSTILE: [&str; 6] =
     ["", "a\0b", "line\nbreak \"quoted\" {}", "../../etc/date=2026-01-01", "🔥 función", "\u{7f}\u{202e}%2F"];
+
+fn store(root: &Path) -> Arc<dyn Store> {
+    Arc::new(Folder::new(Arc::new(RealDisk), root.to_owned()))
+}
+
+fn table(root: &Path, table: &'static str) -> TableFolder {
+    TableFolder { store: store(root), table }
+}
+
+async fn open_tables(root: PathBuf) -> Result<(Tables, Opened), Error> {
+    Tables::open(store(&root), 0).await
+}
 
 /// What a flush borrows.
 #[derive(Debug, Default)]
@@ -244,7 +259,7 @@ fn sorted_files(files: &[Arc<DataFile>]) -> Vec<(PathBuf, u64, crate::FileStats)
 async fn nothing_is_made_before_the_first_commit() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
-    let (_, opened) = Tables::open(root.clone()).await.unwrap();
+    let (_, opened) = open_tables(root.clone()).await.unwrap();
     assert_eq!(opened.sequences, Sequences::default());
     assert!(!root.exists());
 }
@@ -254,11 +269,11 @@ async fn a_flush_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a tenant #1");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = open_tables(root.clone()).await.unwrap();
     let committed = tables.commit(&head.flush(7), Sequences::default()).await.unwrap();
     check_samples(&head, &paths(&committed.samples));
 
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = open_tables(root).await.unwrap();
     assert_eq!(opened.sequences, Sequences { stacks: 7, series: 7, profiles: 7, samples: 7 });
     assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
     assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
@@ -313,15 +328,15 @@ async fn a_flush_is_committed_once() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = open_tables(root.clone()).await.unwrap();
     let first = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
     let again = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
     assert!(again.samples.is_empty() && again.profiles.is_empty() && again.stacks.is_empty());
     drop(tables);
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    let (tables, opened) = open_tables(root.clone()).await.unwrap();
     let after = tables.commit(&head.flush(3), opened.sequences).await.unwrap();
     assert!(after.samples.is_empty());
-    assert_eq!(sorted_files(&Tables::open(root).await.unwrap().1.samples), sorted_files(&first.samples));
+    assert_eq!(sorted_files(&open_tables(root).await.unwrap().1.samples), sorted_files(&first.samples));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +344,7 @@ async fn a_crash_between_two_tables_is_made_good() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = open_tables(root.clone()).await.unwrap();
     let done = Sequences { profiles: u64::MAX, samples: u64::MAX, ..Sequences::default() };
     let committed = tables.commit(&head.flush(9), done).await.unwrap();
     assert!(committed.samples.is_empty() && !committed.stacks.is_empty());
@@ -340,13 +355,13 @@ async fn a_crash_between_two_tables_is_made_good() {
     std::fs::create_dir_all(root.join("profiles/_delta_log")).unwrap();
     std::fs::write(partition.join("00000000000000000009.parquet"), "half").unwrap();
     std::fs::write(root.join("profiles/_delta_log/00000000000000000000.json.tmp"), "{").unwrap();
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    let (tables, opened) = open_tables(root.clone()).await.unwrap();
     assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 0, samples: 0 });
     assert_eq!(std::fs::read_dir(&partition).unwrap().count(), 0);
     let committed = tables.commit(&head.flush(9), opened.sequences).await.unwrap();
     assert!(committed.stacks.is_empty());
     check_samples(&head, &paths(&committed.samples));
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = open_tables(root).await.unwrap();
     assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 9, samples: 9 });
     assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
 }
@@ -356,14 +371,14 @@ async fn a_commit_that_failed_can_be_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = open_tables(root.clone()).await.unwrap();
     std::fs::create_dir_all(&root).unwrap();
     std::fs::write(root.join("samples"), "in the way").unwrap();
     tables.commit(&head.flush(2), Sequences::default()).await.unwrap_err();
     std::fs::remove_file(root.join("samples")).unwrap();
     let committed = tables.commit(&head.flush(2), Sequences::default()).await.unwrap();
     assert!(!committed.stacks.is_empty() && !committed.profiles.is_empty(), "files of the first try");
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = open_tables(root).await.unwrap();
     assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
     assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
 }
@@ -371,21 +386,21 @@ async fn a_commit_that_failed_can_be_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (tables, _) = Tables::open(folder.path().to_owned()).await.unwrap();
+    let (tables, _) = open_tables(folder.path().to_owned()).await.unwrap();
     tables.commit(&hostile().flush(1), Sequences::default()).await.unwrap();
     let entry = folder.path().join("series/_delta_log/00000000000000000000.json");
     let text = std::fs::read_to_string(&entry).unwrap();
     let newer = text.replace(r#""everflame.formatVersion":"1""#, r#""everflame.formatVersion":"2""#);
     assert_ne!(text, newer);
     std::fs::write(&entry, newer).unwrap();
-    let error = Tables::open(folder.path().to_owned()).await.err().unwrap().to_string();
+    let error = open_tables(folder.path().to_owned()).await.err().unwrap().to_string();
     assert!(error.contains("start the version that wrote it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_checkpointed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut log, _) = DeltaLog::open(folder.path(), &schema::SERIES).await.unwrap();
+    let (mut log, _) = DeltaLog::open(&store(folder.path()), &schema::SERIES).await.unwrap();
     let head = hostile();
     log.commit(1, |folder| series::write(folder, 1, &head.series_days)).unwrap();
     for sequence in 2..=101 {
@@ -394,7 +409,7 @@ async fn the_log_is_checkpointed() {
     }
     assert!(folder.path().join("series/_delta_log/_last_checkpoint").exists());
     let files = log.take_new_files();
-    let (log, opened) = DeltaLog::open(folder.path(), &schema::SERIES).await.unwrap();
+    let (log, opened) = DeltaLog::open(&store(folder.path()), &schema::SERIES).await.unwrap();
     assert_eq!(log.sequence(), 101);
     assert_eq!(sorted_files(&opened), sorted_files(&files));
 }
@@ -409,7 +424,7 @@ async fn what_is_on_disk() {
     let stack = head.add_stack("shop", &["work", "main"]);
     let series = head.add_series("shop", "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "shop-1");
     head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = open_tables(root.clone()).await.unwrap();
     tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
     let mut text = String::new();
     for (table, file) in [
@@ -493,8 +508,9 @@ fn samples_read_as_dictionaries() {
     let head = hostile();
     let flush = head.flush(1);
     let order = SeriesOrder::new(&flush).unwrap();
-    for new in samples::write(folder.path(), 1, &order).unwrap() {
-        let file = DataFile::new(folder.path().join(&new.path), new.bytes, new.bounds.file_stats());
+    for new in samples::write(&table(folder.path(), "samples"), 1, &order).unwrap() {
+        let file =
+            DataFile::new(folder.path().join("samples").join(&new.path), new.bytes, new.bounds.file_stats());
         let reader = parquet_file::reader(&file, &schema::SAMPLES).unwrap().build().unwrap();
         let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
         assert!(
@@ -540,9 +556,9 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let flush = head.flush(1);
         let order = SeriesOrder::new(&flush).unwrap();
-        let files = samples::write(folder.path(), 1, &order).unwrap();
+        let files = samples::write(&table(folder.path(), "samples"), 1, &order).unwrap();
         for file in &files {
-            let rows = read_samples(&folder.path().join(&file.path));
+            let rows = read_samples(&folder.path().join("samples").join(&file.path));
             let stats = file.bounds.file_stats();
             prop_assert_eq!(rows.len() as u64, stats.rows);
             prop_assert_eq!(rows.iter().map(|row| row.5).min(), Some(stats.min_time));
@@ -550,7 +566,7 @@ proptest! {
             prop_assert_eq!(rows.iter().map(|row| &row.0).min(), Some(&stats.min_service));
             prop_assert_eq!(rows.iter().map(|row| &row.0).max(), Some(&stats.max_service));
         }
-        let paths: Vec<_> = files.iter().map(|file| folder.path().join(&file.path)).collect();
+        let paths: Vec<_> = files.iter().map(|file| folder.path().join("samples").join(&file.path)).collect();
         check_samples(&head, &paths);
     }
 }

@@ -1,0 +1,262 @@
+//! Tables below a prefix of a bucket, with copies of data files on the local disk.
+//!
+//! Data files are never written over: each attempt has a name of its own, which carries the process, so
+//! that a request that was given up and reaches the bucket late does no harm. A commit is written only
+//! where there is none, so that of two processes one learns that it is not alone.
+
+use super::cache::Cache;
+use super::requests::Requests;
+use super::{Put, StorageStatus, Store, StoredFile};
+use crate::Error;
+use crate::disk::Disk;
+use everflame_profile::{Clock, Nanos};
+use futures::TryStreamExt;
+use futures::executor::block_on;
+use object_store::path::Path as Name;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Data files are fetched in pieces of this size, each of which can fail and be tried again.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// After a file could not be fetched no other one is tried for so long: a query over many files must not
+/// wait for each of them.
+const GIVEN_UP: Nanos = 2_000_000_000;
+
+/// How long a data file that no commit names is left alone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(3600);
+
+/// A tenant's prefix of a bucket.
+pub(crate) struct Bucket {
+    requests: Requests,
+    cache: Cache,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    /// How messages call the place.
+    place: String,
+    /// Sets data files of this process apart.
+    process: u64,
+    /// Data files that this process has named.
+    named: AtomicU64,
+    application: String,
+    fetched_bytes: AtomicU64,
+    given_up_until: AtomicI64,
+    /// What the requests run on.
+    threads: Option<Runtime>,
+}
+
+/// What a [`Bucket`] is made of.
+pub(crate) struct BucketParts {
+    /// The objects of the tenant.
+    pub(crate) requests: Requests,
+    /// The threads that the requests run on, when they are the bucket's own.
+    pub(crate) threads: Option<Runtime>,
+    /// Where copies of data files are kept.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The folder for them.
+    pub(crate) cache: PathBuf,
+    /// Their bound in bytes.
+    pub(crate) cache_bytes: u64,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How messages call the place.
+    pub(crate) place: String,
+    /// A number that no other process has.
+    pub(crate) process: u64,
+    /// Identity of the data folder whose write-ahead log goes into these tables.
+    pub(crate) data_folder: String,
+}
+
+impl Bucket {
+    /// Opens the copies; asks nothing of the bucket yet.
+    pub(crate) fn new(parts: BucketParts) -> Result<Self, Error> {
+        let cache = Cache::open(parts.disk.clone(), parts.cache, parts.cache_bytes)?;
+        Ok(Self {
+            requests: parts.requests,
+            cache,
+            disk: parts.disk,
+            clock: parts.clock,
+            place: parts.place,
+            process: parts.process,
+            named: AtomicU64::new(0),
+            application: format!("everflame-{}", parts.data_folder),
+            fetched_bytes: AtomicU64::new(0),
+            given_up_until: AtomicI64::new(0),
+            threads: parts.threads,
+        })
+    }
+
+    fn fault(&self, name: &str) -> impl Fn(object_store::Error) -> Error {
+        let place = format!("{}/{name}", self.place);
+        move |error| Error::Storage { place: place.clone(), why: without_queries(&error.to_string()) }
+    }
+
+    /// Writes the data file `name` to `path`.
+    fn fetch(&self, name: &str, bytes: u64, path: &Path) -> Result<(), Error> {
+        let now = self.clock.now();
+        if now < self.given_up_until.load(Relaxed) {
+            let place = format!("{}/{name}", self.place);
+            return Err(Error::Storage {
+                place,
+                why: "the storage does not answer at the moment".to_owned(),
+            });
+        }
+        let local = |source| Error::io(path, source);
+        let mut file = self.disk.append(path).map_err(local)?;
+        let object = Name::from(name);
+        let mut start = 0;
+        while start < bytes {
+            let end = bytes.min(start + PIECE_BYTES);
+            let piece = block_on(self.requests.get_range(&object, start..end));
+            let piece = piece.map_err(self.fault(name)).inspect_err(|_| {
+                self.given_up_until.store(now.saturating_add(GIVEN_UP), Relaxed);
+            })?;
+            if piece.len() as u64 != end - start {
+                let why =
+                    format!("the object ends at byte {}, its table says {bytes}", start + piece.len() as u64);
+                return Err(Error::Damaged { path: self.place_of(name), why });
+            }
+            file.write(&piece).map_err(local)?;
+            start = end;
+        }
+        self.fetched_bytes.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    fn place_of(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("{}/{name}", self.place))
+    }
+}
+
+impl Store for Bucket {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<i64, Error> {
+        let payload = bytes::Bytes::copy_from_slice(bytes).into();
+        block_on(self.requests.put(&Name::from(name), payload)).map_err(self.fault(name))?;
+        self.cache.keep(name, bytes);
+        Ok(self.clock.now() / 1_000_000)
+    }
+
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<Put, Error> {
+        let object = Name::from(name);
+        let payload = bytes::Bytes::copy_from_slice(bytes).into();
+        match block_on(self.requests.put_opts(&object, payload, PutMode::Create.into())) {
+            Ok(_) => Ok(Put::Done),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                let there = block_on(async { self.requests.get(&object).await?.bytes().await });
+                // When it is not there, two attempts met at the store, and it is to be tried again.
+                let there = there.map_err(self.fault(name))?;
+                Ok(if there == bytes { Put::Done } else { Put::Taken })
+            }
+            Err(error) => Err(self.fault(name)(error)),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<StoredFile>, Error> {
+        let prefix = Name::from(folder);
+        let found = self.requests.list(Some(&prefix)).try_collect::<Vec<_>>();
+        let found = block_on(found).map_err(self.fault(folder))?;
+        let files = found.into_iter().map(|meta| StoredFile {
+            name: meta.location.into(),
+            modified: meta.last_modified.timestamp_millis(),
+        });
+        Ok(files.collect())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        block_on(self.requests.delete(&Name::from(name))).map_err(self.fault(name))?;
+        self.cache.remove(name);
+        Ok(())
+    }
+
+    fn open(&self, name: &str, bytes: u64) -> Result<File, Error> {
+        self.cache.open_or_fetch(name, bytes, |path| self.fetch(name, bytes, path))
+    }
+
+    fn drop_copy(&self, name: &str) -> bool {
+        self.cache.remove(name)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.cache.path(name)
+    }
+
+    fn file_name(&self, sequence: u64) -> String {
+        let number = self.named.fetch_add(1, Relaxed);
+        format!("{sequence:020}-{:016x}-{number}.parquet", self.process)
+    }
+
+    fn application(&self) -> &str {
+        &self.application
+    }
+
+    fn orphan_grace(&self) -> Duration {
+        ORPHAN_GRACE
+    }
+
+    fn objects(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.requests.clone())
+    }
+
+    fn status(&self) -> Option<StorageStatus> {
+        let (cache_bytes, cache_bytes_limit) = self.cache.fill();
+        let counters = &self.requests.counters;
+        Some(StorageStatus {
+            cache_bytes,
+            cache_bytes_limit,
+            fetched_bytes: self.fetched_bytes.load(Relaxed),
+            requests: counters.requests.load(Relaxed),
+            retries: counters.retries.load(Relaxed),
+            failures: counters.failures.load(Relaxed),
+        })
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Bucket").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        // The last user may be a thread that must not block.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// The text with what follows a `?` in URLs cut: signatures are passed there.
+fn without_queries(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, word) in text.split(' ').enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        match word.split_once('?') {
+            Some((before, _)) if word.contains("://") => {
+                out.push_str(before);
+                out.push_str("?…");
+            }
+            _ => out.push_str(word),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_not_shown() {
+        let text = "Error performing PUT https://a.example/b/c?sig=secret&se=1 in 3ms - what?";
+        assert_eq!(without_queries(text), "Error performing PUT https://a.example/b/c?… in 3ms - what?");
+    }
+}
