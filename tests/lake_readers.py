@@ -1,6 +1,6 @@
 """Reads the tables of a tenant with two readers that know nothing of Everflame, and prints totals as JSON.
 
-usage: python lake_readers.py TENANT_FOLDER
+usage: python lake_readers.py TENANT_FOLDER_OR_URL
 
 {"deltalake": {TYPE: {SERVICE: total}}, "polars": the same, "self": {TYPE: {FUNCTION: total}}}
 
@@ -9,10 +9,15 @@ with Polars and sums by the function at the leaf.
 """
 
 import json
+import os
 import sys
 
 import polars as pl
 from deltalake import DeltaTable, QueryBuilder
+
+
+# Endpoint and credentials of a bucket.
+OPTIONS = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def nested(rows):
@@ -23,7 +28,7 @@ def nested(rows):
 
 
 def by_deltalake(folder):
-    query = QueryBuilder().register("samples", DeltaTable(f"{folder}/samples"))
+    query = QueryBuilder().register("samples", DeltaTable(f"{folder}/samples", storage_options=OPTIONS))
     answer = query.execute(
         "SELECT profile_type, service, CAST(SUM(value) AS BIGINT) AS total FROM samples GROUP BY profile_type, service"
     )
@@ -31,14 +36,14 @@ def by_deltalake(folder):
 
 
 def by_polars(folder):
-    samples = pl.scan_delta(f"{folder}/samples")
+    samples = pl.scan_delta(f"{folder}/samples", storage_options=OPTIONS)
     totals = samples.group_by("profile_type", "service").agg(pl.col("value").sum())
     return nested(totals.collect().iter_rows())
 
 
 def self_by_polars(folder):
-    samples = pl.scan_delta(f"{folder}/samples").select("service", "profile_type", "stack_id", "value")
-    stacks = pl.scan_delta(f"{folder}/stacks").select(
+    samples = pl.scan_delta(f"{folder}/samples", storage_options=OPTIONS).select("service", "profile_type", "stack_id", "value")
+    stacks = pl.scan_delta(f"{folder}/stacks", storage_options=OPTIONS).select(
         "service", "stack_id", pl.col("frames").list.first().struct.field("function").alias("function")
     )
     # A stack that a crash made the writer store twice must not count twice.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds or installs one program that the tests run, and prints the command for it, one word a line.
-# usage: prepare.sh go|python|rust|node|lake-readers
+# usage: prepare.sh go|python|rust|node|lake-readers|s3-server
 # exit 3: its language or packages cannot be had here
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,6 +42,10 @@ python)
 lake-readers)
   python_environment "$cache/lake-readers" "$here/lake_readers.requirements.txt"
   printf '%s\n' "$cache/lake-readers/bin/python" "$here/lake_readers.py"
+  ;;
+s3-server)
+  python_environment "$cache/s3-server" "$here/s3_server.requirements.txt"
+  echo "$cache/s3-server/bin/moto_server"
   ;;
 rust)
   command -v cargo >/dev/null || missing "cargo is not installed"

@@ -3,6 +3,7 @@
 //! The tests themselves are in `tests/tests/`; the programs that some of them run in `tests/clients/`.
 //! Nothing here knows the inside of the server.
 
+mod bucket;
 mod clients;
 mod flame_graph;
 pub mod messages;
@@ -12,6 +13,7 @@ mod skip;
 mod stored;
 mod upload;
 
+pub use bucket::Bucket;
 pub use clients::{Client, Prepared, go_pprof_top, prepare};
 pub use flame_graph::FlameGraph;
 pub use server::{Server, now_ms};

@@ -21,6 +21,7 @@ pub struct Server {
     base: String,
     data: PathBuf,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     stderr: Arc<Mutex<String>>,
     http: reqwest::Client,
     _folder: Option<TempDir>,
@@ -46,16 +47,31 @@ impl Server {
         Ok(server)
     }
 
+    /// Like [`Server::start_with`], with more variables in the environment of the server.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_in(environment: &[(String, String)], args: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("everflame-test-").tempdir()?;
+        let mut server = Self::spawn_on(folder.path(), args, environment)?;
+        server._folder = Some(folder);
+        Ok(server)
+    }
+
     /// Starts a server on the data folder `data`, which stays when the server goes.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub fn start_on(data: &Path, args: &[&str]) -> Result<Self> {
+        Self::spawn_on(data, args, &[])
+    }
+
+    fn spawn_on(data: &Path, args: &[&str], environment: &[(String, String)]) -> Result<Self> {
         let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
-        let stderr = Arc::new(Mutex::new(String::new()));
-        let (child, base) = spawn(data, &args, &stderr)?;
+        let (environment, stderr) = (environment.to_vec(), Arc::new(Mutex::new(String::new())));
+        let (child, base) = spawn(serve(data, &args, &environment)?, &stderr)?;
         let http = reqwest::Client::new();
-        Ok(Self { child, base, data: data.to_owned(), args, stderr, http, _folder: None })
+        Ok(Self { child, base, data: data.to_owned(), args, environment, stderr, http, _folder: None })
     }
 
     /// The base URL, without a slash at its end.
@@ -126,7 +142,8 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn restart(&mut self) -> Result<()> {
-        (self.child, self.base) = spawn(&self.data, &self.args, &self.stderr)?;
+        let command = serve(&self.data, &self.args, &self.environment)?;
+        (self.child, self.base) = spawn(command, &self.stderr)?;
         Ok(())
     }
 
@@ -136,7 +153,8 @@ impl Server {
     /// # Errors
     /// When the process cannot be started, killed or waited for.
     pub fn crash_while_starting(&mut self, after: Duration) -> Result<()> {
-        let mut child = serve(&self.data, &self.args)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut command = serve(&self.data, &self.args, &self.environment)?;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         std::thread::sleep(after);
         child.kill().context("kill -9")?;
         child.wait().context("waiting for the killed server")?;
@@ -192,18 +210,18 @@ fn binary() -> Result<PathBuf> {
 }
 
 /// The command that starts a server.
-fn serve(data: &Path, args: &[String]) -> Result<Command> {
+fn serve(data: &Path, args: &[String], environment: &[(String, String)]) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--self-profiling=false", "--data"])
         .arg(data)
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
     Ok(command)
 }
 
-fn spawn(data: &Path, args: &[String], stderr: &Arc<Mutex<String>>) -> Result<(Child, String)> {
-    let mut command = serve(data, args)?;
+fn spawn(mut command: Command, stderr: &Arc<Mutex<String>>) -> Result<(Child, String)> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

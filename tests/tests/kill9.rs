@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use everflame_tests::{Server, Upload, check_uploads, now_ms, push};
+use everflame_tests::{Bucket, Server, Upload, check_uploads, now_ms, push, skip};
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 
 const CONNECTIONS: usize = 6;
 const ROUNDS: u64 = 8;
+const BUCKET_ROUNDS: u64 = 3;
+/// So many of 1,000 requests to a bucket fail.
+const FAILING: u64 = 50;
 /// A round ends after at most so many acknowledgements, and a moment.
 const MOST_ACKNOWLEDGED: u64 = 150;
 const LONGEST_MOMENT: Duration = Duration::from_millis(30);
@@ -30,11 +33,31 @@ struct Sent {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_profiles_survive_kill_9() -> Result<()> {
-    let rounds = match std::env::var("EVERFLAME_KILL_ROUNDS") {
-        Ok(text) => text.parse().context("EVERFLAME_KILL_ROUNDS")?,
-        Err(_) => ROUNDS,
+    let server = Server::start_with(&CONSTANT_FLUSHES)?;
+    survive(server, rounds(ROUNDS)?).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_profiles_survive_kill_9_with_tables_in_a_bucket() -> Result<()> {
+    let bucket = match Bucket::start(random(u64::MAX)).await? {
+        Ok(bucket) => bucket,
+        Err(reason) => return skip("kill -9 with tables in a bucket", &reason),
     };
-    let mut server = Server::start_with(&CONSTANT_FLUSHES)?;
+    let url = bucket.url("killed");
+    let args = [&CONSTANT_FLUSHES[..], &["--storage", &url, "--storage-timeout", "1s"]].concat();
+    let server = Server::start_in(&bucket.environment(), &args)?;
+    bucket.fail(FAILING);
+    survive(server, rounds(BUCKET_ROUNDS)?).await
+}
+
+fn rounds(default: u64) -> Result<u64> {
+    match std::env::var("EVERFLAME_KILL_ROUNDS") {
+        Ok(text) => text.parse().context("EVERFLAME_KILL_ROUNDS"),
+        Err(_) => Ok(default),
+    }
+}
+
+async fn survive(mut server: Server, rounds: u64) -> Result<()> {
     let numbers = Arc::new(AtomicU64::new(1));
     let (mut kept, mut crashed_starts, mut unanswered) = (Vec::new(), 0, 0);
     for round in 1..=rounds {

@@ -49,7 +49,7 @@ const SECOND: Nanos = 1_000_000_000;
 
 /// What requests to the simulated bucket run on.
 static REQUEST_THREADS: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap());
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap());
 
 #[test]
 fn random_schedules_lose_nothing() {
@@ -58,7 +58,7 @@ fn random_schedules_lose_nothing() {
         Some(seed) => seed..seed + 1,
         None => 0..number("EVERFLAME_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let mut running = tokio::task::JoinSet::new();
         for seed in seeds {
