@@ -6,7 +6,7 @@ use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, Retention};
 use everflame_profile::Clock;
 use everflame_query::Engine;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let listener = listen(config).await?;
     let address = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lake = Lake::open(lake_config(config)).await?;
+    let lake = Lake::open(lake_config(config), clock.clone()).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
@@ -103,6 +103,13 @@ fn lake_config(config: &Config) -> LakeConfig {
         tenant: TENANT.to_owned(),
         flush_interval: config.flush_interval,
         flush_bytes: count(config.flush_size.0),
+        retention: Retention {
+            raw: config.retention_raw.0,
+            five_minutes: config.retention_5m.0,
+            hour: config.retention_1h.0,
+            day: config.retention_1d.0,
+            bytes: config.retention_size.0,
+        },
     }
 }
 

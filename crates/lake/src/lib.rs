@@ -6,12 +6,14 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+mod compaction;
 mod error;
 mod files;
 mod flush;
 mod head;
 mod lake;
 mod record;
+mod retention;
 mod series;
 mod snapshot;
 mod stacks;
@@ -26,4 +28,6 @@ pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
+pub use retention::Retention;
+pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
+pub use tables::Tier;
