@@ -71,8 +71,11 @@ impl Bucket {
             Prepared::Missing(reason) => return Ok(Err(reason)),
         };
         let (server, direct) = tokio::task::spawn_blocking(move || start_server(&command)).await??;
-        let faults =
-            Arc::new(Faults { rate: AtomicU64::new(0), random: AtomicU64::new(seed), count: AtomicU64::new(0) });
+        let faults = Arc::new(Faults {
+            rate: AtomicU64::new(0),
+            random: AtomicU64::new(seed),
+            count: AtomicU64::new(0),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let proxied = format!("http://{}", listener.local_addr()?);
         tokio::spawn(accept(listener, direct.clone(), Arc::clone(&faults)));
@@ -270,7 +273,8 @@ impl Request {
         const OF_A_CONNECTION: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
         let is_head = self.method == Method::HEAD;
         let mut request = client.request(self.method, format!("{upstream}{}", self.target));
-        for (name, value) in self.headers.iter().filter(|(name, _)| !OF_A_CONNECTION.contains(&name.as_str())) {
+        for (name, value) in self.headers.iter().filter(|(name, _)| !OF_A_CONNECTION.contains(&name.as_str()))
+        {
             request = request.header(name, value);
         }
         let answer = request.body(self.body).send().await?;

@@ -13,8 +13,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 /// Flushes are nearly always under way, and a request that hangs is given up soon.
-const BUSY: [&str; 6] =
-    ["--flush-interval", "100ms", "--flush-size", "256KiB", "--storage-timeout", "1s"];
+const BUSY: [&str; 6] = ["--flush-interval", "100ms", "--flush-size", "256KiB", "--storage-timeout", "1s"];
 const TENTH: u64 = 100;
 const ALL: u64 = 1_000;
 const UPLOADS: u128 = 120;
@@ -168,7 +167,9 @@ async fn an_outage_turns_pushes_away_only_when_memory_is_full() -> Result<()> {
             }
         }
     };
-    tokio::time::timeout(RECOVERY_LIMIT, again).await.context("the storage answers, but pushes do not go on")?;
+    tokio::time::timeout(RECOVERY_LIMIT, again)
+        .await
+        .context("the storage answers, but pushes do not go on")?;
     kept.append(&mut refused);
     wait_until_flushed(&server).await?;
     check_uploads(&server, &kept, &[]).await.context("after the outage")?;

@@ -179,6 +179,12 @@ impl prometheus_client::collector::Collector for Reading {
             ),
             ("flushes", "Flushes of the head into the tables", lake.flushes),
             ("flush_failures", "Flushes that failed and are tried again", lake.flush_failures),
+            ("compactions", "Merges of small files into large ones", lake.compactions),
+            (
+                "compaction_failures",
+                "Rounds of compaction that failed and are tried again",
+                lake.compaction_failures,
+            ),
         ];
         let storage = lake.storage.unwrap_or_default();
         let storage_counters = [
@@ -196,6 +202,7 @@ impl prometheus_client::collector::Collector for Reading {
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
             ("head_profiles", "Profiles in the head", lake.head_profiles),
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
+            ("compaction_pending_files", "Files that wait for being merged", lake.compaction_pending_files),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
             ("storage_cache_bytes", "Bytes of the bucket's data files kept locally", storage.cache_bytes),

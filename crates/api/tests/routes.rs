@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use everflame_api::{Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, Retention};
 use everflame_profile::{Clock, Nanos};
 use everflame_query::Engine;
 use http::{HeaderMap, Request, StatusCode};
@@ -58,6 +58,8 @@ impl Fixture {
             flush_interval: Duration::from_secs(3600),
             flush_bytes: 64 << 20,
             storage: Default::default(),
+            retention: Retention::default(),
+            instance_labels: vec!["pod".into()],
         };
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);
         let lake = Lake::open(lake, clock.clone()).await.unwrap();

@@ -6,7 +6,7 @@ use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig, StorageConfig};
+use everflame_lake::{Lake, LakeConfig, Retention, StorageConfig};
 use everflame_profile::Clock;
 use everflame_query::Engine;
 use std::hash::{BuildHasher, RandomState};
@@ -111,6 +111,14 @@ fn lake_config(config: &Config) -> LakeConfig {
             // Another number in each process.
             seed: RandomState::new().hash_one(std::process::id()),
         },
+        retention: Retention {
+            raw: config.retention_raw.0,
+            five_minutes: config.retention_5m.0,
+            hour: config.retention_1h.0,
+            day: config.retention_1d.0,
+            bytes: config.retention_size.0,
+        },
+        instance_labels: config.instance_labels.0.clone(),
     }
 }
 

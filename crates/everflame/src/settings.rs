@@ -15,6 +15,18 @@ pub(crate) trait Setting: Sized {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// How long something is kept, written as `7d` or `forever`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) Option<Duration>);
+
+/// A number of bytes that something may take, written as `100GiB` or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room(pub(crate) Option<u64>);
+
+/// Names, written with commas in between; none as `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -145,6 +157,49 @@ impl Setting for Duration {
     }
 }
 
+impl Setting for Age {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "forever" => Ok(Self(None)),
+            _ => Duration::parse(text).map(|age| Self(Some(age))).map_err(|why| why + ", or forever"),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "forever".to_owned(), |age| age.show())
+    }
+}
+
+impl Setting for Room {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "unlimited" => Ok(Self(None)),
+            _ => Size::parse(text).map(|size| Self(Some(size.0))).map_err(|why| why + ", or unlimited"),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "unlimited".to_owned(), |bytes| Size(bytes).show())
+    }
+}
+
+impl Setting for Names {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().any(String::is_empty) {
+            true => Err(format!("{text:?} is not a list; write names with commas in between, or none")),
+            false => Ok(Self(names)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+    }
+}
+
 impl Setting for LogFormat {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -196,6 +251,15 @@ mod tests {
             ("s", "refused"),
         ] {
             check::<Duration>(text, expect);
+        }
+        for (text, expect) in [("7d", "7d"), ("forever", "forever"), ("never", "refused")] {
+            check::<Age>(text, expect);
+        }
+        for (text, expect) in [("10GiB", "10GiB"), ("unlimited", "unlimited"), ("0", "refused")] {
+            check::<Room>(text, expect);
+        }
+        for (text, expect) in [("pod, ip", "pod,ip"), ("none", "none"), ("pod,", "refused")] {
+            check::<Names>(text, expect);
         }
         check::<u64>("1_000", "1000");
         check::<u64>("0", "refused");

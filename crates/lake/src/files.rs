@@ -3,8 +3,10 @@
 use crate::Error;
 use crate::store::{Store, TableFolder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// What a planner may skip a file by. Times are microseconds since the epoch.
@@ -22,7 +24,11 @@ pub struct FileStats {
     pub max_time: i64,
 }
 
-/// An immutable Parquet file. Its footer is read at first use and kept.
+/// How many digits a sequence has at the start of a file's name.
+const SEQUENCE_DIGITS: usize = 20;
+
+/// An immutable Parquet file. Its footer is read at first use and kept. One that a table no longer names is
+/// deleted when nobody reads it any more.
 #[derive(Debug)]
 pub struct DataFile {
     /// Where it is on this machine, or will be when it is read.
@@ -34,19 +40,33 @@ pub struct DataFile {
     metadata: OnceLock<Arc<ParquetMetaData>>,
     /// The store that it is a file of, and its name there.
     stored: Option<(Arc<dyn Store>, String)>,
+    obsolete: AtomicBool,
 }
 
 impl DataFile {
     /// A file on a local disk, by itself.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { path, bytes, stats, metadata: OnceLock::new(), stored: None }
+        Self { path, bytes, stats, metadata: OnceLock::new(), stored: None, obsolete: AtomicBool::new(false) }
+    }
+
+    /// The last write-ahead log sequence that is in it: the first 20 digits of its name.
+    pub fn sequence(&self) -> u64 {
+        let name = self.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.get(..SEQUENCE_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
+    }
+
+    /// Says that no table names it any more: it goes when the last one who holds it lets go.
+    pub(crate) fn retire(&self) {
+        self.obsolete.store(true, Relaxed);
     }
 
     /// The file that is called `relative` in the folder of a table.
     pub(crate) fn stored(folder: &TableFolder, relative: &str, bytes: u64, stats: FileStats) -> Self {
         let name = folder.name(relative);
-        let (path, metadata) = (folder.store.path(&name), OnceLock::new());
-        Self { path, bytes, stats, metadata, stored: Some((folder.store.clone(), name)) }
+        let path = folder.store.path(&name);
+        let mut file = Self::new(path, bytes, stats);
+        file.stored = Some((folder.store.clone(), name));
+        file
     }
 
     /// Opens it for reading. Blocking: a file of a bucket that is not here is fetched.
@@ -55,12 +75,6 @@ impl DataFile {
             Some((store, name)) => store.open(name, self.bytes),
             None => File::open(&self.path).map_err(|source| Error::io(&self.path, source)),
         }
-    }
-
-    /// Deletes it from its store. Nobody may ask for it any more; who has it open goes on reading.
-    #[allow(dead_code, reason = "compaction and retention are the ones that delete")]
-    pub(crate) fn remove(&self) -> Result<(), Error> {
-        self.stored.as_ref().map_or(Ok(()), |(store, name)| store.remove(name))
     }
 
     /// To be called when what was read is damaged. True when there is hope: the local copy of a file in a
@@ -87,5 +101,15 @@ impl DataFile {
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(&file)
             .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })
+    }
+}
+
+impl Drop for DataFile {
+    fn drop(&mut self) {
+        if self.obsolete.load(Relaxed)
+            && let Some((store, name)) = &self.stored
+        {
+            store.retire(name);
+        }
     }
 }

@@ -114,9 +114,9 @@ pub(crate) async fn commit(
     .await
     .map_err(|_| Error::Closed)??;
     let mut state = shared.state.write();
-    state.samples.extend(committed.samples);
-    state.profiles.extend(committed.profiles);
-    state.stacks.extend(committed.stacks);
+    for (table, applied) in committed {
+        applied.into_iter().for_each(|applied| state.tables[table].apply(applied));
+    }
     state.flushing = None;
     drop(state);
     shared.stacks.write().shrink(None);

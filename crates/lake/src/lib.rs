@@ -6,6 +6,7 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+mod compaction;
 mod disk;
 mod error;
 mod files;
@@ -14,6 +15,7 @@ mod head;
 mod lake;
 mod random;
 mod record;
+mod retention;
 mod series;
 #[cfg(test)]
 mod simulation;
@@ -31,5 +33,7 @@ pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
+pub use retention::Retention;
+pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use store::{StorageConfig, StorageStatus};
+pub use tables::{Level, Tier};

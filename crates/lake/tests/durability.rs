@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use everflame_lake::{
-    Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Sample, Snapshot,
+    Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample, Snapshot,
     StorageConfig,
 };
 use everflame_profile::{Clock, Frame, Labels, Nanos, Series, StackId, SymbolInterner, Symbols, stack_id};
@@ -19,19 +19,22 @@ fn config(path: &Path) -> LakeConfig {
         flush_interval: Duration::from_secs(3600),
         flush_bytes: 32 << 20,
         storage: StorageConfig::default(),
+        retention: Retention { raw: None, five_minutes: None, hour: None, ..Retention::default() },
+        instance_labels: vec!["pod".to_owned()],
     }
 }
 
-struct NoTime;
+/// 1970-01-01, always.
+struct Epoch;
 
-impl Clock for NoTime {
+impl Clock for Epoch {
     fn now(&self) -> Nanos {
         0
     }
 }
 
-async fn open(path: &Path) -> Result<Arc<Lake>, Error> {
-    Lake::open(config(path), Arc::new(NoTime)).await
+async fn open(config: LakeConfig) -> Result<Arc<Lake>, Error> {
+    Lake::open(config, Arc::new(Epoch)).await
 }
 
 fn stack(functions: &[&str]) -> StackId {
@@ -142,12 +145,12 @@ fn names(lake: &Arc<Lake>, service: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_profiles_survive_in_log_and_tables() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = open(folder.path()).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     assert_eq!(sums(&lake.snapshot()), expect(5, 1));
     // A crash with everything in the log.
     let copy = crashed(folder.path());
-    let again = open(copy.path()).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert_eq!(sums(&again.snapshot()), expect(5, 1));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
     // One in the tables, one in the log.
@@ -155,7 +158,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
     push(&lake, "api", 20, 7).await;
     assert_eq!(lake.snapshot().head.len(), 1);
     let copy = crashed(folder.path());
-    let again = open(copy.path()).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert_eq!(sums(&again.snapshot()), expect(12, 2));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
     assert_eq!(again.series(0, i64::MAX, &|_| true).len(), 1);
@@ -163,7 +166,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
     again.close().await.unwrap();
     drop(again);
     let copy = crashed(copy.path());
-    let again = open(copy.path()).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert!(again.snapshot().head.is_empty());
     assert_eq!(sums(&again.snapshot()), expect(12, 2));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
@@ -172,7 +175,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_two_commits_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = open(folder.path()).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     let before = crashed(folder.path());
     lake.flush().await.unwrap();
@@ -185,13 +188,13 @@ async fn a_crash_between_two_commits_doubles_nothing() {
             let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
             assert!(status.success());
         }
-        let lake = open(mixed.path()).await.unwrap();
+        let lake = open(config(mixed.path())).await.unwrap();
         assert_eq!(sums(&lake.snapshot()), expect(5, 1), "{committed} commits");
         push(&lake, "api", 20, 1).await;
         lake.close().await.unwrap();
         drop(lake);
         let copy = crashed(mixed.path());
-        let lake = open(copy.path()).await.unwrap();
+        let lake = open(config(copy.path())).await.unwrap();
         assert_eq!(sums(&lake.snapshot()), expect(6, 2), "{committed} commits, closed");
         let profiles: u64 = lake.snapshot().profiles.iter().map(|file| file.stats.rows).sum();
         assert_eq!(profiles, 2, "{committed} commits, profiles");
@@ -201,7 +204,7 @@ async fn a_crash_between_two_commits_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_counts_once() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = open(folder.path()).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Stored);
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Duplicate);
     let (first, second) = tokio::join!(push(&lake, "api", 20, 5), push(&lake, "api", 20, 5));
@@ -209,7 +212,7 @@ async fn an_upload_counts_once() {
     lake.flush().await.unwrap();
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Duplicate);
     for copy in [crashed(folder.path())] {
-        let lake = open(copy.path()).await.unwrap();
+        let lake = open(config(copy.path())).await.unwrap();
         assert_eq!(push(&lake, "api", 20, 5).await, Appended::Duplicate);
         assert_eq!(sums(&lake.snapshot()), expect(10, 2));
     }
@@ -218,17 +221,15 @@ async fn an_upload_counts_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_kept_out() {
     let folder = tempfile::tempdir().unwrap();
-    let _lake = open(folder.path()).await.unwrap();
-    let error = open(folder.path()).await.err().unwrap();
+    let _lake = open(config(folder.path())).await.unwrap();
+    let error = open(config(folder.path())).await.err().unwrap();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_head_flushes_by_itself_and_pushes_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(LakeConfig { flush_bytes: 2_000, ..config(folder.path()) }, Arc::new(NoTime))
-        .await
-        .unwrap();
+    let lake = open(LakeConfig { flush_bytes: 2_000, ..config(folder.path()) }).await.unwrap();
     for second in 0..300 {
         push(&lake, "api", second, 1).await;
     }
@@ -242,7 +243,7 @@ async fn a_small_head_flushes_by_itself_and_pushes_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_close_nothing_is_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = open(folder.path()).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     lake.close().await.unwrap();
     let refused = lake.append(batch(&lake, "api", 20, 5)).await;

@@ -9,6 +9,7 @@ mod model;
 mod objects;
 
 use crate::batch::{Batch, ProfileId};
+use crate::compaction::Compactor;
 use crate::disk::Disk;
 use crate::disk::sim::{DiskFaults, SimDisk};
 use crate::error::Error;
@@ -16,6 +17,7 @@ use crate::flush::{self, FlushRequest, Frozen};
 use crate::lake::{Appended, Core, Lake, LakeConfig};
 use crate::random::Random;
 use crate::record;
+use crate::retention::Retention;
 use crate::store::{Bucket, BucketParts, Folder, Policy, Requests, StorageConfig, Store};
 use crate::tables::Tables;
 use crate::testing;
@@ -48,8 +50,9 @@ const MIDNIGHT: Nanos = 1_785_542_400_000_000_000;
 const SECOND: Nanos = 1_000_000_000;
 
 /// What requests to the simulated bucket run on.
-static REQUEST_THREADS: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap());
+static REQUEST_THREADS: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+});
 
 #[test]
 fn random_schedules_lose_nothing() {
@@ -58,7 +61,8 @@ fn random_schedules_lose_nothing() {
         Some(seed) => seed..seed + 1,
         None => 0..number("EVERFLAME_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let mut running = tokio::task::JoinSet::new();
         for seed in seeds {
@@ -111,6 +115,7 @@ struct Process {
     lake: Lake,
     tables: Arc<Tables>,
     writer: Writer,
+    compactor: Option<Compactor>,
     /// A flush that is under way.
     frozen: Option<Arc<Frozen>>,
     _requests: mpsc::Receiver<FlushRequest>,
@@ -132,6 +137,7 @@ impl Schedule {
                 self.work(process).await;
             }
             self.disk.crash();
+            self.bucket.iter().for_each(SimObjects::settle);
             self.calm();
             let process = self.start().await.expect("a start without faults");
             self.model.check_restart(&process.lake);
@@ -175,6 +181,8 @@ impl Schedule {
             flush_interval: Duration::from_secs(3600),
             flush_bytes: [SMALL_HEAD as usize, 64 << 20][self.random.below(2) as usize],
             storage: StorageConfig::default(),
+            retention: Retention { raw: None, five_minutes: None, hour: None, ..Retention::default() },
+            instance_labels: Vec::new(),
         };
         disk.create_folder(&config.path).map_err(|source| Error::io(DATA, source))?;
         disk.sync_folder(Path::new("/")).map_err(|source| Error::io(DATA, source))?;
@@ -198,6 +206,7 @@ impl Schedule {
                     place: "sim".to_owned(),
                     process: self.starts,
                     data_folder: "one".to_owned(),
+                    retired_grace: Duration::ZERO,
                 })?)
             }
         };
@@ -205,8 +214,10 @@ impl Schedule {
         let (commands, _) = mpsc::channel::<Command>(1);
         let (flusher, requests) = mpsc::channel(16);
         let lake = Lake::resting(&core, store, commands, flusher.clone());
+        let compactor = Compactor::new(core.shared.clone(), core.tables.clone(), self.clock.clone());
         let writer = Writer::new(core.shared, core.wal, core.uploads, &flusher);
-        Ok(Process { lake, tables: core.tables, writer, frozen: None, _requests: requests })
+        let (tables, compactor) = (core.tables, Some(compactor));
+        Ok(Process { lake, tables, writer, compactor, frozen: None, _requests: requests })
     }
 
     /// Things happen in random order until the end or a crash.
@@ -216,10 +227,11 @@ impl Schedule {
                 return;
             }
             self.pass_time();
-            match self.random.below(10) {
+            match self.random.below(12) {
                 0..5 => self.push(&mut process).await,
                 5..8 => self.flush(&mut process).await,
-                8 => self.model.check_running(&process.lake),
+                8..10 => drop(self.compact(&mut process).await),
+                10 => self.model.check_running(&process.lake),
                 _ => self.change_disk(),
             }
         }
@@ -279,6 +291,19 @@ impl Schedule {
         }
     }
 
+    /// A round of the task that sums and merges files.
+    async fn compact(&mut self, process: &mut Process) -> Result<(), Error> {
+        let mut compactor = process.compactor.take().expect("it comes back");
+        let (runtime, everything) = (tokio::runtime::Handle::current(), self.random.below(4) > 0);
+        let round = tokio::task::spawn_blocking(move || {
+            let result = compactor.round(&runtime, everything);
+            (compactor, result)
+        });
+        let (compactor, result) = round.await.expect("a round does not panic");
+        process.compactor = Some(compactor);
+        result
+    }
+
     /// Without faults, retries of what was refused and a flush succeed.
     async fn finish(&mut self, mut process: Process) {
         if self.random.below(3) == 0 {
@@ -299,7 +324,10 @@ impl Schedule {
         for _ in 0..2 {
             self.flush_calmly(&mut process).await;
         }
-        self.model.check_running(&process.lake);
+        if self.random.below(2) == 0 {
+            self.compact(&mut process).await.expect("a compaction without faults");
+        }
+        self.model.check_calm(&process.lake);
     }
 
     async fn flush_calmly(&mut self, process: &mut Process) {

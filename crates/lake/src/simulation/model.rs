@@ -1,7 +1,9 @@
 //! What a lake should hold, kept in the plainest way, and the comparison with what it holds.
 
 use crate::batch::Batch;
+use crate::files::DataFile;
 use crate::lake::Lake;
+use crate::snapshot::Snapshot;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use everflame_profile::StackId;
@@ -92,11 +94,26 @@ impl Model {
     pub(super) fn check_running(&self, lake: &Lake) {
         // A bucket that fails leaves an answer partial, and it says so; then there is nothing to compare.
         if let Some(held) = try_held(lake) {
-            self.compare(lake, &held);
+            self.compare_rows(&held);
         }
     }
 
+    /// Without faults everything can be read.
+    pub(super) fn check_calm(&self, lake: &Lake) {
+        self.compare(lake, &held(lake));
+    }
+
     fn compare(&self, lake: &Lake, held: &Held) {
+        self.compare_rows(held);
+        let stacks: BTreeSet<StackId> = held.samples.keys().map(|row| StackId(row.1)).collect();
+        let stacks: Vec<StackId> = stacks.into_iter().collect();
+        let resolved = lake.resolve_stacks(&["api", "web"], &stacks).unwrap();
+        assert_eq!(resolved.missing, [], "stacks without frames");
+        let series = lake.series(i64::MIN, i64::MAX, &|_| true).len();
+        assert!(series >= usize::from(!held.profiles.is_empty()), "no series");
+    }
+
+    fn compare_rows(&self, held: &Held) {
         let mut expected = Held::default();
         for upload in self.uploads.values().filter(|upload| upload.fate == Fate::Acknowledged) {
             *expected.profiles.entry(upload.profile).or_default() += 1;
@@ -106,14 +123,25 @@ impl Model {
         }
         assert_eq!(expected.profiles, held.profiles, "profiles (left: acknowledged, right: stored)");
         assert_eq!(expected.samples, held.samples, "samples (left: acknowledged, right: stored)");
-        let stacks: BTreeSet<StackId> = held.samples.keys().map(|row| StackId(row.1)).collect();
-        let stacks: Vec<StackId> = stacks.into_iter().collect();
-        let resolved = lake.resolve_stacks(&["api", "web"], &stacks).unwrap();
-        assert_eq!(resolved.missing, [], "stacks without frames");
-        let series = lake.series(i64::MIN, i64::MAX, &|_| true).len();
-        let services = usize::from(!expected.profiles.is_empty());
-        assert!(series >= services, "{series} series");
     }
+}
+
+/// The sums of each tier, with the rows that are not summed yet, weigh what all rows weigh.
+fn check_tiers(snapshot: &Snapshot, held: &Held) -> Option<()> {
+    let mut total = BTreeMap::<u128, i64>::new();
+    for (row, count) in &held.samples {
+        *total.entry(row.1).or_default() += row.2 * *count as i64;
+    }
+    for tier in &snapshot.tiers {
+        let mut sums = BTreeMap::<u128, i64>::new();
+        head_rows(snapshot, |row| *sums.entry(row.1).or_default() += row.2);
+        let unsummed = snapshot.samples.iter().filter(|file| file.sequence() > tier.samples_sequence);
+        for file in tier.samples.iter().chain(unsummed) {
+            file_rows(file, |row| *sums.entry(row.1).or_default() += row.2)?;
+        }
+        assert_eq!(total, sums, "sums of {:?} {:?} (left: all rows)", tier.tier, tier.level);
+    }
+    Some(())
 }
 
 fn held(lake: &Lake) -> Held {
@@ -126,34 +154,48 @@ fn try_held(lake: &Lake) -> Option<Held> {
     let snapshot = lake.snapshot();
     let mut held = Held::default();
     for chunk in &snapshot.head {
-        let mut start = 0;
         for profile in &chunk.profiles {
             *held.profiles.entry(profile.id.0).or_default() += 1;
-            for at in start..profile.samples_end as usize {
-                let stack = chunk.stacks[chunk.sample_stacks[at] as usize].0;
-                *held.samples.entry((profile.time / 1_000, stack, chunk.sample_values[at])).or_default() += 1;
-            }
-            start = profile.samples_end as usize;
         }
     }
+    head_rows(&snapshot, |row| *held.samples.entry(row).or_default() += 1);
     for file in &snapshot.profiles {
         for id in crate::tables::read_profile_ids(file).ok()? {
             *held.profiles.entry(id.0).or_default() += 1;
         }
     }
     for file in &snapshot.samples {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file.open().ok()?).unwrap().build().unwrap();
-        for batch in reader {
-            let batch = batch.unwrap();
-            let column = |name| batch.column_by_name(name).unwrap();
-            let (stacks, times, values) = (column("stack_id"), column("time"), column("value"));
-            let (times, values) =
-                (times.as_primitive::<TimestampMicrosecondType>(), values.as_primitive::<Int64Type>());
-            for row in 0..stacks.len() {
-                let stack = u128::from_be_bytes(stacks.as_binary::<i32>().value(row).try_into().unwrap());
-                *held.samples.entry((times.value(row), stack, values.value(row))).or_default() += 1;
+        file_rows(file, |row| *held.samples.entry(row).or_default() += 1)?;
+    }
+    check_tiers(&snapshot, &held)?;
+    Some(held)
+}
+
+fn head_rows(snapshot: &Snapshot, mut take: impl FnMut(Row)) {
+    for chunk in &snapshot.head {
+        let mut start = 0;
+        for profile in &chunk.profiles {
+            for at in start..profile.samples_end as usize {
+                let stack = chunk.stacks[chunk.sample_stacks[at] as usize].0;
+                take((profile.time / 1_000, stack, chunk.sample_values[at]));
             }
+            start = profile.samples_end as usize;
         }
     }
-    Some(held)
+}
+
+fn file_rows(file: &DataFile, mut take: impl FnMut(Row)) -> Option<()> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.open().ok()?).unwrap().build().unwrap();
+    for batch in reader {
+        let batch = batch.unwrap();
+        let column = |name| batch.column_by_name(name).unwrap();
+        let (stacks, times, values) = (column("stack_id"), column("time"), column("value"));
+        let (times, values) =
+            (times.as_primitive::<TimestampMicrosecondType>(), values.as_primitive::<Int64Type>());
+        for row in 0..stacks.len() {
+            let stack = u128::from_be_bytes(stacks.as_binary::<i32>().value(row).try_into().unwrap());
+            take((times.value(row), stack, values.value(row)));
+        }
+    }
+    Some(())
 }

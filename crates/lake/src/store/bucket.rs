@@ -44,7 +44,8 @@ pub(crate) struct Bucket {
     process: u64,
     /// Data files that this process has named.
     named: AtomicU64,
-    application: String,
+    data_folder: String,
+    retired_grace: Duration,
     fetched_bytes: AtomicU64,
     given_up_until: AtomicI64,
     /// What the requests run on.
@@ -71,6 +72,8 @@ pub(crate) struct BucketParts {
     pub(crate) process: u64,
     /// Identity of the data folder whose write-ahead log goes into these tables.
     pub(crate) data_folder: String,
+    /// How long files stay in the bucket that a commit has taken out of a table.
+    pub(crate) retired_grace: Duration,
 }
 
 impl Bucket {
@@ -85,7 +88,8 @@ impl Bucket {
             place: parts.place,
             process: parts.process,
             named: AtomicU64::new(0),
-            application: format!("everflame-{}", parts.data_folder),
+            data_folder: parts.data_folder,
+            retired_grace: parts.retired_grace,
             fetched_bytes: AtomicU64::new(0),
             given_up_until: AtomicI64::new(0),
             threads: parts.threads,
@@ -186,13 +190,30 @@ impl Store for Bucket {
         self.cache.path(name)
     }
 
-    fn file_name(&self, sequence: u64) -> String {
-        let number = self.named.fetch_add(1, Relaxed);
-        format!("{sequence:020}-{:016x}-{number}.parquet", self.process)
+    fn mark(&self) -> String {
+        format!("-{:016x}-{}", self.process, self.named.fetch_add(1, Relaxed))
     }
 
-    fn application(&self) -> &str {
-        &self.application
+    fn data_folder(&self) -> Option<&str> {
+        Some(&self.data_folder)
+    }
+
+    fn retire(&self, name: &str) {
+        self.cache.remove(name);
+        let (requests, object, grace) = (self.requests.clone(), Name::from(name), self.retired_grace);
+        let delete = async move {
+            if !grace.is_zero() {
+                tokio::time::sleep(grace).await;
+            }
+            if let Err(error) = requests.delete(&object).await {
+                let error = without_queries(&error.to_string());
+                tracing::warn!(%object, error, "a file that is no longer needed stays until the next start");
+            }
+        };
+        match &self.threads {
+            Some(threads) => drop(threads.spawn(delete)),
+            None => block_on(delete),
+        }
     }
 
     fn orphan_grace(&self) -> Duration {

@@ -20,6 +20,10 @@ const ATTEMPTS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Programs that read the tables of a bucket may have begun with a version that names files which are gone
+/// since.
+const RETIRED_GRACE: Duration = Duration::from_secs(600);
+
 /// The folder for copies of data files, and the file with the identity of the data folder, in which both lie.
 const CACHE: &str = "cache";
 const IDENTITY: &str = "storage-id";
@@ -124,6 +128,7 @@ pub(crate) fn open(
         place,
         process,
         data_folder,
+        retired_grace: RETIRED_GRACE,
     })?;
     Ok((Arc::new(bucket), None))
 }

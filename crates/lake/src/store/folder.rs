@@ -128,12 +128,18 @@ impl Store for Folder {
         self.root.join(name)
     }
 
-    fn file_name(&self, sequence: u64) -> String {
-        format!("{sequence:020}.parquet")
+    fn mark(&self) -> String {
+        String::new()
     }
 
-    fn application(&self) -> &str {
-        "everflame"
+    fn data_folder(&self) -> Option<&str> {
+        None
+    }
+
+    fn retire(&self, name: &str) {
+        if let Err(error) = self.remove(name) {
+            tracing::warn!(%error, "a file that is no longer needed stays until the next start");
+        }
     }
 
     fn orphan_grace(&self) -> Duration {

@@ -44,11 +44,12 @@ pub(crate) trait Store: Debug + Send + Sync {
     fn drop_copy(&self, name: &str) -> bool;
     /// The path that a data file has here, for messages and as its identity.
     fn path(&self, name: &str) -> PathBuf;
-    /// A name for a data file that holds the write-ahead log up to `sequence`. Where two attempts may meet,
-    /// each gets another one.
-    fn file_name(&self, sequence: u64) -> String;
-    /// Who the application transactions of commits are from.
-    fn application(&self) -> &str;
+    /// What the name of the next data file ends with. Where two attempts may meet, each has another one.
+    fn mark(&self) -> String;
+    /// The identity of the data folder, where several might write the same tables.
+    fn data_folder(&self) -> Option<&str>;
+    /// Deletes a file that nobody asks for any more, when that suits. Does not block for long.
+    fn retire(&self, name: &str);
     /// How long a file that no commit names is left alone: another process may be about to name it.
     fn orphan_grace(&self) -> Duration;
     /// The same files, for the Delta library.

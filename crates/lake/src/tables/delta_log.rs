@@ -10,7 +10,7 @@
 
 use super::days::{date_text, parse_time};
 use super::parquet_file::NewFile;
-use super::schema::{DATE, FORMAT_VERSION, Table};
+use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
 use crate::Error;
 use crate::files::{DataFile, FileStats};
 use crate::store::{Put, Store, TableFolder};
@@ -23,8 +23,17 @@ use std::path::Path;
 use std::sync::Arc;
 use url::Url;
 
+/// Who the application transactions are from that name a write-ahead log sequence.
+const APPLICATION: &str = "everflame";
+
+/// Who the application transactions are from that name a [`DeltaLog::horizon`], in seconds.
+const RETENTION: &str = "everflame.retention";
+
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
+
+/// Property of the table that names the labels that are missing in its series, as a JSON list.
+const DROPPED_PROPERTY: &str = "everflame.droppedLabels";
 
 /// The folder of the log in that of the table.
 const LOG: &str = "_delta_log";
@@ -34,6 +43,45 @@ const NANOS_A_MILLI: i64 = 1_000_000;
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
+/// A change of a table that is no flush: some of its files make way for others.
+#[derive(Default)]
+pub(super) struct Replacement {
+    /// What the change is called in the table's history.
+    pub(super) operation: &'static str,
+    /// Files that go.
+    pub(super) removed: Vec<Arc<DataFile>>,
+    /// Files that come.
+    pub(super) added: Vec<NewFile>,
+    /// Whether the rows are others than before, or only lie in other files.
+    pub(super) changes_data: bool,
+    /// The write-ahead log sequence up to which the table's rows then go; as before when `None`.
+    pub(super) sequence: Option<u64>,
+    /// The sequence in the log of this data folder that is then in the table; as before when `None`.
+    pub(super) flushed: Option<u64>,
+    /// The new [`DeltaLog::horizon`]; as before when `None`.
+    pub(super) horizon: Option<i64>,
+}
+
+/// A commit that was made.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// Files that went. They are still there, for those who read them.
+    pub(crate) removed: Vec<Arc<DataFile>>,
+    /// Files that came.
+    pub(crate) added: Vec<Arc<DataFile>>,
+    /// The write-ahead log sequence up to which the table's rows now go.
+    pub(crate) sequence: u64,
+    /// The [`DeltaLog::horizon`] now.
+    pub(crate) horizon: Option<i64>,
+}
+
+/// A commit that is being written.
+struct Draft {
+    entry: String,
+    flushed: u64,
+    applied: Applied,
+}
+
 /// A table that is open for writing.
 pub(super) struct DeltaLog {
     table: &'static Table,
@@ -42,19 +90,19 @@ pub(super) struct DeltaLog {
     next_version: u64,
     /// Write-ahead log sequence that the last commit names.
     sequence: u64,
+    /// The last sequence of this data folder's log that is in the table. Another one than `sequence` only
+    /// when other data folders have written this table.
+    flushed: u64,
+    /// Before this time rows may have been deleted because of their age; see [`Self::horizon`].
+    horizon: Option<i64>,
+    /// The labels that are missing in its series; `None` when none are.
+    dropped_labels: Option<Vec<String>>,
     /// Version of the last checkpoint of this process.
     checkpoint: u64,
-    /// Files of commits that the caller has not been told of.
-    new_files: Vec<Arc<DataFile>>,
+    /// Commits that the caller has not been told of.
+    applied: Vec<Applied>,
     /// A commit of which nobody knows whether it is there.
     draft: Option<Draft>,
-}
-
-/// A commit that is being written.
-struct Draft {
-    entry: String,
-    sequence: u64,
-    files: Vec<Arc<DataFile>>,
 }
 
 impl DeltaLog {
@@ -69,8 +117,11 @@ impl DeltaLog {
             folder,
             next_version: 0,
             sequence: 0,
+            flushed: 0,
+            horizon: None,
+            dropped_labels: None,
             checkpoint: 0,
-            new_files: Vec::new(),
+            applied: Vec::new(),
             draft: None,
         };
         let mut files = Vec::new();
@@ -85,14 +136,50 @@ impl DeltaLog {
         self.sequence
     }
 
-    /// Whether neither the caller nor an earlier attempt has committed `sequence`.
-    pub(super) fn lacks(&self, sequence: u64, done: u64) -> bool {
-        done.max(self.sequence) < sequence
+    /// Rows of times before this one, in seconds since the epoch, may have been deleted because of their age.
+    pub(super) fn horizon(&self) -> Option<i64> {
+        self.horizon
     }
 
-    /// The files of all commits since the last call.
-    pub(super) fn take_new_files(&mut self) -> Vec<Arc<DataFile>> {
-        std::mem::take(&mut self.new_files)
+    /// Version of the next commit.
+    pub(super) fn next_version(&self) -> u64 {
+        self.next_version
+    }
+
+    /// The folder of the table.
+    pub(super) fn folder(&self) -> &TableFolder {
+        &self.folder
+    }
+
+    /// The last sequence of this data folder's write-ahead log that is in the table.
+    pub(super) fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// The labels that are missing in its series; `None` when none are.
+    pub(super) fn dropped_labels(&self) -> Option<&[String]> {
+        self.dropped_labels.as_deref()
+    }
+
+    /// Says which labels are missing in its series. Those of a table that exists must be the same.
+    pub(super) fn drop_labels(&mut self, labels: &[String]) -> Result<(), Error> {
+        if self.next_version > 0 && self.dropped_labels.as_deref() != Some(labels) {
+            return Err(self.damaged(&format!(
+                "it drops other labels than {labels:?}, which the tables beside it drop"
+            )));
+        }
+        self.dropped_labels = Some(labels.to_vec());
+        Ok(())
+    }
+
+    /// Whether neither the caller nor an earlier attempt has committed `sequence`.
+    pub(super) fn lacks(&self, sequence: u64, done: u64) -> bool {
+        done.max(self.flushed) < sequence
+    }
+
+    /// All commits since the last call.
+    pub(super) fn take_applied(&mut self) -> Vec<Applied> {
+        std::mem::take(&mut self.applied)
     }
 
     /// Whether there has been a commit.
@@ -119,11 +206,20 @@ impl DeltaLog {
                  start the version that wrote it"
             )));
         }
-        let sequence = snapshot
-            .transaction_version(table.log_store().as_ref(), self.folder.store.application())
-            .await
-            .map_err(&fault)?
-            .unwrap_or_default();
+        let dropped = snapshot.metadata().configuration().get(DROPPED_PROPERTY);
+        self.dropped_labels = dropped.and_then(|labels| serde_json::from_str(labels).ok());
+        let log_store = table.log_store();
+        let transaction =
+            async |application: &str| snapshot.transaction_version(log_store.as_ref(), application).await;
+        let sequence = transaction(APPLICATION).await.map_err(&fault)?.unwrap_or_default();
+        let flushed = match self.folder.store.data_folder() {
+            Some(data_folder) => {
+                let flushed = transaction(&application_of(data_folder)).await.map_err(&fault)?;
+                flushed.unwrap_or_default()
+            }
+            None => sequence,
+        };
+        self.horizon = transaction(RETENTION).await.map_err(&fault)?;
         let mut files = Vec::new();
         for file in snapshot.log_data().iter() {
             files.push(self.data_file(&file)?);
@@ -131,6 +227,8 @@ impl DeltaLog {
         self.next_version = snapshot.version() + 1;
         self.checkpoint = snapshot.version() / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
         self.sequence = u64::try_from(sequence).map_err(|_| self.damaged("its sequence is negative"))?;
+        self.flushed = u64::try_from(flushed).map_err(|_| self.damaged("its sequence is negative"))?;
+        files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
         Ok(files)
     }
 
@@ -170,55 +268,77 @@ impl DeltaLog {
     }
 
     /// Writes files with `write`, which is given the table's folder, and commits them as the content of
-    /// the write-ahead log up to `sequence`.
+    /// this data folder's write-ahead log up to `flushed`. To others, who may have written this table, they
+    /// are rows up to `sequence`.
     pub(super) fn commit(
         &mut self,
+        flushed: u64,
         sequence: u64,
         write: impl FnOnce(&TableFolder) -> Result<Vec<NewFile>, Error>,
     ) -> Result<(), Error> {
         self.settle()?;
-        if self.sequence >= sequence {
+        if self.flushed >= flushed {
             return Ok(());
         }
-        let files = write(&self.folder)?;
-        let entry = self.entry(sequence, &files)?;
-        let files = files.iter().map(|file| {
-            Arc::new(DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats()))
-        });
-        self.draft = Some(Draft { entry, sequence, files: files.collect() });
-        self.settle()
+        let added = write(&self.folder)?;
+        let flush = Replacement {
+            operation: "WRITE",
+            added,
+            changes_data: true,
+            sequence: Some(sequence),
+            flushed: Some(flushed),
+            ..Replacement::default()
+        };
+        self.replace(flush)
     }
 
-    /// Writes the commit that is there as a draft, if any.
-    fn settle(&mut self) -> Result<(), Error> {
-        let Some(draft) = &self.draft else { return Ok(()) };
-        let name = self.folder.name(&format!("{LOG}/{:020}.json", self.next_version));
-        match self.folder.store.put_if_absent(&name, draft.entry.as_bytes())? {
-            Put::Taken => {
-                self.draft = None;
-                Err(Error::Conflict { path: self.folder.store.path(&name) })
-            }
-            Put::Done => {
-                if let Some(draft) = self.draft.take() {
-                    self.next_version += 1;
-                    self.sequence = draft.sequence;
-                    self.new_files.extend(draft.files);
-                }
-                Ok(())
-            }
+    /// Commits `change`, durably; see [`Self::take_applied`]. When that fails nobody knows whether it is
+    /// there, and it is tried again before the next change. That next one was made without knowing: it is
+    /// not committed when an earlier one turns out to be there only now.
+    pub(super) fn replace(&mut self, change: Replacement) -> Result<(), Error> {
+        if self.settle()? {
+            return Ok(());
         }
+        let entry = self.entry(&change)?;
+        let added = change.added.iter().map(|file| {
+            Arc::new(DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats()))
+        });
+        let applied = Applied {
+            added: added.collect(),
+            removed: change.removed,
+            sequence: change.sequence.unwrap_or(self.sequence),
+            horizon: change.horizon.or(self.horizon),
+        };
+        self.draft = Some(Draft { entry, flushed: change.flushed.unwrap_or(self.flushed), applied });
+        self.settle().map(drop)
+    }
+
+    /// Writes the commit that is there as a draft. False when there is none.
+    fn settle(&mut self) -> Result<bool, Error> {
+        let Some(draft) = &self.draft else { return Ok(false) };
+        let name = self.folder.name(&format!("{LOG}/{:020}.json", self.next_version));
+        let put = self.folder.store.put_if_absent(&name, draft.entry.as_bytes())?;
+        let Some(Draft { flushed, applied, .. }) = self.draft.take() else { return Ok(false) };
+        if put == Put::Taken {
+            return Err(Error::Conflict { path: self.folder.store.path(&name) });
+        }
+        self.next_version += 1;
+        (self.sequence, self.flushed, self.horizon) = (applied.sequence, flushed, applied.horizon);
+        self.applied.push(applied);
+        Ok(true)
     }
 
     /// The lines of a commit. The first one of a table also says what the table is.
-    fn entry(&self, sequence: u64, files: &[NewFile]) -> Result<String, Error> {
+    fn entry(&self, change: &Replacement) -> Result<String, Error> {
         let fault = self.fault();
-        let modified = files.iter().map(|file| file.modified).max();
-        let partitions: Vec<&str> = self.table.by_date.then_some(DATE).into_iter().collect();
+        let modified = change.added.iter().map(|file| file.modified).max();
+        let partitions: Vec<&str> =
+            (self.table.partition != Partition::None).then_some(DATE).into_iter().collect();
         let mut actions = vec![json!({ "commitInfo": {
             "timestamp": modified,
-            "operation": "WRITE",
+            "operation": change.operation,
             "operationParameters": { "mode": "Append", "partitionBy": json!(partitions).to_string() },
-            "isBlindAppend": true,
+            "isBlindAppend": change.removed.is_empty(),
             "engineInfo": concat!("everflame/", env!("CARGO_PKG_VERSION")),
         }})];
         if self.next_version == 0 {
@@ -229,6 +349,9 @@ impl DeltaLog {
                 // The log of a table that is written every minute is cleaned after a day.
                 ("delta.logRetentionDuration", "interval 1 day".to_owned()),
             ];
+            let dropped =
+                self.dropped_labels.as_ref().map(|labels| (DROPPED_PROPERTY, json!(labels).to_string()));
+            let properties = properties.into_iter().chain(dropped);
             let metadata = new_metadata(&schema, partitions, properties)
                 .map_err(|error| fault(DeltaTableError::generic(error)))?;
             let metadata =
@@ -236,20 +359,38 @@ impl DeltaLog {
             actions.push(json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }));
             actions.push(json!({ "metaData": metadata }));
         }
-        for file in files {
-            let partition: serde_json::Map<String, Value> =
-                file.date.map(|day| (DATE.to_owned(), Value::from(date_text(day)))).into_iter().collect();
+        for file in &change.removed {
+            let path = file.path.strip_prefix(self.folder.path()).unwrap_or(&file.path);
+            let path = path.to_str().ok_or_else(|| self.damaged("a file's name is not UTF-8"))?;
+            let partition = partition_date(path);
+            actions.push(json!({ "remove": {
+                "path": path,
+                "deletionTimestamp": modified.unwrap_or_default(),
+                "dataChange": change.changes_data,
+                "extendedFileMetadata": true,
+                "partitionValues": partition_values(partition),
+                "size": file.bytes,
+            }}));
+        }
+        for file in &change.added {
             actions.push(json!({ "add": {
                 "path": file.path,
-                "partitionValues": partition,
+                "partitionValues": partition_values(file.date.map(date_text).as_deref()),
                 "size": file.bytes,
                 "modificationTime": file.modified,
-                "dataChange": true,
+                "dataChange": change.changes_data,
                 "stats": file.bounds.delta_stats().to_string(),
             }}));
         }
-        let application = self.folder.store.application();
-        actions.push(json!({ "txn": { "appId": application, "version": sequence } }));
+        if let Some(sequence) = change.sequence {
+            actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
+        }
+        if let (Some(flushed), Some(data_folder)) = (change.flushed, self.folder.store.data_folder()) {
+            actions.push(json!({ "txn": { "appId": application_of(data_folder), "version": flushed } }));
+        }
+        if let Some(horizon) = change.horizon {
+            actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
+        }
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }
 
@@ -291,6 +432,20 @@ impl DeltaLog {
     fn damaged(&self, why: &str) -> Error {
         Error::Damaged { path: self.folder.path(), why: why.to_owned() }
     }
+}
+
+/// Who the application transactions are from that name a sequence in the log of one data folder.
+fn application_of(data_folder: &str) -> String {
+    format!("{APPLICATION}-{data_folder}")
+}
+
+/// The date in `date=2026-08-01/….parquet`.
+fn partition_date(path: &str) -> Option<&str> {
+    path.split('/').next()?.strip_prefix(DATE)?.strip_prefix('=')
+}
+
+fn partition_values(date: Option<&str>) -> serde_json::Map<String, Value> {
+    date.map(|date| (DATE.to_owned(), Value::from(date))).into_iter().collect()
 }
 
 /// What [`super::parquet_file::Bounds::delta_stats`] wrote.

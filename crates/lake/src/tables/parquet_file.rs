@@ -142,7 +142,7 @@ pub(super) fn encoder(
     ArrowWriter::try_new_with_options(Vec::new(), schema, options)
 }
 
-/// Writes an encoded file durably: `<folder>/[date=<date>/]<sequence>.parquet`.
+/// Writes an encoded file of a flush durably: `<folder>/[date=<date>/]<sequence>.parquet`.
 pub(super) fn store(
     folder: &TableFolder,
     date: Option<i32>,
@@ -150,7 +150,19 @@ pub(super) fn store(
     encoded: &[u8],
     bounds: Bounds,
 ) -> Result<NewFile, Error> {
-    let name = folder.store.file_name(sequence);
+    store_as(folder, date, &format!("{sequence:020}"), encoded, bounds)
+}
+
+/// Writes an encoded file durably: `<folder>/[date=<date>/]<name>.parquet`. A name begins with a sequence,
+/// see [`DataFile::sequence`].
+pub(super) fn store_as(
+    folder: &TableFolder,
+    date: Option<i32>,
+    name: &str,
+    encoded: &[u8],
+    bounds: Bounds,
+) -> Result<NewFile, Error> {
+    let name = format!("{name}{}.parquet", folder.store.mark());
     let path = date.map_or_else(|| name.clone(), |day| format!("{DATE}={}/{name}", date_text(day)));
     let modified = folder.store.put(&folder.name(&path), encoded)?;
     Ok(NewFile { path, date, bytes: encoded.len() as u64, modified, bounds })
