@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{Age, LogFormat, Room, Setting, Size};
+use crate::settings::{Age, LogFormat, Names, Room, Setting, Size};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) retention_1h: Age,
     pub(crate) retention_1d: Age,
     pub(crate) retention_size: Room,
+    pub(crate) instance_labels: Names,
     pub(crate) max_connections: u64,
     pub(crate) max_requests: u64,
     pub(crate) max_request_memory: Size,
@@ -61,6 +62,7 @@ impl Default for Config {
             retention_1h: Age(retention.hour),
             retention_1d: Age(retention.day),
             retention_size: Room(retention.bytes),
+            instance_labels: Names(INSTANCE_LABELS.map(str::to_owned).to_vec()),
             max_connections: 8_192,
             max_requests: 1_024,
             max_request_memory: Size(512 << 20),
@@ -79,6 +81,20 @@ impl Default for Config {
         }
     }
 }
+
+/// Labels that name one instance in the conventions of Prometheus, Kubernetes, Pyroscope and OpenTelemetry.
+const INSTANCE_LABELS: [&str; 10] = [
+    "pod",
+    "instance",
+    "hostname",
+    "host",
+    "container_id",
+    "pid",
+    "ip",
+    "k8s_pod_name",
+    "service_instance_id",
+    "host_name",
+];
 
 /// A key of the configuration.
 pub(crate) struct Key {
@@ -152,6 +168,12 @@ pub(crate) const KEYS: &[Key] = &[
         retention_size,
         "SIZE",
         "What all files may take on disk; the oldest single profiles go first. A size or unlimited"
+    ),
+    key!(
+        "instance-labels",
+        instance_labels,
+        "NAMES",
+        "Labels with a value for each instance of a service: sums for long ranges are also kept without them. Holds for ever once a store has such sums"
     ),
     key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
     key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),

@@ -110,6 +110,7 @@ fn lake_config(config: &Config) -> LakeConfig {
             day: config.retention_1d.0,
             bytes: config.retention_size.0,
         },
+        instance_labels: config.instance_labels.0.clone(),
     }
 }
 

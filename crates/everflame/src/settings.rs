@@ -23,6 +23,10 @@ pub(crate) struct Age(pub(crate) Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room(pub(crate) Option<u64>);
 
+/// Names, written with commas in between; none as `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -165,6 +169,23 @@ impl Setting for Room {
     }
 }
 
+impl Setting for Names {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().any(String::is_empty) {
+            true => Err(format!("{text:?} is not a list; write names with commas in between, or none")),
+            false => Ok(Self(names)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+    }
+}
+
 impl Setting for LogFormat {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -222,6 +243,9 @@ mod tests {
         }
         for (text, expect) in [("10GiB", "10GiB"), ("unlimited", "unlimited"), ("0", "refused")] {
             check::<Room>(text, expect);
+        }
+        for (text, expect) in [("pod, ip", "pod,ip"), ("none", "none"), ("pod,", "refused")] {
+            check::<Names>(text, expect);
         }
         check::<u64>("1_000", "1000");
         check::<u64>("0", "refused");

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::retention;
-use crate::tables::{Change, TableId, Tables, Tier, Written};
+use crate::tables::{Change, Level, TableId, Tables, Tier, Written};
 use everflame_profile::{Clock, Nanos};
 use hashbrown::HashMap;
 use std::path::PathBuf;
@@ -122,8 +122,7 @@ impl Compactor {
         let count = {
             let state = self.shared.state.read();
             let unsummed = |kind: Kind| {
-                let lowest = kind.tiers().map(|tier| state.tables[tier].sequence);
-                let lowest = lowest.into_iter().min().unwrap_or_default();
+                let lowest = kind.tiers().map(|tier| state.tables[tier].sequence).min().unwrap_or_default();
                 state.tables[kind.table()].files.iter().filter(|file| file.sequence() > lowest).count()
             };
             unsummed(Kind::Samples).max(unsummed(Kind::Profiles))
@@ -147,7 +146,7 @@ impl Compactor {
     fn sum(&self, runtime: &Handle, kind: Kind) -> Result<bool, Error> {
         let (mut files, lowest, mut until) = {
             let state = self.shared.state.read();
-            let sequences = || kind.tiers().into_iter().map(|tier| state.tables[tier].sequence);
+            let sequences = || kind.tiers().map(|tier| state.tables[tier].sequence);
             let lowest = sequences().min().unwrap_or_default();
             let next = sequences().filter(|&sequence| sequence > lowest).min();
             let raw = &state.tables[kind.table()];
@@ -165,26 +164,27 @@ impl Compactor {
             until = last.sequence();
             files.retain(|file| file.sequence() <= until);
         }
-        let tiers: Vec<Tier> = Tier::ALL
-            .into_iter()
-            .filter(|&tier| self.shared.state.read().tables[kind.tier(tier)].sequence == lowest)
-            .collect();
+        let lags = |&(tier, level): &(Tier, Level)| {
+            self.shared.state.read().tables[kind.tier(tier, level)].sequence == lowest
+        };
+        let tiers: Vec<(Tier, Level)> = SUMS.into_iter().filter(lags).collect();
+        let reduce = |series| self.shared.series.read().reduced(series);
         let mut written: Vec<Written> = tiers.iter().map(|_| Written::default()).collect();
         for files in by_folder(files).into_values() {
             let of_day: Vec<Written> = match kind {
                 Kind::Samples => {
-                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &self.pace()))?
+                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, &self.pace()))?
                 }
                 Kind::Profiles => tiers
                     .iter()
-                    .map(|&tier| runtime.block_on(self.tables.sum_profiles(tier, &files, until)))
+                    .map(|&tier| runtime.block_on(self.tables.sum_profiles(tier, &files, until, &reduce)))
                     .collect::<Result<_, _>>()?,
             };
             written.iter_mut().zip(of_day).for_each(|(all, day)| all.add(day));
         }
-        for (tier, added) in tiers.into_iter().zip(written) {
+        for ((tier, level), added) in tiers.into_iter().zip(written) {
             let change = Change {
-                table: kind.tier(tier),
+                table: kind.tier(tier, level),
                 operation: "WRITE",
                 removed: Vec::new(),
                 added,
@@ -197,9 +197,9 @@ impl Compactor {
         Ok(true)
     }
 
-    fn sequences(&self, kind: Kind) -> [u64; 3] {
+    fn sequences(&self, kind: Kind) -> Vec<u64> {
         let state = self.shared.state.read();
-        kind.tiers().map(|tier| state.tables[tier].sequence)
+        kind.tiers().map(|tier| state.tables[tier].sequence).collect()
     }
 
     /// Files that should become one.
@@ -234,12 +234,13 @@ impl Compactor {
         let state = self.shared.state.read();
         let mut folders = Vec::new();
         for table in TableId::ALL {
-            let summed = match table {
-                TableId::Samples => Kind::Samples.tiers().map(|tier| state.tables[tier].sequence),
-                TableId::Profiles => Kind::Profiles.tiers().map(|tier| state.tables[tier].sequence),
-                _ => [u64::MAX; 3],
+            let summed = |kind: Kind| kind.tiers().map(|tier| state.tables[tier].sequence).min();
+            let until = match table {
+                TableId::Samples => summed(Kind::Samples),
+                TableId::Profiles => summed(Kind::Profiles),
+                _ => Some(u64::MAX),
             };
-            let until = summed.into_iter().min().unwrap_or_default();
+            let until = until.unwrap_or_default();
             let files = state.tables[table].files.iter().filter(|file| file.sequence() <= until);
             let by_folder = by_folder(files.cloned().collect()).into_iter();
             folders.extend(
@@ -301,6 +302,16 @@ pub(crate) fn apply(
     Ok(())
 }
 
+/// All sums that are made of a table.
+const SUMS: [(Tier, Level); 6] = [
+    (Tier::FiveMinutes, Level::Series),
+    (Tier::Hour, Level::Series),
+    (Tier::Day, Level::Series),
+    (Tier::FiveMinutes, Level::Service),
+    (Tier::Hour, Level::Service),
+    (Tier::Day, Level::Service),
+];
+
 /// Of which table sums are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -318,16 +329,16 @@ impl Kind {
     }
 
     /// The table of its sums.
-    pub(crate) fn tier(self, tier: Tier) -> TableId {
+    pub(crate) fn tier(self, tier: Tier, level: Level) -> TableId {
         match self {
-            Self::Profiles => TableId::ProfileTier(tier),
-            Self::Samples => TableId::SampleTier(tier),
+            Self::Profiles => TableId::ProfileTier(tier, level),
+            Self::Samples => TableId::SampleTier(tier, level),
         }
     }
 
     /// The tables of its sums.
-    pub(crate) fn tiers(self) -> [TableId; 3] {
-        Tier::ALL.map(|tier| self.tier(tier))
+    pub(crate) fn tiers(self) -> impl Iterator<Item = TableId> {
+        SUMS.into_iter().map(move |(tier, level)| self.tier(tier, level))
     }
 }
 
@@ -351,7 +362,7 @@ fn candidates(table: TableId, mut files: Vec<Arc<DataFile>>, settle: bool) -> Op
         let mut levels = files.chunk_by(|a, b| level(a) == level(b));
         files = levels.find(|level| level.len() >= SIMILAR_FILES)?.to_vec();
     }
-    let in_memory = !matches!(table, TableId::Samples | TableId::SampleTier(_) | TableId::Stacks);
+    let in_memory = !matches!(table, TableId::Samples | TableId::SampleTier(..) | TableId::Stacks);
     let (mut bytes, mut rows) = (0, 0);
     let fitting = files.iter().take(MERGED_FILES).take_while(|file| {
         bytes += file.bytes;

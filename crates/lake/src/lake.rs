@@ -13,7 +13,7 @@ use crate::retention::Retention;
 use crate::series::{SeriesIndex, TouchedDays};
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
-use crate::tables::{Opened, TableId, TableStates, Tables, Tier};
+use crate::tables::{Level, Opened, TableId, TableStates, Tables, Tier};
 use crate::uploads::Uploads;
 use crate::wal::{Replayed, Wal, payload_crc};
 use crate::writer::{self, Command};
@@ -40,6 +40,9 @@ pub struct LakeConfig {
     pub flush_bytes: usize,
     /// How long what is kept.
     pub retention: Retention,
+    /// Labels with many values, one for each instance of a service: there are sums for long ranges that do
+    /// not tell them apart. The choice of a new store holds for ever.
+    pub instance_labels: Vec<String>,
 }
 
 /// What became of a batch.
@@ -94,16 +97,22 @@ impl Lake {
         let root = config.path.join(&config.tenant);
         fs::create_dir_all(&root).map_err(|source| Error::io(&root, source))?;
         let lock = lock(&config)?;
-        let (tables, opened) = Tables::open(root).await?;
+        let (tables, opened) = Tables::open(root, &config.instance_labels).await?;
         let tables = Arc::new(tables);
-        let Opened { tables: states, series } = opened;
+        let Opened { tables: states, series, dropped_labels } = opened;
+        if dropped_labels != config.instance_labels {
+            tracing::warn!(
+                ?dropped_labels,
+                "the sums in this store were made without these labels, and go on so: the configuration differs"
+            );
+        }
         let flushed = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
         let flushed = flushed.map(|table| states[table].sequence);
         let mut uploads = Uploads::default();
         uploads.load(&states[TableId::Profiles].files);
         let shared = Arc::new(Shared {
             state: RwLock::new(State { tables: states, ..State::default() }),
-            series: RwLock::default(),
+            series: RwLock::new(SeriesIndex::new(dropped_labels)),
             stacks: RwLock::default(),
             wal_bytes: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
@@ -179,11 +188,13 @@ impl Lake {
         let mut head = state.flushing.as_ref().map_or_else(Vec::new, |frozen| frozen.chunks.clone());
         head.extend(state.head.chunks());
         let tables = &state.tables;
-        let tiers = Tier::ALL.into_iter().map(|tier| {
-            let (samples, profiles) =
-                (&tables[TableId::SampleTier(tier)], &tables[TableId::ProfileTier(tier)]);
+        let all = Level::ALL.into_iter().flat_map(|level| Tier::ALL.map(|tier| (tier, level)));
+        let tiers = all.map(|(tier, level)| {
+            let samples = &tables[TableId::SampleTier(tier, level)];
+            let profiles = &tables[TableId::ProfileTier(tier, level)];
             TierSnapshot {
                 tier,
+                level,
                 samples: samples.files.clone(),
                 samples_sequence: samples.sequence,
                 profiles: profiles.files.clone(),
@@ -197,6 +208,7 @@ impl Lake {
             head,
             horizon: tables[TableId::Samples].horizon.max(tables[TableId::Profiles].horizon),
             tiers: tiers.collect(),
+            dropped_labels: self.shared.series.read().dropped_labels().to_vec(),
         }
     }
 

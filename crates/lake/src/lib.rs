@@ -30,4 +30,4 @@ pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
 pub use retention::Retention;
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
-pub use tables::Tier;
+pub use tables::{Level, Tier};

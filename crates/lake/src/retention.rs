@@ -3,7 +3,7 @@
 use crate::compaction::{Kind, apply as commit};
 use crate::error::Error;
 use crate::lake::Shared;
-use crate::tables::{Change, Pace, TableId, Tables, Tier, Written, file_day};
+use crate::tables::{Change, Level, Pace, TableId, Tables, Tier, Written, file_day};
 use everflame_profile::Nanos;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Retention {
     fn of(&self, table: TableId) -> Option<Duration> {
         match table {
             TableId::Samples | TableId::Profiles => self.raw,
-            TableId::SampleTier(tier) | TableId::ProfileTier(tier) => match tier {
+            TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => match tier {
                 Tier::FiveMinutes => self.five_minutes,
                 Tier::Hour => self.hour,
                 Tier::Day => self.day,
@@ -52,15 +52,21 @@ impl Retention {
 }
 
 /// The tables from which rows go, in the order in which a full disk is emptied.
-const ORDER: [TableId; 8] = [
+const ORDER: [TableId; 14] = [
     TableId::Samples,
     TableId::Profiles,
-    TableId::SampleTier(Tier::FiveMinutes),
-    TableId::ProfileTier(Tier::FiveMinutes),
-    TableId::SampleTier(Tier::Hour),
-    TableId::ProfileTier(Tier::Hour),
-    TableId::SampleTier(Tier::Day),
-    TableId::ProfileTier(Tier::Day),
+    TableId::SampleTier(Tier::FiveMinutes, Level::Series),
+    TableId::ProfileTier(Tier::FiveMinutes, Level::Series),
+    TableId::SampleTier(Tier::FiveMinutes, Level::Service),
+    TableId::ProfileTier(Tier::FiveMinutes, Level::Service),
+    TableId::SampleTier(Tier::Hour, Level::Series),
+    TableId::ProfileTier(Tier::Hour, Level::Series),
+    TableId::SampleTier(Tier::Hour, Level::Service),
+    TableId::ProfileTier(Tier::Hour, Level::Service),
+    TableId::SampleTier(Tier::Day, Level::Series),
+    TableId::ProfileTier(Tier::Day, Level::Series),
+    TableId::SampleTier(Tier::Day, Level::Service),
+    TableId::ProfileTier(Tier::Day, Level::Service),
 ];
 
 /// Takes files out of the tables whose rows are all too old. To be called on a thread that may block.
@@ -79,8 +85,8 @@ pub(crate) fn apply(
         drop_before(shared, tables, runtime, table, oldest)?;
     }
     let Some(limit) = shared.config.retention.bytes else { return Ok(()) };
-    // The last two tables, sums of days, stay: they are small, and without them nothing would be left.
-    for table in ORDER.into_iter().take(6) {
+    // The last four tables, sums of days, stay: they are small, and without them nothing would be left.
+    for table in ORDER.into_iter().take(10) {
         while total_bytes(shared) > limit {
             pace()?;
             let oldest = {
@@ -108,7 +114,7 @@ fn total_bytes(shared: &Shared) -> u64 {
 /// How many days the partition of `table` that begins with `day` has.
 fn span_days(table: TableId, day: i32) -> i32 {
     match table {
-        TableId::SampleTier(tier) | TableId::ProfileTier(tier) => tier.partition_days(day),
+        TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => tier.partition_days(day),
         _ => 1,
     }
 }
@@ -120,7 +126,7 @@ fn is_summed(tables: &crate::tables::TableStates, table: TableId, sequence: u64)
         TableId::Profiles => Kind::Profiles,
         _ => return true,
     };
-    kind.tiers().into_iter().all(|tier| tables[tier].sequence >= sequence)
+    kind.tiers().all(|tier| tables[tier].sequence >= sequence)
 }
 
 /// Takes out the files of partitions that end before `oldest`, microseconds since the epoch.

@@ -28,6 +28,9 @@ const RETENTION: &str = "everflame.retention";
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
 
+/// Property of the table that names the labels that are missing in its series, as a JSON list.
+const DROPPED_PROPERTY: &str = "everflame.droppedLabels";
+
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
@@ -58,6 +61,8 @@ pub(super) struct DeltaLog {
     sequence: u64,
     /// Before this time rows may have been deleted because of their age; see [`Self::horizon`].
     horizon: Option<i64>,
+    /// The labels that are missing in its series; `None` when none are.
+    dropped_labels: Option<Vec<String>>,
     /// Version of the last checkpoint of this process.
     checkpoint: u64,
     /// Files of commits that the caller has not been told of.
@@ -77,6 +82,7 @@ impl DeltaLog {
             next_version: 0,
             sequence: 0,
             horizon: None,
+            dropped_labels: None,
             checkpoint: 0,
             new_files: Vec::new(),
         };
@@ -106,6 +112,22 @@ impl DeltaLog {
     /// The folder of the table.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The labels that are missing in its series; `None` when none are.
+    pub(super) fn dropped_labels(&self) -> Option<&[String]> {
+        self.dropped_labels.as_deref()
+    }
+
+    /// Says which labels are missing in its series. Those of a table that exists must be the same.
+    pub(super) fn drop_labels(&mut self, labels: &[String]) -> Result<(), Error> {
+        if self.next_version > 0 && self.dropped_labels.as_deref() != Some(labels) {
+            return Err(self.damaged(&format!(
+                "it drops other labels than {labels:?}, which the tables beside it drop"
+            )));
+        }
+        self.dropped_labels = Some(labels.to_vec());
+        Ok(())
     }
 
     /// Whether neither the caller nor an earlier attempt has committed `sequence`.
@@ -147,6 +169,8 @@ impl DeltaLog {
                  start the version that wrote it"
             )));
         }
+        let dropped = snapshot.metadata().configuration().get(DROPPED_PROPERTY);
+        self.dropped_labels = dropped.and_then(|labels| serde_json::from_str(labels).ok());
         let log_store = table.log_store();
         let transaction =
             async |application: &str| snapshot.transaction_version(log_store.as_ref(), application).await;
@@ -276,6 +300,9 @@ impl DeltaLog {
                 // The log of a table that is written every minute is cleaned after a day.
                 ("delta.logRetentionDuration", "interval 1 day".to_owned()),
             ];
+            let dropped =
+                self.dropped_labels.as_ref().map(|labels| (DROPPED_PROPERTY, json!(labels).to_string()));
+            let properties = properties.into_iter().chain(dropped);
             let metadata = new_metadata(&schema, partitions, properties)
                 .map_err(|error| fault(DeltaTableError::generic(error)))?;
             let metadata =

@@ -5,9 +5,9 @@ use super::parquet_file::NewFile;
 use super::profile_files::ProfileRows;
 use super::sample_files::{Place, SampleFiles, partition};
 use super::sample_rows::{self, Groups};
-use super::tiers::{self, SampleSums};
+use super::tiers::{self, Reduce, SampleSums};
 use super::{DataFile, SeriesDay, TableId, Tables, Written, schema, series, stack_files};
-use crate::{Error, Tier};
+use crate::{Error, Level, Tier};
 use everflame_profile::SeriesId;
 use std::sync::Arc;
 
@@ -35,9 +35,13 @@ impl Tables {
         let place = self.place(table, date, sequence).await?;
         let written = match table {
             TableId::Samples => rewrite_samples(None, files, place, keep, pace),
-            TableId::SampleTier(tier) => rewrite_samples(Some(tier), files, place, keep, pace),
+            TableId::SampleTier(tier, level) => {
+                rewrite_samples(Some((tier, level)), files, place, keep, pace)
+            }
             TableId::Profiles => rewrite_profiles(None, files, &place, keep, pace),
-            TableId::ProfileTier(tier) => rewrite_profiles(Some(tier), files, &place, keep, pace),
+            TableId::ProfileTier(tier, level) => {
+                rewrite_profiles(Some((tier, level)), files, &place, keep, pace)
+            }
             TableId::Series => rewrite_series(files, &place, keep),
             TableId::Stacks => stack_files::rewrite(files, place, pace),
         };
@@ -48,16 +52,18 @@ impl Tables {
     /// may block.
     pub(crate) async fn sum_samples(
         &self,
-        tiers: &[Tier],
+        tiers: &[(Tier, Level)],
         files: &[Arc<DataFile>],
         sequence: u64,
+        reduce: Reduce<'_>,
         pace: Pace<'_>,
     ) -> Result<Vec<Written>, Error> {
         let time = files.first().map_or(0, |file| file.stats.min_time);
         let mut sums = Vec::with_capacity(tiers.len());
-        for &tier in tiers {
-            let place = self.place(TableId::SampleTier(tier), tier.partition(time), sequence).await?;
-            sums.push(SampleSums::new(tier, day_of(place, time)));
+        for &(tier, level) in tiers {
+            let place = self.place(TableId::SampleTier(tier, level), tier.partition(time), sequence).await?;
+            let reduce = if level == Level::Service { reduce } else { &|series| series };
+            sums.push(SampleSums::new(tier, level, day_of(place, time), reduce));
         }
         let mut rows = 0;
         let groups = sample_rows::merge(&schema::SAMPLES, files, &mut |groups, run| {
@@ -75,15 +81,19 @@ impl Tables {
     /// block.
     pub(crate) async fn sum_profiles(
         &self,
-        tier: Tier,
+        (tier, level): (Tier, Level),
         files: &[Arc<DataFile>],
         sequence: u64,
+        reduce: Reduce<'_>,
     ) -> Result<Written, Error> {
         let time = files.first().map_or(0, |file| file.stats.min_time);
-        let place = self.place(TableId::ProfileTier(tier), tier.partition(time), sequence).await?;
+        let place = self.place(TableId::ProfileTier(tier, level), tier.partition(time), sequence).await?;
         let mut rows = ProfileRows::read(&schema::PROFILES, files)?;
+        if level == Level::Service {
+            rows.rows.iter_mut().for_each(|row| row.series = reduce(SeriesId(row.series)).0);
+        }
         rows.sum(tier);
-        rows.write(tier.profiles(), &day_of(place, time)).map(Written)
+        rows.write(tier.profiles(level), &day_of(place, time)).map(Written)
     }
 }
 
@@ -95,13 +105,13 @@ fn day_of(place: Place, time: i64) -> Place {
 }
 
 fn rewrite_samples(
-    tier: Option<Tier>,
+    tier: Option<(Tier, Level)>,
     files: &[Arc<DataFile>],
     place: Place,
     keep: Option<Keep<'_>>,
     pace: Pace<'_>,
 ) -> Result<Vec<NewFile>, Error> {
-    let table = tier.map_or(&schema::SAMPLES, Tier::samples);
+    let table = tier.map_or(&schema::SAMPLES, |(tier, level)| tier.samples(level));
     let mut out = SampleFiles::new(table, place);
     let (mut kept, mut rows) = (Vec::new(), 0);
     sample_rows::merge(table, files, &mut |groups: &Groups, run| {
@@ -126,19 +136,19 @@ fn rewrite_samples(
 }
 
 fn rewrite_profiles(
-    tier: Option<Tier>,
+    tier: Option<(Tier, Level)>,
     files: &[Arc<DataFile>],
     place: &Place,
     keep: Option<Keep<'_>>,
     pace: Pace<'_>,
 ) -> Result<Vec<NewFile>, Error> {
-    let table = tier.map_or(&schema::PROFILES, Tier::profiles);
+    let table = tier.map_or(&schema::PROFILES, |(tier, level)| tier.profiles(level));
     let mut all = ProfileRows::read(table, files)?;
     pace()?;
     if let Some(keep) = keep {
         all.rows.retain(|row| keep(SeriesId(row.series), row.time));
     }
-    if let Some(tier) = tier {
+    if let Some((tier, _)) = tier {
         all.sum(tier);
     }
     all.write(table, place)
