@@ -7,6 +7,7 @@
 
 mod batch;
 mod compaction;
+mod deletion;
 mod error;
 mod files;
 mod flush;
@@ -25,9 +26,10 @@ mod wal;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use retention::Retention;
+pub use retention::{Expiring, Retention};
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use tables::{Level, Tier};

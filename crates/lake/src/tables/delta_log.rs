@@ -194,7 +194,8 @@ impl DeltaLog {
         let stats = file.stats().and_then(|stats| file_stats(&stats));
         match (inside, stats, u64::try_from(file.size())) {
             (true, Some(stats), Ok(bytes)) => {
-                Ok(Arc::new(DataFile::new(self.folder.join(relative), bytes, stats)))
+                let data = DataFile::new(self.folder.join(relative), bytes, stats);
+                Ok(Arc::new(data.written_at(file.modification_time())))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
@@ -274,7 +275,8 @@ impl DeltaLog {
         self.sequence = change.sequence.unwrap_or(self.sequence);
         self.horizon = change.horizon.or(self.horizon);
         let file = |file: &NewFile| {
-            DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats())
+            let data = DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats());
+            data.written_at(file.modified)
         };
         Ok(change.added.iter().map(|added| Arc::new(file(added))).collect())
     }

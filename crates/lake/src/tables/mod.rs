@@ -254,6 +254,11 @@ pub(crate) struct Change {
 pub(crate) struct Written(Vec<parquet_file::NewFile>);
 
 impl Written {
+    /// Rows in them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.iter().map(|file| file.bounds.rows).sum()
+    }
+
     /// Adds those of `other`.
     pub(crate) fn add(&mut self, other: Self) {
         self.0.extend(other.0);
