@@ -136,6 +136,15 @@ impl From<everflame_ingest::Error> for ApiError {
     }
 }
 
+impl From<everflame_lake::Error> for ApiError {
+    fn from(error: everflame_lake::Error) -> Self {
+        match error.kind() {
+            everflame_lake::ErrorKind::Unavailable => Self::unavailable(error),
+            _ => Self::internal(error),
+        }
+    }
+}
+
 impl From<everflame_query::Error> for ApiError {
     fn from(error: everflame_query::Error) -> Self {
         use everflame_query::ErrorKind;

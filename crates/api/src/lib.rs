@@ -10,6 +10,7 @@
 mod app;
 mod body;
 mod capabilities;
+mod deletion;
 mod error;
 mod flamebearer;
 mod guard;

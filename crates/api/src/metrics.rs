@@ -218,6 +218,17 @@ impl prometheus_client::collector::Collector for Reading {
             let labels = [("kind", kind)];
             ConstCounter::new(value).encode(rejected.encode_family(&labels)?)?;
         }
+        let mut expiring = encoder.encode_descriptor(
+            "retention_next_bytes",
+            "Bytes of the oldest rows of a table, which go next because of their age",
+            None,
+            MetricType::Gauge,
+        )?;
+        for next in &lake.expiring {
+            let labels = [("table", next.table)];
+            let bytes = i64::try_from(next.bytes).unwrap_or(i64::MAX);
+            ConstGauge::new(bytes).encode(expiring.encode_family(&labels)?)?;
+        }
         for (name, help, value) in [
             ("table_files", "Files of a table", (|table| table.1) as fn(&(&'static str, u64, u64)) -> u64),
             ("table_bytes", "Bytes of a table's files", |table| table.2),

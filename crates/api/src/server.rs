@@ -8,7 +8,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{ingest, not_found, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, not_found, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::routing::{get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
@@ -80,6 +80,7 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))

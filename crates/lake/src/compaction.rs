@@ -5,6 +5,7 @@
 //! Ingest and queries go on meanwhile: files are written first, then a commit and the list in memory change
 //! from the old ones to the new ones, and the old ones are deleted when the last query has let go of them.
 
+use crate::deletion::{self, Deleted, Deletion};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
@@ -51,6 +52,8 @@ const SPELL: Duration = Duration::from_millis(20);
 pub(crate) enum CompactionRequest {
     /// Do all that there is to do, also what could wait, and say how it went.
     Now(oneshot::Sender<Result<(), Error>>),
+    /// Delete profiles.
+    Delete(Deletion, oneshot::Sender<Result<Deleted, Error>>),
 }
 
 /// Starts the task. It ends when the lake is dropped.
@@ -63,27 +66,18 @@ pub(crate) fn start(
     tokio::spawn(async move {
         let mut compactor = Compactor::new(shared, tables, clock);
         loop {
-            let reply = match tokio::time::timeout(INTERVAL, requests.recv()).await {
-                Ok(Some(CompactionRequest::Now(reply))) => Some(reply),
+            let request = match tokio::time::timeout(INTERVAL, requests.recv()).await {
+                Ok(Some(request)) => Some(request),
                 Ok(None) => return,
                 Err(_) => None,
             };
-            let (runtime, everything) = (Handle::current(), reply.is_some());
-            let round = tokio::task::spawn_blocking(move || {
-                let result = compactor.round(&runtime, everything);
-                (compactor, result)
+            let runtime = Handle::current();
+            let work = tokio::task::spawn_blocking(move || {
+                compactor.answer(&runtime, request);
+                compactor
             });
-            let Ok((back, result)) = round.await else { return };
+            let Ok(back) = work.await else { return };
             compactor = back;
-            if let Err(error) = &result
-                && !matches!(error, Error::Closed)
-            {
-                compactor.shared.compaction_failures.fetch_add(1, Relaxed);
-                tracing::error!(%error, "files could not be compacted; trying again in a while");
-            }
-            if let Some(reply) = reply {
-                let _ = reply.send(result);
-            }
         }
     });
 }
@@ -104,6 +98,30 @@ impl Compactor {
         Self { shared, tables, clock, quiet: HashMap::new(), unsummed: None }
     }
 
+    fn answer(&mut self, runtime: &Handle, request: Option<CompactionRequest>) {
+        match request {
+            Some(CompactionRequest::Delete(deletion, reply)) => {
+                drop(reply.send(self.delete(runtime, &deletion)))
+            }
+            Some(CompactionRequest::Now(reply)) => drop(reply.send(self.round(runtime, true))),
+            None => match self.round(runtime, false) {
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => {
+                    self.shared.compaction_failures.fetch_add(1, Relaxed);
+                    tracing::error!(%error, "files could not be compacted; trying again in a while");
+                }
+            },
+        }
+    }
+
+    fn delete(&mut self, runtime: &Handle, deletion: &Deletion) -> Result<Deleted, Error> {
+        // Sums of services are made again from sums by series, which must go equally far.
+        for kind in [Kind::Profiles, Kind::Samples] {
+            while self.sum(runtime, kind)? {}
+        }
+        deletion::delete(&self.shared, &self.tables, runtime, deletion, &self.pace())
+    }
+
     /// Does what is due, or `everything` that there is to do. Blocking.
     pub(crate) fn round(&mut self, runtime: &Handle, everything: bool) -> Result<(), Error> {
         if self.is_sum_due(everything) {
@@ -116,7 +134,7 @@ impl Compactor {
             self.merge(runtime, table, files)?;
         }
         let (shared, tables) = (&self.shared, &self.tables);
-        retention::apply(shared, tables, runtime, self.clock.now(), &self.pace())?;
+        retention::apply(shared, tables, runtime, self.clock.now(), everything, &self.pace())?;
         self.shared.pending_files.store(self.pending(), Relaxed);
         Ok(())
     }
@@ -289,14 +307,20 @@ impl Compactor {
     }
 }
 
-/// Commits `change`, and shows the new files instead of the old ones. Without an error the table may still
-/// be another one than `change` would make it: see [`Tables::replace`].
+/// Commits `change`, and shows the new files instead of the old ones.
 pub(crate) fn apply(shared: &Shared, tables: &Tables, runtime: &Handle, change: Change) -> Result<(), Error> {
     let table = change.table;
-    let applied = runtime.block_on(tables.replace(change))?;
+    let replaced = runtime.block_on(tables.replace(change))?;
     let mut state = shared.state.write();
-    applied.into_iter().for_each(|applied| state.tables[table].apply(applied));
-    Ok(())
+    replaced.applied.into_iter().for_each(|applied| state.tables[table].apply(applied));
+    if replaced.is_made {
+        return Ok(());
+    }
+    Err(Error::Storage {
+        place: table.name().to_owned(),
+        why: "an earlier commit, whose fate was not known, came first; the change must be made again"
+            .to_owned(),
+    })
 }
 
 /// All sums that are made of a table.

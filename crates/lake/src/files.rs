@@ -37,6 +37,8 @@ pub struct DataFile {
     pub bytes: u64,
     /// What is in it.
     pub stats: FileStats,
+    /// When it was written, milliseconds since the epoch.
+    pub modified: i64,
     metadata: OnceLock<Arc<ParquetMetaData>>,
     /// The store that it is a file of, and its name there.
     stored: Option<(Arc<dyn Store>, String)>,
@@ -46,7 +48,15 @@ pub struct DataFile {
 impl DataFile {
     /// A file on a local disk, by itself.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { path, bytes, stats, metadata: OnceLock::new(), stored: None, obsolete: AtomicBool::new(false) }
+        let (metadata, obsolete) = (OnceLock::new(), AtomicBool::new(false));
+        Self { path, bytes, stats, modified: 0, metadata, stored: None, obsolete }
+    }
+
+    /// The same, written at `modified`.
+    pub(crate) fn written_at(self, modified: i64) -> Self {
+        let mut file = self;
+        file.modified = modified;
+        file
     }
 
     /// The last write-ahead log sequence that is in it: the first 20 digits of its name.

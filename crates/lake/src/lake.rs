@@ -5,12 +5,13 @@
 
 use crate::batch::Batch;
 use crate::compaction::{self, CompactionRequest};
+use crate::deletion::{Deleted, Deletion};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
 use crate::head::Head;
 use crate::record;
-use crate::retention::Retention;
+use crate::retention::{self, Expiring, Retention};
 use crate::series::{SeriesIndex, TouchedDays};
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
@@ -311,6 +312,15 @@ impl Lake {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Deletes profiles and all sums that they are a part of. Those that come in meanwhile may stay.
+    pub async fn delete(&self, deletion: Deletion) -> Result<Deleted, Error> {
+        self.flush().await?;
+        let (reply, answer) = oneshot::channel();
+        let request = CompactionRequest::Delete(deletion, reply);
+        self.compactor.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Takes no more batches and moves the head into the tables. What cannot be moved stays in the
     /// write-ahead log, so nothing is lost when this fails.
     pub async fn close(&self) -> Result<(), Error> {
@@ -347,6 +357,8 @@ impl Lake {
             cached_stacks: shared.stacks.read().len() as u64,
             tables: TableId::ALL.into_iter().map(table).collect(),
             storage: self.store.status(),
+            expiring: retention::expiring(&shared.config.retention, &state.tables),
+            bytes_limit: shared.config.retention.bytes,
         }
     }
 }
@@ -386,6 +398,10 @@ pub struct LakeStatus {
     pub tables: Vec<(&'static str, u64, u64)>,
     /// How the bucket is doing, when the tables are in one.
     pub storage: Option<StorageStatus>,
+    /// What goes next because of its age, the soonest first.
+    pub expiring: Vec<Expiring>,
+    /// What all files may take, in bytes.
+    pub bytes_limit: Option<u64>,
 }
 
 impl Drop for Lake {

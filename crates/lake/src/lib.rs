@@ -7,6 +7,7 @@
 
 mod batch;
 mod compaction;
+mod deletion;
 mod disk;
 mod error;
 mod files;
@@ -30,10 +31,11 @@ mod wal;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use retention::Retention;
+pub use retention::{Expiring, Retention};
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use store::{StorageConfig, StorageStatus};
 pub use tables::{Level, Tier};

@@ -3,7 +3,7 @@
 use crate::compaction::{Kind, apply as commit};
 use crate::error::Error;
 use crate::lake::Shared;
-use crate::tables::{Change, Level, Pace, TableId, Tables, Tier, Written, file_day};
+use crate::tables::{Change, Level, Pace, TableId, TableStates, Tables, Tier, Written, file_day};
 use everflame_profile::Nanos;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,20 +69,27 @@ const ORDER: [TableId; 14] = [
     TableId::ProfileTier(Tier::Day, Level::Service),
 ];
 
-/// Takes files out of the tables whose rows are all too old. To be called on a thread that may block.
+/// Single profiles that came late are kept for so long at least, in nanoseconds: somebody may look at what was
+/// just pushed.
+const LATE: Nanos = 3_600 * 1_000_000_000;
+
+/// Takes files out of the tables whose rows are all too old; with `at_once` also those of profiles that came
+/// late. To be called on a thread that may block.
 pub(crate) fn apply(
     shared: &Shared,
     tables: &Tables,
     runtime: &Handle,
     now: Nanos,
+    at_once: bool,
     pace: Pace<'_>,
 ) -> Result<(), Error> {
+    let written = if at_once { i64::MAX } else { now.saturating_sub(LATE) / 1_000_000 };
     for table in ORDER {
         let Some(age) = shared.config.retention.of(table) else { continue };
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let oldest = (now / 1_000).saturating_sub(age).div_euclid(DAY).saturating_mul(DAY);
         pace()?;
-        drop_before(shared, tables, runtime, table, oldest)?;
+        drop_before(shared, tables, runtime, table, oldest, written)?;
     }
     let Some(limit) = shared.config.retention.bytes else { return Ok(()) };
     // The last four tables, sums of days, stay: they are small, and without them nothing would be left.
@@ -99,10 +106,39 @@ pub(crate) fn apply(
             };
             let Some(oldest) = oldest else { break };
             let next = i64::from(oldest + span_days(table, oldest)).saturating_mul(DAY);
-            drop_before(shared, tables, runtime, table, next)?;
+            drop_before(shared, tables, runtime, table, next, i64::MAX)?;
         }
     }
     Ok(())
+}
+
+/// The oldest rows of a table, which go first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// The table.
+    pub table: &'static str,
+    /// The day or month that they are of, microseconds since the epoch.
+    pub oldest: i64,
+    /// When they are too old, microseconds since the epoch.
+    pub at: i64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
+/// What goes next because of its age, the soonest first.
+pub(crate) fn expiring(retention: &Retention, tables: &TableStates) -> Vec<Expiring> {
+    let next = ORDER.into_iter().filter_map(|table| {
+        let age = i64::try_from(retention.of(table)?.as_micros()).unwrap_or(i64::MAX);
+        let files = &tables[table].files;
+        let day = files.iter().filter_map(|file| file_day(file)).min()?;
+        let oldest = i64::from(day).saturating_mul(DAY);
+        let end = i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY);
+        let bytes = files.iter().filter(|file| file_day(file) == Some(day)).map(|file| file.bytes).sum();
+        Some(Expiring { table: table.name(), oldest, at: end.saturating_add(age), bytes })
+    });
+    let mut next: Vec<Expiring> = next.collect();
+    next.sort_by_key(|expiring| expiring.at);
+    next
 }
 
 /// Bytes of the files of all tables.
@@ -120,7 +156,7 @@ fn span_days(table: TableId, day: i32) -> i32 {
 }
 
 /// Whether rows up to `sequence` are in all tiers, so that they may leave `samples` or `profiles`.
-fn is_summed(tables: &crate::tables::TableStates, table: TableId, sequence: u64) -> bool {
+fn is_summed(tables: &TableStates, table: TableId, sequence: u64) -> bool {
     let kind = match table {
         TableId::Samples => Kind::Samples,
         TableId::Profiles => Kind::Profiles,
@@ -129,13 +165,15 @@ fn is_summed(tables: &crate::tables::TableStates, table: TableId, sequence: u64)
     kind.tiers().all(|tier| tables[tier].sequence >= sequence)
 }
 
-/// Takes out the files of partitions that end before `oldest`, microseconds since the epoch.
+/// Takes out the files of partitions that end before `oldest`, microseconds since the epoch, and that were
+/// written before `written`, milliseconds since the epoch.
 fn drop_before(
     shared: &Shared,
     tables: &Tables,
     runtime: &Handle,
     table: TableId,
     oldest: i64,
+    written: i64,
 ) -> Result<(), Error> {
     let (removed, horizon) = {
         let state = shared.state.read();
@@ -144,7 +182,9 @@ fn drop_before(
         let files = state.tables[table].files.iter();
         let removed: Vec<Arc<_>> = files
             .filter(|file| {
-                file_day(file).is_some_and(is_old) && is_summed(&state.tables, table, file.sequence())
+                file_day(file).is_some_and(is_old)
+                    && file.modified < written
+                    && is_summed(&state.tables, table, file.sequence())
             })
             .cloned()
             .collect();

@@ -3,7 +3,7 @@
 use crate::snapshot::SeriesMatch;
 use crate::tables::SeriesDay;
 use everflame_profile::{Nanos, Series, SeriesId};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -96,6 +96,24 @@ impl SeriesIndex {
         }
         matches.sort_by_key(|found| found.id);
         matches
+    }
+
+    /// Forgets that `series` have profiles on the days from `first` to `last`.
+    pub(crate) fn remove(&mut self, series: &HashSet<SeriesId>, first: i32, last: i32) {
+        for id in series {
+            let Some(entry) = self.series.get_mut(id) else { continue };
+            let days: Vec<i32> = entry.days.range(first..=last).map(|(&day, _)| day).collect();
+            for day in days {
+                entry.days.remove(&day);
+                if let Some(count) = self.counts.get_mut(&(entry.series.service().to_owned(), day)) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            if entry.days.is_empty() {
+                self.series.remove(id);
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
     }
 
     /// Number of series that `service` has on the day of `time`.

@@ -239,7 +239,8 @@ impl DeltaLog {
         let stats = file.stats().and_then(|stats| file_stats(&stats));
         match (inside, stats, u64::try_from(file.size())) {
             (true, Some(stats), Ok(bytes)) => {
-                Ok(Arc::new(DataFile::stored(&self.folder, name.as_ref(), bytes, stats)))
+                let data = DataFile::stored(&self.folder, name.as_ref(), bytes, stats);
+                Ok(Arc::new(data.written_at(file.modification_time())))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
@@ -289,19 +290,20 @@ impl DeltaLog {
             flushed: Some(flushed),
             ..Replacement::default()
         };
-        self.replace(flush)
+        self.replace(flush).map(drop)
     }
 
     /// Commits `change`, durably; see [`Self::take_applied`]. When that fails nobody knows whether it is
     /// there, and it is tried again before the next change. That next one was made without knowing: it is
-    /// not committed when an earlier one turns out to be there only now.
-    pub(super) fn replace(&mut self, change: Replacement) -> Result<(), Error> {
+    /// not committed, and the answer is false, when an earlier one turns out to be there only now.
+    pub(super) fn replace(&mut self, change: Replacement) -> Result<bool, Error> {
         if self.settle()? {
-            return Ok(());
+            return Ok(false);
         }
         let entry = self.entry(&change)?;
         let added = change.added.iter().map(|file| {
-            Arc::new(DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats()))
+            let data = DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats());
+            Arc::new(data.written_at(file.modified))
         });
         let applied = Applied {
             added: added.collect(),
@@ -310,7 +312,7 @@ impl DeltaLog {
             horizon: change.horizon.or(self.horizon),
         };
         self.draft = Some(Draft { entry, flushed: change.flushed.unwrap_or(self.flushed), applied });
-        self.settle().map(drop)
+        self.settle()
     }
 
     /// Writes the commit that is there as a draft. False when there is none.

@@ -256,11 +256,24 @@ pub(crate) struct Change {
     pub(crate) horizon: Option<i64>,
 }
 
+/// What [`Tables::replace`] did.
+pub(crate) struct Replaced {
+    /// The commits that are there now and of which nobody was told before.
+    pub(crate) applied: Vec<Applied>,
+    /// Whether the change is among them.
+    pub(crate) is_made: bool,
+}
+
 /// Files that were written and are in no commit yet.
 #[derive(Default)]
 pub(crate) struct Written(Vec<parquet_file::NewFile>);
 
 impl Written {
+    /// Rows in them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.iter().map(|file| file.bounds.rows).sum()
+    }
+
     /// Adds those of `other`.
     pub(crate) fn add(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -357,14 +370,13 @@ impl Tables {
         Ok(committed)
     }
 
-    /// Commits `change` and returns what the table's commits have changed. `change` is not among it when
-    /// an earlier one, of which nobody knew, turned out to be there: then there may be another change to be
-    /// made.
-    pub(crate) async fn replace(&self, change: Change) -> Result<Vec<Applied>, Error> {
+    /// Commits `change`, unless an earlier one, whose fate was not known, turns out to be there: then
+    /// `change` may be another one.
+    pub(crate) async fn replace(&self, change: Change) -> Result<Replaced, Error> {
         let mut logs = self.logs.lock().await;
         let log = &mut logs.0[change.table.index()];
         // After an error the commit may be there all the same: files are left to the next start.
-        log.replace(Replacement {
+        let is_made = log.replace(Replacement {
             operation: change.operation,
             removed: change.removed,
             added: change.added.0,
@@ -374,7 +386,7 @@ impl Tables {
             horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
         })?;
         log.checkpoint_when_due().await;
-        Ok(log.take_applied())
+        Ok(Replaced { applied: log.take_applied(), is_made })
     }
 
     /// Where files of `table` for a partition go whose rows reach up to a sequence.

@@ -9,6 +9,7 @@ use super::tiers::{self, Reduce, SampleSums};
 use super::{DataFile, SeriesDay, TableId, Tables, Written, schema, series, stack_files};
 use crate::{Error, Level, Tier};
 use everflame_profile::SeriesId;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 /// Says which rows stay: by series and time in microseconds since the epoch.
@@ -94,6 +95,59 @@ impl Tables {
         }
         rows.sum(tier);
         rows.write(tier.profiles(level), &day_of(place, time)).map(Written)
+    }
+}
+
+impl Tables {
+    /// Writes the rows of `files`, of one partition of a table of [`Level::Service`], again: those of the series
+    /// `again` are summed from `sources`, the files of the partition of the same sums by series. To be called
+    /// on a thread that may block.
+    pub(crate) async fn sum_again(
+        &self,
+        table: TableId,
+        files: &[Arc<DataFile>],
+        sources: &[Arc<DataFile>],
+        again: &HashSet<SeriesId>,
+        reduce: Reduce<'_>,
+        pace: Pace<'_>,
+    ) -> Result<Written, Error> {
+        let sequence = files.iter().map(|file| file.sequence()).max().unwrap_or_default();
+        let date = files.first().and_then(|file| partition(&file.path)).unwrap_or_default();
+        let place = self.place(table, date, sequence).await?;
+        let written = match table {
+            TableId::SampleTier(tier, level) => {
+                let mut kept = rewrite_samples(
+                    Some((tier, level)),
+                    files,
+                    place.clone(),
+                    Some(&|series, _| !again.contains(&series)),
+                    pace,
+                )?;
+                let mut sums = SampleSums::new(tier, level, Place { part: -1, ..place }, reduce);
+                let groups = sample_rows::merge(tier.samples(Level::Series), sources, &mut |groups, run| {
+                    let rows: Vec<_> = run
+                        .iter()
+                        .filter(|row| again.contains(&reduce(SeriesId(row.series))))
+                        .copied()
+                        .collect();
+                    sums.add(groups, &rows)
+                })?;
+                kept.extend(sums.finish(&groups)?);
+                kept
+            }
+            TableId::ProfileTier(tier, level) => {
+                let mut rows = ProfileRows::read(tier.profiles(level), files)?;
+                rows.rows.retain(|row| !again.contains(&SeriesId(row.series)));
+                let mut more = ProfileRows::read(tier.profiles(Level::Series), sources)?;
+                more.rows.iter_mut().for_each(|row| row.series = reduce(SeriesId(row.series)).0);
+                more.rows.retain(|row| again.contains(&SeriesId(row.series)));
+                rows.append(more);
+                rows.sum(tier);
+                rows.write(tier.profiles(level), &place)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Written(written))
     }
 }
 
