@@ -194,15 +194,16 @@ impl Compactor {
         let reduce = |series| self.shared.series.read().reduced(series);
         let mut written: Vec<Written> = tiers.iter().map(|_| Written::default()).collect();
         for files in by_folder(files).into_values() {
-            let of_day: Vec<Written> = match kind {
+            let of_day: Result<Vec<Written>, Error> = match kind {
                 Kind::Samples => {
-                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, &self.pace()))?
+                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, &self.pace()))
                 }
                 Kind::Profiles => tiers
                     .iter()
                     .map(|&tier| runtime.block_on(self.tables.sum_profiles(tier, &files, until, &reduce)))
-                    .collect::<Result<_, _>>()?,
+                    .collect(),
             };
+            let of_day = of_day.inspect_err(|error| drop_copies(&files, error))?;
             written.iter_mut().zip(of_day).for_each(|(all, day)| all.add(day));
         }
         for ((tier, level), added) in tiers.into_iter().zip(written) {
@@ -274,7 +275,8 @@ impl Compactor {
     }
 
     fn merge(&self, runtime: &Handle, table: TableId, files: Vec<Arc<DataFile>>) -> Result<(), Error> {
-        let added = runtime.block_on(self.tables.rewrite(table, &files, None, &self.pace()))?;
+        let added = runtime.block_on(self.tables.rewrite(table, &files, None, &self.pace()));
+        let added = added.inspect_err(|error| drop_copies(&files, error))?;
         let change = Change {
             table,
             operation: "OPTIMIZE",
@@ -304,6 +306,13 @@ impl Compactor {
             }
             Ok(())
         }
+    }
+}
+
+/// What is damaged on this machine may be whole in the bucket, and is fetched when it is read again.
+fn drop_copies(files: &[Arc<DataFile>], error: &Error) {
+    if matches!(error, Error::Parquet { .. }) {
+        files.iter().for_each(|file| drop(file.drop_copy()));
     }
 }
 

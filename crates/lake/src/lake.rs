@@ -125,7 +125,7 @@ impl Core {
         }
         let named = TableId::ALL.into_iter().map(|table| states[table].sequence).max().unwrap_or_default();
         let mut uploads = Uploads::default();
-        uploads.load(&states[TableId::Profiles].files);
+        uploads.load(&states[TableId::Profiles].files)?;
         let shared = Arc::new(Shared {
             state: RwLock::new(State { tables: states, ..State::default() }),
             series: RwLock::new(SeriesIndex::new(dropped_labels)),

@@ -258,6 +258,7 @@ pub(crate) fn read_files(
             );
             if let Err(error) = read {
                 tracing::warn!(%error, "frames of some stacks cannot be read");
+                file.drop_copy();
             }
         }
         found.extend(stacks.iter().map(|(stack, _)| *stack));

@@ -1,6 +1,7 @@
 //! Which uploads are stored already, so that a retry does not count twice.
 
 use crate::batch::{Batch, ProfileId};
+use crate::error::Error;
 use crate::files::DataFile;
 use crate::tables;
 use hashbrown::HashSet;
@@ -32,8 +33,9 @@ impl Uploads {
     }
 
     /// Remembers the ids in the newest `files` of the table `profiles`: the first profile of an upload has
-    /// the upload's id.
-    pub(crate) fn load(&mut self, files: &[Arc<DataFile>]) {
+    /// the upload's id. An error when the storage does not answer: starting without them would count uploads
+    /// twice.
+    pub(crate) fn load(&mut self, files: &[Arc<DataFile>]) -> Result<(), Error> {
         let mut rows = 0;
         let newest = files.iter().rev().take_while(|file| {
             rows += file.stats.rows as usize;
@@ -47,9 +49,11 @@ impl Uploads {
                         self.remember(id);
                     }
                 }
+                Err(error @ Error::Storage { .. }) => return Err(error),
                 Err(error) => tracing::warn!(%error, "retries of uploads in this file will not be noticed"),
             }
         }
+        Ok(())
     }
 
     fn remember(&mut self, id: ProfileId) -> bool {

@@ -300,6 +300,8 @@ pub(crate) fn gather<S: Scan>(plan: &Plan, parts: Vec<Scanned<S::Partial>>) -> S
 }
 
 fn warning(file: &DataFile, why: &str) -> Warning {
+    // The next query reads a fresh copy, when this is the copy of a file in a bucket.
+    file.drop_copy();
     Warning { path: file.path.clone(), why: why.to_owned() }
 }
 

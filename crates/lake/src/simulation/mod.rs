@@ -137,7 +137,6 @@ impl Schedule {
                 self.work(process).await;
             }
             self.disk.crash();
-            self.bucket.iter().for_each(SimObjects::settle);
             self.calm();
             let process = self.start().await.expect("a start without faults");
             self.model.check_restart(&process.lake);

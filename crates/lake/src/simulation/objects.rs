@@ -50,16 +50,6 @@ impl SimObjects {
         }
     }
 
-    /// What is late arrives now or never: a process that was killed sends nothing more.
-    pub(super) fn settle(&self) {
-        let mut state = self.state.lock();
-        for (name, bytes, only_new) in std::mem::take(&mut state.late) {
-            if state.random.below(2) == 0 {
-                let _ = state.put(&name, bytes, only_new);
-            }
-        }
-    }
-
     /// Sets how many of 1,000 requests fail from now on.
     pub(super) fn set_failures(&self, failures: u64) {
         self.state.lock().failures = failures;

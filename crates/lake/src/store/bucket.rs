@@ -11,7 +11,6 @@ use crate::Error;
 use crate::disk::Disk;
 use everflame_profile::{Clock, Nanos};
 use futures::TryStreamExt;
-use futures::executor::block_on;
 use object_store::path::Path as Name;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use std::fmt;
@@ -117,7 +116,7 @@ impl Bucket {
         let mut start = 0;
         while start < bytes {
             let end = bytes.min(start + PIECE_BYTES);
-            let piece = block_on(self.requests.get_range(&object, start..end));
+            let piece = wait(self.requests.get_range(&object, start..end));
             let piece = piece.map_err(self.fault(name)).inspect_err(|_| {
                 self.given_up_until.store(now.saturating_add(GIVEN_UP), Relaxed);
             })?;
@@ -141,7 +140,7 @@ impl Bucket {
 impl Store for Bucket {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<i64, Error> {
         let payload = bytes::Bytes::copy_from_slice(bytes).into();
-        block_on(self.requests.put(&Name::from(name), payload)).map_err(self.fault(name))?;
+        wait(self.requests.put(&Name::from(name), payload)).map_err(self.fault(name))?;
         self.cache.keep(name, bytes);
         Ok(self.clock.now() / 1_000_000)
     }
@@ -149,10 +148,10 @@ impl Store for Bucket {
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<Put, Error> {
         let object = Name::from(name);
         let payload = bytes::Bytes::copy_from_slice(bytes).into();
-        match block_on(self.requests.put_opts(&object, payload, PutMode::Create.into())) {
+        match wait(self.requests.put_opts(&object, payload, PutMode::Create.into())) {
             Ok(_) => Ok(Put::Done),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                let there = block_on(async { self.requests.get(&object).await?.bytes().await });
+                let there = wait(async { self.requests.get(&object).await?.bytes().await });
                 // When it is not there, two attempts met at the store, and it is to be tried again.
                 let there = there.map_err(self.fault(name))?;
                 Ok(if there == bytes { Put::Done } else { Put::Taken })
@@ -164,7 +163,7 @@ impl Store for Bucket {
     fn list(&self, folder: &str) -> Result<Vec<StoredFile>, Error> {
         let prefix = Name::from(folder);
         let found = self.requests.list(Some(&prefix)).try_collect::<Vec<_>>();
-        let found = block_on(found).map_err(self.fault(folder))?;
+        let found = wait(found).map_err(self.fault(folder))?;
         let files = found.into_iter().map(|meta| StoredFile {
             name: meta.location.into(),
             modified: meta.last_modified.timestamp_millis(),
@@ -173,7 +172,7 @@ impl Store for Bucket {
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {
-        block_on(self.requests.delete(&Name::from(name))).map_err(self.fault(name))?;
+        wait(self.requests.delete(&Name::from(name))).map_err(self.fault(name))?;
         self.cache.remove(name);
         Ok(())
     }
@@ -194,6 +193,10 @@ impl Store for Bucket {
         format!("-{:016x}-{}", self.process, self.named.fetch_add(1, Relaxed))
     }
 
+    fn process(&self) -> Option<String> {
+        Some(format!("{:016x}", self.process))
+    }
+
     fn data_folder(&self) -> Option<&str> {
         Some(&self.data_folder)
     }
@@ -212,7 +215,7 @@ impl Store for Bucket {
         };
         match &self.threads {
             Some(threads) => drop(threads.spawn(delete)),
-            None => block_on(delete),
+            None => wait(delete),
         }
     }
 
@@ -251,6 +254,12 @@ impl Drop for Bucket {
             threads.shutdown_background();
         }
     }
+}
+
+/// Waits for a request, which runs on other threads. This one may belong to a runtime: that takes turns by
+/// letting futures wait until it runs again, which it would not.
+fn wait<F: Future>(request: F) -> F::Output {
+    futures::executor::block_on(tokio::task::unconstrained(request))
 }
 
 /// The text with what follows a `?` in URLs cut: signatures are passed there.

@@ -132,6 +132,10 @@ impl Store for Folder {
         String::new()
     }
 
+    fn process(&self) -> Option<String> {
+        None
+    }
+
     fn data_folder(&self) -> Option<&str> {
         None
     }

@@ -46,6 +46,8 @@ pub(crate) trait Store: Debug + Send + Sync {
     fn path(&self, name: &str) -> PathBuf;
     /// What the name of the next data file ends with. Where two attempts may meet, each has another one.
     fn mark(&self) -> String;
+    /// A number of this process, where another one might write the same tables.
+    fn process(&self) -> Option<String>;
     /// The identity of the data folder, where several might write the same tables.
     fn data_folder(&self) -> Option<&str>;
     /// Deletes a file that nobody asks for any more, when that suits. Does not block for long.

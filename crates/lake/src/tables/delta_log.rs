@@ -40,6 +40,9 @@ const LOG: &str = "_delta_log";
 
 const NANOS_A_MILLI: i64 = 1_000_000;
 
+/// A process that was killed has one commit of a table under way. More mean that another one is running.
+const MOST_FENCES: u32 = 4;
+
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
@@ -69,16 +72,17 @@ pub(crate) struct Applied {
     pub(crate) removed: Vec<Arc<DataFile>>,
     /// Files that came.
     pub(crate) added: Vec<Arc<DataFile>>,
-    /// The write-ahead log sequence up to which the table's rows now go.
-    pub(crate) sequence: u64,
-    /// The [`DeltaLog::horizon`] now.
+    /// The write-ahead log sequence up to which the table's rows now go; as before when `None`.
+    pub(crate) sequence: Option<u64>,
+    /// The new [`DeltaLog::horizon`]; as before when `None`.
     pub(crate) horizon: Option<i64>,
 }
 
 /// A commit that is being written.
 struct Draft {
     entry: String,
-    flushed: u64,
+    /// See [`Replacement::flushed`].
+    flushed: Option<u64>,
     applied: Applied,
 }
 
@@ -99,8 +103,10 @@ pub(super) struct DeltaLog {
     dropped_labels: Option<Vec<String>>,
     /// Version of the last checkpoint of this process.
     checkpoint: u64,
-    /// Commits that the caller has not been told of.
-    applied: Vec<Applied>,
+    /// Flushes that the caller has not been told of. They are shown when all tables have them.
+    flushes: Vec<Applied>,
+    /// Other changes that the caller has not been told of.
+    changes: Vec<Applied>,
     /// A commit of which nobody knows whether it is there.
     draft: Option<Draft>,
 }
@@ -121,7 +127,8 @@ impl DeltaLog {
             horizon: None,
             dropped_labels: None,
             checkpoint: 0,
-            applied: Vec::new(),
+            flushes: Vec::new(),
+            changes: Vec::new(),
             draft: None,
         };
         let mut files = Vec::new();
@@ -177,9 +184,14 @@ impl DeltaLog {
         done.max(self.flushed) < sequence
     }
 
-    /// All commits since the last call.
-    pub(super) fn take_applied(&mut self) -> Vec<Applied> {
-        std::mem::take(&mut self.applied)
+    /// All flushes since the last call.
+    pub(super) fn take_flushes(&mut self) -> Vec<Applied> {
+        std::mem::take(&mut self.flushes)
+    }
+
+    /// All other commits since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<Applied> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Whether there has been a commit.
@@ -290,16 +302,37 @@ impl DeltaLog {
             flushed: Some(flushed),
             ..Replacement::default()
         };
-        self.replace(flush).map(drop)
+        self.write(flush)
     }
 
-    /// Commits `change`, durably; see [`Self::take_applied`]. When that fails nobody knows whether it is
+    /// Takes the next version by a commit without content, where another process may have written before:
+    /// what it still has under way can no longer become a commit. Returns the files if they are others than
+    /// was read, because such a commit has just come.
+    pub(super) async fn fence(&mut self) -> Result<Option<Vec<Arc<DataFile>>>, Error> {
+        let mut files = None;
+        for attempt in 1.. {
+            match self.replace(Replacement { operation: "FENCE", ..Replacement::default() }) {
+                Ok(_) => break,
+                Err(Error::Conflict { .. }) if attempt < MOST_FENCES => files = Some(self.load().await?),
+                Err(error) => return Err(error),
+            }
+        }
+        self.changes.clear();
+        Ok(files)
+    }
+
+    /// Commits `change`, durably; see [`Self::take_changes`]. When that fails nobody knows whether it is
     /// there, and it is tried again before the next change. That next one was made without knowing: it is
-    /// not committed, and the answer is false, when an earlier one turns out to be there only now.
+    /// not committed, and the answer is false, when the caller has not been told of an earlier one.
     pub(super) fn replace(&mut self, change: Replacement) -> Result<bool, Error> {
-        if self.settle()? {
+        self.settle()?;
+        if !self.changes.is_empty() {
             return Ok(false);
         }
+        self.write(change).map(|()| true)
+    }
+
+    fn write(&mut self, change: Replacement) -> Result<(), Error> {
         let entry = self.entry(&change)?;
         let added = change.added.iter().map(|file| {
             let data = DataFile::stored(&self.folder, &file.path, file.bytes, file.bounds.file_stats());
@@ -308,26 +341,33 @@ impl DeltaLog {
         let applied = Applied {
             added: added.collect(),
             removed: change.removed,
-            sequence: change.sequence.unwrap_or(self.sequence),
-            horizon: change.horizon.or(self.horizon),
+            sequence: change.sequence,
+            horizon: change.horizon,
         };
-        self.draft = Some(Draft { entry, flushed: change.flushed.unwrap_or(self.flushed), applied });
+        self.draft = Some(Draft { entry, flushed: change.flushed, applied });
         self.settle()
     }
 
-    /// Writes the commit that is there as a draft. False when there is none.
-    fn settle(&mut self) -> Result<bool, Error> {
-        let Some(draft) = &self.draft else { return Ok(false) };
+    /// Writes the commit that is there as a draft, if any.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(draft) = &self.draft else { return Ok(()) };
         let name = self.folder.name(&format!("{LOG}/{:020}.json", self.next_version));
         let put = self.folder.store.put_if_absent(&name, draft.entry.as_bytes())?;
-        let Some(Draft { flushed, applied, .. }) = self.draft.take() else { return Ok(false) };
+        let Some(Draft { flushed, applied, .. }) = self.draft.take() else { return Ok(()) };
         if put == Put::Taken {
             return Err(Error::Conflict { path: self.folder.store.path(&name) });
         }
         self.next_version += 1;
-        (self.sequence, self.flushed, self.horizon) = (applied.sequence, flushed, applied.horizon);
-        self.applied.push(applied);
-        Ok(true)
+        self.sequence = applied.sequence.unwrap_or(self.sequence);
+        self.horizon = applied.horizon.or(self.horizon);
+        match flushed {
+            Some(flushed) => {
+                self.flushed = flushed;
+                self.flushes.push(applied);
+            }
+            None => self.changes.push(applied),
+        }
+        Ok(())
     }
 
     /// The lines of a commit. The first one of a table also says what the table is.
@@ -343,6 +383,12 @@ impl DeltaLog {
             "isBlindAppend": change.removed.is_empty(),
             "engineInfo": concat!("everflame/", env!("CARGO_PKG_VERSION")),
         }})];
+        if let Some(process) = self.folder.store.process()
+            && let Some(info) = actions.first_mut().and_then(|action| action.get_mut("commitInfo"))
+        {
+            // No other process writes the same commit: what is read back and equal is ours.
+            info["process"] = process.into();
+        }
         if self.next_version == 0 {
             let schema = self.table.delta_schema().map_err(&fault)?;
             let properties = [

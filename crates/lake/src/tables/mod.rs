@@ -136,8 +136,8 @@ impl TableState {
         self.files.retain(|file| !applied.removed.iter().any(|gone| gone.path == file.path));
         applied.removed.iter().for_each(|file| file.retire());
         self.files.extend(applied.added);
-        self.sequence = applied.sequence;
-        self.horizon = horizon(applied.horizon);
+        self.sequence = applied.sequence.unwrap_or(self.sequence);
+        self.horizon = applied.horizon.map_or(self.horizon, |seconds| horizon(Some(seconds)));
         self.files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
     }
 }
@@ -307,22 +307,28 @@ impl Tables {
     ) -> Result<(Self, Opened), Error> {
         let logs = TableId::ALL.map(|table| DeltaLog::open(&store, table.table()));
         let mut dropped = None;
-        let mut tables = TableStates::default();
         let mut opened = Vec::with_capacity(TableId::COUNT);
-        for (table, log) in TableId::ALL.into_iter().zip(futures::future::try_join_all(logs).await?) {
-            let (log, files) = log;
-            log.delete_orphans(&files, now)?;
-            tables[table] = TableState { files, sequence: log.sequence(), horizon: horizon(log.horizon()) };
-            dropped = dropped.or_else(|| log.dropped_labels().map(<[String]>::to_vec));
+        for log in futures::future::try_join_all(logs).await? {
+            dropped = dropped.or_else(|| log.0.dropped_labels().map(<[String]>::to_vec));
             opened.push(log);
         }
         let dropped_labels = dropped.unwrap_or_else(|| dropped_labels.to_vec());
-        for (table, log) in TableId::ALL.into_iter().zip(&mut opened) {
+        let mut tables = TableStates::default();
+        let mut logs = Vec::with_capacity(TableId::COUNT);
+        for (table, (mut log, mut files)) in TableId::ALL.into_iter().zip(opened) {
             if let TableId::ProfileTier(_, Level::Service) | TableId::SampleTier(_, Level::Service) = table {
                 log.drop_labels(&dropped_labels)?;
             }
+            if store.process().is_some()
+                && let Some(others) = log.fence().await?
+            {
+                files = others;
+            }
+            log.delete_orphans(&files, now)?;
+            tables[table] = TableState { files, sequence: log.sequence(), horizon: horizon(log.horizon()) };
+            logs.push(log);
         }
-        let logs: [DeltaLog; TableId::COUNT] = opened
+        let logs: [DeltaLog; TableId::COUNT] = logs
             .try_into()
             .map_err(|_| Error::Damaged { path: store.path(""), why: "a table is missing".into() })?;
         let [stacks, series, profiles, samples, ..] = &logs;
@@ -332,7 +338,7 @@ impl Tables {
             profiles: profiles.flushed(),
             samples: samples.flushed(),
         };
-        let series = series::read(&tables[TableId::Series].files);
+        let series = series::read(&tables[TableId::Series].files)?;
         Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, flushed, series, dropped_labels }))
     }
 
@@ -365,7 +371,9 @@ impl Tables {
         let mut committed = Vec::new();
         for (table, log) in TableId::ALL.into_iter().zip(&mut logs.0).take(FLUSHED) {
             log.checkpoint_when_due().await;
-            committed.push((table, log.take_applied()));
+            let mut applied = log.take_changes();
+            applied.extend(log.take_flushes());
+            committed.push((table, applied));
         }
         Ok(committed)
     }
@@ -386,7 +394,7 @@ impl Tables {
             horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
         })?;
         log.checkpoint_when_due().await;
-        Ok(Replaced { applied: log.take_applied(), is_made })
+        Ok(Replaced { applied: log.take_changes(), is_made })
     }
 
     /// Where files of `table` for a partition go whose rows reach up to a sequence.

@@ -85,15 +85,19 @@ fn labels_column(rows: &[&SeriesDay]) -> Result<ArrayRef, ParquetError> {
 }
 
 /// The series of all days. A file that cannot be read is left out with an error in the log: the rest of
-/// the data must stay reachable.
-pub(super) fn read(files: &[Arc<DataFile>]) -> Vec<SeriesDay> {
+/// the data must stay reachable. A storage that does not answer is an error: it will, later.
+pub(super) fn read(files: &[Arc<DataFile>]) -> Result<Vec<SeriesDay>, Error> {
     let mut days = Days::default();
     for file in files {
-        if let Err(error) = days.add(file) {
-            tracing::error!(%error, "a file of the table series cannot be read; profiles of series that are named there alone cannot be found");
+        match days.add(file) {
+            Ok(()) => {}
+            Err(error @ Error::Storage { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, "a file of the table series cannot be read; profiles of series that are named there alone cannot be found");
+            }
         }
     }
-    days.rows
+    Ok(days.rows)
 }
 
 /// The series of `files`, one row for each series and day.

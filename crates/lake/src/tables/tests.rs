@@ -465,7 +465,7 @@ async fn the_log_is_checkpointed() {
         log.checkpoint_when_due().await;
     }
     assert!(folder.path().join("series/_delta_log/_last_checkpoint").exists());
-    let files: Vec<_> = log.take_applied().into_iter().flat_map(|applied| applied.added).collect();
+    let files: Vec<_> = log.take_flushes().into_iter().flat_map(|applied| applied.added).collect();
     let (log, opened) = DeltaLog::open(&store(folder.path()), &schema::SERIES).await.unwrap();
     assert_eq!(log.sequence(), 101);
     assert_eq!(sorted_files(&opened), sorted_files(&files));
