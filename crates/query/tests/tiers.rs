@@ -106,6 +106,7 @@ async fn open(path: &Path, retention: &Retention, clock: &Arc<SetClock>) -> Arc<
         flush_interval: Duration::from_secs(3600),
         flush_bytes: 64 << 20,
         retention: retention.clone(),
+        retention_overrides: Vec::new(),
         instance_labels: vec!["pod".to_owned()],
     };
     // The lock of the lake before goes when its tasks have ended.
