@@ -59,6 +59,7 @@ impl Fixture {
             flush_bytes: 64 << 20,
             storage: Default::default(),
             retention: Retention::default(),
+            retention_overrides: Vec::new(),
             instance_labels: vec!["pod".into()],
         };
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);

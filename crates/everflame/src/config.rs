@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{Age, LogFormat, Names, Room, Setting, Size, StorageUrl};
+use crate::settings::{self, Age, LogFormat, Names, Room, Setting, Size, StorageUrl};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) retention_1h: Age,
     pub(crate) retention_1d: Age,
     pub(crate) retention_size: Room,
+    pub(crate) retention_overrides: settings::Overrides,
     pub(crate) instance_labels: Names,
     pub(crate) max_connections: u64,
     pub(crate) max_requests: u64,
@@ -68,6 +69,7 @@ impl Default for Config {
             retention_1h: Age(retention.hour),
             retention_1d: Age(retention.day),
             retention_size: Room(retention.bytes),
+            retention_overrides: settings::Overrides(Vec::new()),
             instance_labels: Names(INSTANCE_LABELS.map(str::to_owned).to_vec()),
             max_connections: 8_192,
             max_requests: 1_024,
@@ -192,6 +194,12 @@ pub(crate) const KEYS: &[Key] = &[
         retention_size,
         "SIZE",
         "What all files may take on disk; the oldest single profiles go first. A size or unlimited"
+    ),
+    key!(
+        "retention-overrides",
+        retention_overrides,
+        "LIST",
+        "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
     ),
     key!(
         "instance-labels",

@@ -2,13 +2,14 @@
 
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::settings::Age;
 use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig, Retention, StorageConfig};
+use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
-use everflame_query::Engine;
+use everflame_query::{Engine, Selector};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -111,15 +112,43 @@ fn lake_config(config: &Config) -> LakeConfig {
             // Another number in each process.
             seed: RandomState::new().hash_one(std::process::id()),
         },
-        retention: Retention {
-            raw: config.retention_raw.0,
-            five_minutes: config.retention_5m.0,
-            hour: config.retention_1h.0,
-            day: config.retention_1d.0,
-            bytes: config.retention_size.0,
-        },
+        retention: lake_retention(config),
+        retention_overrides: config
+            .retention_overrides
+            .0
+            .iter()
+            .map(|other| retention_override(config, other))
+            .collect(),
         instance_labels: config.instance_labels.0.clone(),
     }
+}
+
+fn lake_retention(config: &Config) -> Retention {
+    Retention {
+        raw: config.retention_raw.0,
+        five_minutes: config.retention_5m.0,
+        hour: config.retention_1h.0,
+        day: config.retention_1d.0,
+        bytes: config.retention_size.0,
+    }
+}
+
+/// The ages of some series: those that it names, and the others' otherwise.
+fn retention_override(
+    config: &Config,
+    (selector, ages): &(Selector, Vec<(String, Age)>),
+) -> RetentionOverride {
+    let mut retention = lake_retention(config);
+    for (tier, age) in ages {
+        match tier.as_str() {
+            "raw" => retention.raw = age.0,
+            "5m" => retention.five_minutes = age.0,
+            "1h" => retention.hour = age.0,
+            _ => retention.day = age.0,
+        }
+    }
+    let selector = selector.clone();
+    RetentionOverride { select: Arc::new(move |series| selector.matches(series)), retention }
 }
 
 fn ingest_limits(config: &Config) -> everflame_ingest::Limits {

@@ -312,7 +312,9 @@ impl Compactor {
 /// What is damaged on this machine may be whole in the bucket, and is fetched when it is read again.
 fn drop_copies(files: &[Arc<DataFile>], error: &Error) {
     if matches!(error, Error::Parquet { .. }) {
-        files.iter().for_each(|file| drop(file.drop_copy()));
+        for file in files {
+            file.drop_copy();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
 use crate::head::Head;
 use crate::record;
-use crate::retention::{self, Expiring, Retention};
+use crate::retention::{self, Expiring, Retention, RetentionOverride};
 use crate::series::{SeriesIndex, TouchedDays};
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
@@ -45,6 +45,8 @@ pub struct LakeConfig {
     pub storage: StorageConfig,
     /// How long what is kept.
     pub retention: Retention,
+    /// Other ages for some series.
+    pub retention_overrides: Vec<RetentionOverride>,
     /// Labels with many values, one for each instance of a service: there are sums for long ranges that do
     /// not tell them apart. The choice of a new store holds for ever.
     pub instance_labels: Vec<String>,

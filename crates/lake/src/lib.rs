@@ -35,7 +35,7 @@ pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use retention::{Expiring, Retention};
+pub use retention::{Expiring, Retention, RetentionOverride};
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use store::{StorageConfig, StorageStatus};
 pub use tables::{Level, Tier};

@@ -2,9 +2,12 @@
 
 use crate::compaction::{Kind, apply as commit};
 use crate::error::Error;
+use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::tables::{Change, Level, Pace, TableId, TableStates, Tables, Tier, Written, file_day};
-use everflame_profile::Nanos;
+use everflame_profile::{Nanos, Series, SeriesId};
+use hashbrown::HashSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -26,6 +29,21 @@ pub struct Retention {
     /// All files together have at most so many bytes: when there are more, the oldest single profiles go
     /// first, then the oldest sums of five minutes, then those of an hour.
     pub bytes: Option<u64>,
+}
+
+/// Other ages for some series.
+#[derive(Clone)]
+pub struct RetentionOverride {
+    /// The series; what several overrides take follows the first.
+    pub select: Arc<dyn Fn(&Series) -> bool + Send + Sync>,
+    /// How long what of them is kept; its bound of bytes means nothing.
+    pub retention: Retention,
+}
+
+impl fmt::Debug for RetentionOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetentionOverride").field("retention", &self.retention).finish_non_exhaustive()
+    }
 }
 
 impl Default for Retention {
@@ -84,12 +102,24 @@ pub(crate) fn apply(
     pace: Pace<'_>,
 ) -> Result<(), Error> {
     let written = if at_once { i64::MAX } else { now.saturating_sub(LATE) / 1_000_000 };
+    let overrides = &shared.config.retention_overrides;
     for table in ORDER {
-        let Some(age) = shared.config.retention.of(table) else { continue };
-        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        let oldest = (now / 1_000).saturating_sub(age).div_euclid(DAY).saturating_mul(DAY);
         pace()?;
-        drop_before(shared, tables, runtime, table, oldest, written)?;
+        if overrides.is_empty() {
+            if let Some(oldest) = oldest_kept(&shared.config.retention, table, now) {
+                drop_before(shared, tables, runtime, table, oldest, written)?;
+            }
+            continue;
+        }
+        let all = overrides.iter().map(|other| &other.retention).chain([&shared.config.retention]);
+        let Some(some) = all.clone().filter_map(|kept| oldest_kept(kept, table, now)).max() else { continue };
+        // What all of them let go goes in whole files; of the rest some rows do.
+        if let Some(oldest) = all.map(|kept| oldest_kept(kept, table, now)).min().flatten() {
+            drop_before(shared, tables, runtime, table, oldest, written)?;
+        }
+        for file in old_files(shared, table, some, written) {
+            drop_rows(shared, tables, runtime, table, &file, now, pace)?;
+        }
     }
     let Some(limit) = shared.config.retention.bytes else { return Ok(()) };
     // The last four tables, sums of days, stay: they are small, and without them nothing would be left.
@@ -141,6 +171,66 @@ pub(crate) fn expiring(retention: &Retention, tables: &TableStates) -> Vec<Expir
     next
 }
 
+/// The first microsecond since the epoch of which rows of `table` are kept, a midnight; `None` for all.
+fn oldest_kept(retention: &Retention, table: TableId, now: Nanos) -> Option<i64> {
+    let age = i64::try_from(retention.of(table)?.as_micros()).unwrap_or(i64::MAX);
+    Some((now / 1_000).saturating_sub(age).div_euclid(DAY).saturating_mul(DAY))
+}
+
+/// Takes the rows out of `file`, of one partition, that their own age lets go.
+fn drop_rows(
+    shared: &Shared,
+    tables: &Tables,
+    runtime: &Handle,
+    table: TableId,
+    file: &Arc<DataFile>,
+    now: Nanos,
+    pace: Pace<'_>,
+) -> Result<(), Error> {
+    let Some(day) = file_day(file) else { return Ok(()) };
+    let end = i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY);
+    // Sums of services have ids of their own: they go when all series that they are of do.
+    let kept: HashSet<SeriesId> = {
+        let index = shared.series.read();
+        let all = index.select(Nanos::MIN, Nanos::MAX, &|series| {
+            let other = shared.config.retention_overrides.iter().find(|other| (other.select)(series));
+            let retention = other.map_or(&shared.config.retention, |other| &other.retention);
+            oldest_kept(retention, table, now).is_none_or(|oldest| end > oldest)
+        });
+        all.iter().flat_map(|found| [found.id, found.reduced]).collect()
+    };
+    let keep = |series: SeriesId, _: i64| kept.contains(&series);
+    if !tables.any_row_goes(table, file, &keep)? {
+        return Ok(());
+    }
+    let added = runtime.block_on(tables.rewrite(table, std::slice::from_ref(file), Some(&keep), pace))?;
+    let horizon = shared.state.read().tables[table].horizon.max(end);
+    let change = Change {
+        table,
+        operation: "DELETE",
+        removed: vec![file.clone()],
+        added,
+        changes_data: true,
+        sequence: None,
+        horizon: Some(horizon),
+    };
+    commit(shared, tables, runtime, change)
+}
+
+/// The files of partitions that end before `oldest`, microseconds since the epoch, that are in all tiers and
+/// were written before `written`, milliseconds since the epoch.
+fn old_files(shared: &Shared, table: TableId, oldest: i64, written: i64) -> Vec<Arc<DataFile>> {
+    let state = shared.state.read();
+    let is_old =
+        |day: i32| i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY) <= oldest;
+    let files = state.tables[table].files.iter().filter(|file| {
+        file_day(file).is_some_and(is_old)
+            && file.modified < written
+            && is_summed(&state.tables, table, file.sequence())
+    });
+    files.cloned().collect()
+}
+
 /// Bytes of the files of all tables.
 fn total_bytes(shared: &Shared) -> u64 {
     let state = shared.state.read();
@@ -175,25 +265,12 @@ fn drop_before(
     oldest: i64,
     written: i64,
 ) -> Result<(), Error> {
-    let (removed, horizon) = {
-        let state = shared.state.read();
-        let is_old =
-            |day: i32| i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY) <= oldest;
-        let files = state.tables[table].files.iter();
-        let removed: Vec<Arc<_>> = files
-            .filter(|file| {
-                file_day(file).is_some_and(is_old)
-                    && file.modified < written
-                    && is_summed(&state.tables, table, file.sequence())
-            })
-            .cloned()
-            .collect();
-        let end = |file: &Arc<crate::DataFile>| {
-            file_day(file).map(|day| i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY))
-        };
-        let horizon = removed.iter().filter_map(end).max();
-        (removed, horizon.map(|horizon| horizon.max(state.tables[table].horizon)))
+    let removed = old_files(shared, table, oldest, written);
+    let end = |file: &Arc<DataFile>| {
+        file_day(file).map(|day| i64::from(day.saturating_add(span_days(table, day))).saturating_mul(DAY))
     };
+    let horizon = removed.iter().filter_map(end).max();
+    let horizon = horizon.map(|horizon| horizon.max(shared.state.read().tables[table].horizon));
     if removed.is_empty() {
         return Ok(());
     }

@@ -20,6 +20,7 @@ fn config(path: &Path) -> LakeConfig {
         flush_bytes: 32 << 20,
         storage: StorageConfig::default(),
         retention: Retention { raw: None, five_minutes: None, hour: None, ..Retention::default() },
+        retention_overrides: Vec::new(),
         instance_labels: vec!["pod".to_owned()],
     }
 }

@@ -107,6 +107,7 @@ async fn open(path: &Path, retention: &Retention, clock: &Arc<SetClock>) -> Arc<
         flush_bytes: 64 << 20,
         storage: Default::default(),
         retention: retention.clone(),
+        retention_overrides: Vec::new(),
         instance_labels: vec!["pod".to_owned()],
     };
     // The lock of the lake before goes when its tasks have ended.

@@ -105,6 +105,7 @@ impl Model {
 
     fn compare(&self, lake: &Lake, held: &Held) {
         self.compare_rows(held);
+        check_tiers(&lake.snapshot(), held).expect("everything can be read");
         let stacks: BTreeSet<StackId> = held.samples.keys().map(|row| StackId(row.1)).collect();
         let stacks: Vec<StackId> = stacks.into_iter().collect();
         let resolved = lake.resolve_stacks(&["api", "web"], &stacks).unwrap();
@@ -132,7 +133,7 @@ fn check_tiers(snapshot: &Snapshot, held: &Held) -> Option<()> {
     for (row, count) in &held.samples {
         *total.entry(row.1).or_default() += row.2 * *count as i64;
     }
-    for tier in &snapshot.tiers {
+    for tier in snapshot.tiers.iter().filter(|tier| tier.samples_sequence > 0) {
         let mut sums = BTreeMap::<u128, i64>::new();
         head_rows(snapshot, |row| *sums.entry(row.1).or_default() += row.2);
         let unsummed = snapshot.samples.iter().filter(|file| file.sequence() > tier.samples_sequence);
@@ -167,7 +168,6 @@ fn try_held(lake: &Lake) -> Option<Held> {
     for file in &snapshot.samples {
         file_rows(file, |row| *held.samples.entry(row).or_default() += 1)?;
     }
-    check_tiers(&snapshot, &held)?;
     Some(held)
 }
 

@@ -1,15 +1,20 @@
 //! Writes what some files of a table hold into new ones: fewer, with some rows left out, or summed for a tier.
 
+use super::columns;
 use super::days::micros;
-use super::parquet_file::NewFile;
+use super::parquet_file::{self, NewFile, reading_error};
 use super::profile_files::ProfileRows;
 use super::sample_files::{Place, SampleFiles, partition};
 use super::sample_rows::{self, Groups};
 use super::tiers::{self, Reduce, SampleSums};
 use super::{DataFile, SeriesDay, TableId, Tables, Written, schema, series, stack_files};
 use crate::{Error, Level, Tier};
+use arrow::array::{Array, BinaryArray, DictionaryArray};
+use arrow::datatypes::Int32Type;
 use everflame_profile::SeriesId;
 use hashbrown::HashSet;
+use parquet::arrow::ProjectionMask;
+use parquet::errors::ParquetError;
 use std::sync::Arc;
 
 /// Says which rows stay: by series and time in microseconds since the epoch.
@@ -47,6 +52,33 @@ impl Tables {
             TableId::Stacks => stack_files::rewrite(files, place, pace),
         };
         written.map(Written)
+    }
+
+    /// Whether `keep` refuses a row of `file`; asked once for each series, with the time 0. Blocking.
+    pub(crate) fn any_row_goes(
+        &self,
+        table: TableId,
+        file: &DataFile,
+        keep: Keep<'_>,
+    ) -> Result<bool, Error> {
+        let fault = reading_error(file);
+        let reader = parquet_file::reader(file, table.table())?;
+        let column = ProjectionMask::columns(reader.parquet_schema(), ["series_id"]);
+        for batch in reader.with_projection(column).build().map_err(&fault)? {
+            let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
+            let ids: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0).map_err(&fault)?;
+            let values: &BinaryArray =
+                columns::typed(std::slice::from_ref(ids.values()), 0).map_err(&fault)?;
+            let mut goes = Vec::with_capacity(values.len());
+            for id in values.iter().flatten() {
+                let id = columns::bytes(id).map(u64::from_be_bytes).map_err(&fault)?;
+                goes.push(!keep(SeriesId(id), 0));
+            }
+            if ids.keys().values().iter().any(|&key| goes.get(key as usize) == Some(&true)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds up `files` of the table `samples`, all of one day, for `tiers`. To be called on a thread that
