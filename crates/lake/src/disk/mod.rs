@@ -21,8 +21,8 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn create_folder(&self, path: &Path) -> io::Result<()>;
     /// What is in a folder, sorted by name; nothing when it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
-    /// Whether there is a file or folder of that name.
-    fn exists(&self, path: &Path) -> bool;
+    /// What is there under that name.
+    fn entry(&self, path: &Path) -> io::Result<Entry>;
     /// The content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Writes a whole file, in place of one that may be there, without making it durable.

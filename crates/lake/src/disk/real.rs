@@ -4,7 +4,7 @@ use super::{Append, Disk, Entry};
 use std::any::Any;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// The file system of the operating system.
@@ -29,19 +29,14 @@ impl Disk for RealDisk {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 metadata => metadata?,
             };
-            entries.push(Entry {
-                path: entry.path(),
-                is_folder: metadata.is_dir(),
-                bytes: metadata.len(),
-                modified: millis(&metadata)?,
-            });
+            entries.push(self::entry(entry.path(), &metadata)?);
         }
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
 
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
+    fn entry(&self, path: &Path) -> io::Result<Entry> {
+        entry(path.to_owned(), &fs::metadata(path)?)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -102,6 +97,11 @@ impl Append for File {
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
+}
+
+fn entry(path: PathBuf, metadata: &Metadata) -> io::Result<Entry> {
+    let modified = millis(metadata)?;
+    Ok(Entry { path, is_folder: metadata.is_dir(), bytes: metadata.len(), modified })
 }
 
 fn millis(metadata: &Metadata) -> io::Result<i64> {

@@ -188,6 +188,19 @@ impl State {
         }
     }
 
+    fn entry(&self, path: &Path, node: Node) -> Entry {
+        let content = match node {
+            Node::File(id) => self.contents.get(&id),
+            Node::Folder => None,
+        };
+        Entry {
+            path: path.to_owned(),
+            is_folder: node == Node::Folder,
+            bytes: content.map_or(0, |content| content.bytes.len() as u64),
+            modified: content.map_or(0, |content| content.modified),
+        }
+    }
+
     fn set_names(&mut self, change: Change) {
         let folder =
             change.first().and_then(|(path, _)| path.parent()).map(Path::to_owned).unwrap_or_default();
@@ -303,24 +316,13 @@ impl Disk for SimDisk {
         let state = self.look()?;
         let inside = state.names.range(path.to_owned()..).take_while(|(name, _)| name.starts_with(path));
         let inside = inside.filter(|(name, _)| name.parent() == Some(path));
-        Ok(inside
-            .map(|(name, node)| {
-                let content = match node {
-                    Node::File(id) => state.contents.get(id),
-                    Node::Folder => None,
-                };
-                Entry {
-                    path: name.clone(),
-                    is_folder: *node == Node::Folder,
-                    bytes: content.map_or(0, |content| content.bytes.len() as u64),
-                    modified: content.map_or(0, |content| content.modified),
-                }
-            })
-            .collect())
+        Ok(inside.map(|(name, node)| state.entry(name, *node)).collect())
     }
 
-    fn exists(&self, path: &Path) -> bool {
-        self.state.lock().names.contains_key(path)
+    fn entry(&self, path: &Path) -> io::Result<Entry> {
+        let state = self.look()?;
+        let node = state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.entry(path, *node))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

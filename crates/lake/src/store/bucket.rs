@@ -283,6 +283,84 @@ fn without_queries(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
+    use crate::store::Policy;
+    use object_store::memory::InMemory;
+    use std::io::Read;
+    use std::sync::LazyLock;
+
+    static THREADS: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+    });
+
+    struct NoTime;
+
+    impl Clock for NoTime {
+        fn now(&self) -> Nanos {
+            0
+        }
+    }
+
+    fn bucket(objects: &Arc<InMemory>, folder: &Path, process: u64) -> Bucket {
+        let none = Duration::ZERO;
+        let policy =
+            Policy { attempts: 1, timeout: Duration::from_secs(60), pause: none, longest_pause: none };
+        Bucket::new(BucketParts {
+            requests: Requests::new(objects.clone(), THREADS.handle().clone(), policy, 1),
+            threads: None,
+            disk: Arc::new(RealDisk),
+            cache: folder.to_owned(),
+            cache_bytes: 1 << 20,
+            clock: Arc::new(NoTime),
+            place: "memory".to_owned(),
+            process,
+            data_folder: "one".to_owned(),
+            retired_grace: none,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_commit_is_there_once_and_ours_when_it_is_equal() {
+        let (objects, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
+        let bucket = bucket(&objects, folder.path(), 1);
+        assert_eq!(bucket.put_if_absent("samples/_delta_log/0.json", b"ours").unwrap(), Put::Done);
+        // The answer was lost, and it is put again.
+        assert_eq!(bucket.put_if_absent("samples/_delta_log/0.json", b"ours").unwrap(), Put::Done);
+        assert_eq!(bucket.put_if_absent("samples/_delta_log/0.json", b"theirs").unwrap(), Put::Taken);
+    }
+
+    #[test]
+    fn a_file_is_read_from_here_or_fetched() {
+        let (objects, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
+        let content = vec![7; PIECE_BYTES as usize + 3];
+        let writer = bucket(&objects, &folder.path().join("a"), 1);
+        writer.put("samples/1.parquet", &content).unwrap();
+        let reader = bucket(&objects, &folder.path().join("b"), 2);
+        for (bucket, fetched) in
+            [(&writer, 0), (&reader, content.len() as u64), (&reader, content.len() as u64)]
+        {
+            let mut read = Vec::new();
+            let mut file = bucket.open("samples/1.parquet", content.len() as u64).unwrap();
+            file.read_to_end(&mut read).unwrap();
+            assert!(read == content);
+            assert_eq!(bucket.status().unwrap().fetched_bytes, fetched);
+        }
+        let error = reader.open("samples/1.parquet", content.len() as u64 + 1).unwrap_err();
+        assert!(error.to_string().contains("memory/samples/1.parquet"), "{error}");
+        writer.retire("samples/1.parquet");
+        assert!(writer.open("samples/1.parquet", content.len() as u64).is_err());
+        assert!(reader.open("samples/1.parquet", content.len() as u64).is_ok(), "its copy is still there");
+    }
+
+    #[test]
+    fn attempts_and_processes_have_names_of_their_own() {
+        let (objects, folder) = (Arc::new(InMemory::new()), tempfile::tempdir().unwrap());
+        let (one, two) =
+            (bucket(&objects, &folder.path().join("a"), 1), bucket(&objects, &folder.path().join("b"), 2));
+        let marks = [one.mark(), one.mark(), two.mark()];
+        assert!(marks[0] != marks[1] && marks[0] != marks[2]);
+    }
 
     #[test]
     fn signatures_are_not_shown() {

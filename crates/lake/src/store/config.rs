@@ -137,7 +137,7 @@ pub(crate) fn open(
 fn identity(disk: &dyn Disk, data: &Path, random: &mut Random) -> Result<String, Error> {
     let path = data.join(IDENTITY);
     let fault = |source| Error::io(&path, source);
-    if disk.exists(&path) {
+    if disk.entry(&path).is_ok() {
         let text = String::from_utf8(disk.read(&path).map_err(fault)?).unwrap_or_default();
         let text = text.trim();
         if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

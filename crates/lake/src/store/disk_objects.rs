@@ -40,7 +40,7 @@ impl DiskObjects {
         let path = self.path(name);
         match mode {
             PutMode::Overwrite => {}
-            PutMode::Create if self.disk.exists(&path) => {
+            PutMode::Create if self.disk.entry(&path).is_ok() => {
                 let source = io::Error::from(io::ErrorKind::AlreadyExists).into();
                 return Err(Error::AlreadyExists { path: name.to_string(), source });
             }
@@ -58,14 +58,12 @@ impl DiskObjects {
         write().map_err(|error| fault(name, error))
     }
 
-    /// The file `name`, as the folder lists it.
     fn meta(&self, name: &Name) -> Result<ObjectMeta> {
-        let path = self.path(name);
-        let parent = path.parent().unwrap_or(&self.root);
-        let entries = self.disk.list(parent).map_err(|error| fault(name, error))?;
-        let entry = entries.iter().find(|entry| entry.path == path && !entry.is_folder);
-        let entry = entry.ok_or_else(|| fault(name, io::ErrorKind::NotFound.into()))?;
-        Ok(meta(name.clone(), entry))
+        let entry = self.disk.entry(&self.path(name)).map_err(|error| fault(name, error))?;
+        if entry.is_folder {
+            return Err(fault(name, io::ErrorKind::NotFound.into()));
+        }
+        Ok(meta(name.clone(), &entry))
     }
 
     fn list_below(&self, folder: &Path, name: &Name, found: &mut Vec<ObjectMeta>) -> Result<()> {

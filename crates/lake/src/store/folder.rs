@@ -60,7 +60,7 @@ impl Folder {
     fn write_commit(&self, path: &Path, bytes: &[u8]) -> io::Result<Put> {
         self.make_parent(path)?;
         // An earlier attempt of the same is written again: it may not be durable.
-        if self.disk.exists(path) && self.disk.read(path)? != bytes {
+        if self.disk.entry(path).is_ok() && self.disk.read(path)? != bytes {
             return Ok(Put::Taken);
         }
         let mut draft = path.as_os_str().to_owned();
