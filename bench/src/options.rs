@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::datasets::Dataset;
 use crate::target::Target;
 use clap::Parser;
 use std::path::PathBuf;
@@ -26,7 +27,10 @@ pub(crate) struct Options {
     /// Where fresh stores are made [default: the system's temporary folder].
     #[arg(long)]
     pub(crate) work_dir: Option<PathBuf>,
-    /// Services that send.
+    /// What our own server is loaded with, one after the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "dense,backfill", conflicts_with = "url")]
+    pub(crate) datasets: Vec<Dataset>,
+    /// Services that send, of the dense data set.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) services: u32,
     /// Pods of each service.
@@ -73,6 +77,9 @@ mod tests {
         let options = Options::parse_from(["everflame-bench"]);
         assert_eq!(options.total_profiles(), 57_600);
         assert!(Options::try_parse_from(["x", "--target", "parca"]).is_err());
+        assert_eq!(options.datasets, [Dataset::Dense, Dataset::Backfill]);
+        let options = Options::parse_from(["x", "--datasets", "year"]);
+        assert_eq!(options.datasets, [Dataset::Year]);
         let options = Options::parse_from(["x", "--target", "parca", "--url", "http://a", "--profiles", "9"]);
         assert_eq!(options.total_profiles(), 9);
     }
