@@ -52,6 +52,11 @@ pub(crate) enum Size {
     Small,
 }
 
+/// The real profiles with their names.
+pub(crate) fn real() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    PROFILES.into_iter()
+}
+
 /// All variants of all profiles, in a fixed order.
 pub(crate) fn bodies(size: Size) -> Result<Vec<Body>> {
     let mut bodies = Vec::new();

@@ -8,6 +8,7 @@
 
 mod bodies;
 mod datasets;
+mod decode;
 mod everflame;
 mod http;
 mod latency;
@@ -23,7 +24,7 @@ mod wire;
 
 use crate::http::Address;
 use crate::load::{Loaded, load};
-use crate::options::Options;
+use crate::options::{Command, Options};
 use crate::plan::{Plan, SECOND};
 use crate::queries::Query;
 use crate::report::{Mark, Report, figure};
@@ -37,9 +38,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    if let Some(Command::Decode(args)) = &options.command {
+        decode::run(args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let now = now()?;
     let mut report = Report::default();
     match &options.url {

@@ -1,14 +1,17 @@
 //! The command line.
 
 use crate::datasets::Dataset;
+use crate::decode::DecodeArgs;
 use crate::target::Target;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Loads a profiling server with real profiles, asks it the usual questions, and prints what it cost.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// The kind of server.
     #[arg(long, value_enum, default_value = "everflame")]
     pub(crate) target: Target,
@@ -57,6 +60,12 @@ pub(crate) struct Options {
     /// Where the JSON file goes.
     #[arg(long, default_value = "bench/results")]
     pub(crate) results: PathBuf,
+}
+
+/// What needs no server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Decode(DecodeArgs),
 }
 
 impl Options {
