@@ -123,19 +123,26 @@ impl Symbols {
     pub fn frame_id(&self, frame: &Frame, buffer: &mut Vec<u8>) -> FrameId {
         let mapping = self.mapping(frame.mapping);
         buffer.clear();
-        buffer.extend_from_slice(&[frame.kind as u8, u8::from(frame.inlined)]);
-        for number in [
+        // Hot: the numbers go in at once.
+        let mut head = [0; 50];
+        head[0] = frame.kind as u8;
+        head[1] = u8::from(frame.inlined);
+        let numbers = [
             frame.line as u64,
             frame.start_line as u64,
             frame.address,
             mapping.memory_start,
             mapping.memory_limit,
             mapping.file_offset,
-        ] {
-            buffer.extend_from_slice(&number.to_le_bytes());
+        ];
+        for (to, number) in head[2..].chunks_exact_mut(8).zip(numbers) {
+            to.copy_from_slice(&number.to_le_bytes());
         }
+        buffer.extend_from_slice(&head);
         for text in [frame.function, frame.system_name, frame.file, mapping.file, mapping.build_id] {
-            buffer.extend_from_slice(self.strings.get(text).as_bytes());
+            if text != 0 {
+                buffer.extend_from_slice(self.strings.bytes(text));
+            }
             buffer.push(0xff);
         }
         FrameId(xxh3_128(buffer))
