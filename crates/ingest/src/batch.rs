@@ -64,6 +64,7 @@ pub(crate) fn build(
         service: groups.sets.first().map(|labels| labels.get(SERVICE_NAME).to_owned()).unwrap_or_default(),
         upload: source.deduplicate.then_some(source.upload),
         stacks,
+        samples: Vec::with_capacity(entries.len() * has_value.iter().filter(|&&has| has).count()),
         ..Batch::default()
     };
     // Microseconds are what the tables hold; what the head answers must not differ.

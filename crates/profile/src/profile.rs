@@ -127,13 +127,8 @@ impl Profile {
 
     /// The stack id of every sample. Hot: each frame is hashed once, each stack costs 16 bytes a frame.
     pub fn stack_ids(&self) -> Vec<StackId> {
-        let mut buffer = Vec::with_capacity(4096);
-        let frame_ids: Vec<[u8; 16]> = self
-            .symbols
-            .frames
-            .iter()
-            .map(|frame| self.symbols.frame_id(frame, &mut buffer).0.to_le_bytes())
-            .collect();
+        let mut buffer: Vec<u8> = Vec::with_capacity(4096);
+        let frame_ids = self.symbols.frame_ids();
         (0..self.samples.len())
             .map(|sample| {
                 // As `stack_id` has it, without an iterator for each location.
@@ -141,7 +136,7 @@ impl Profile {
                 for &location in self.samples.stack(sample).iter().rev() {
                     let Location { first, count } = self.locations[location as usize];
                     for id in frame_ids[first as usize..(first + count) as usize].iter().rev() {
-                        buffer.extend_from_slice(id);
+                        buffer.extend_from_slice(&id.0.to_le_bytes());
                     }
                 }
                 StackId(xxh3_128(&buffer))
