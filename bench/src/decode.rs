@@ -1,7 +1,7 @@
 //! `everflame-bench decode`: how fast one core reads profiles, format by format, without a server.
 //!
-//! CPU time of this thread counts, not the clock on the wall, so that other programs on the machine
-//! disturb little. Megabytes are of the input as it is when inflated.
+//! The fastest of many short runs counts: what else the machine does can only slow them. Megabytes are of
+//! the input as it is when inflated.
 
 use crate::bodies::{Size, bodies, push_time, real};
 use crate::report::figure;
@@ -10,10 +10,13 @@ use everflame_formats::{Limits, folded, gzip, pprof};
 use everflame_profile::Profile;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// A measurement takes so long, in so many rounds of which the fastest counts: what disturbs only slows.
-const ROUND_SECONDS: f64 = 0.1;
-const ROUNDS: usize = 10;
+/// How long an input is measured.
+const SPAN: Duration = Duration::from_millis(1500);
+
+/// How long a run is at least, of which the fastest counts.
+const RUN: Duration = Duration::from_millis(1);
 
 /// Measures how fast profiles are decoded on one core.
 #[derive(Debug, clap::Args)]
@@ -88,18 +91,14 @@ fn read_pprof(bytes: &[u8], limits: &Limits) -> Result<()> {
 /// Runs `work`, which reads `count` profiles of `bytes` bytes in all, and prints its line.
 fn line(name: &str, bytes: usize, count: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
     work()?;
-    let mut best = f64::INFINITY;
-    for _ in 0..ROUNDS {
-        let (began, mut runs) = (cpu_seconds()?, 0);
-        let elapsed = loop {
+    let (start, mut best) = (Instant::now(), f64::INFINITY);
+    while start.elapsed() < SPAN {
+        let (began, mut rounds) = (Instant::now(), 0u32);
+        while began.elapsed() < RUN {
             work()?;
-            runs += 1;
-            let elapsed = cpu_seconds()? - began;
-            if elapsed >= ROUND_SECONDS {
-                break elapsed;
-            }
-        };
-        best = best.min(elapsed / f64::from(runs));
+            rounds += 1;
+        }
+        best = best.min(began.elapsed().as_secs_f64() / f64::from(rounds));
     }
     let (kilobytes, micros) = (bytes as f64 / 1e3 / count as f64, best * 1e6 / count as f64);
     println!(
@@ -109,12 +108,4 @@ fn line(name: &str, bytes: usize, count: usize, mut work: impl FnMut() -> Result
         figure(bytes as f64 / 1e6 / best)
     );
     Ok(())
-}
-
-/// CPU time of this thread: the first number, in nanoseconds.
-fn cpu_seconds() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos: f64 =
-        text.split(' ').next().unwrap_or_default().parse().context("/proc/thread-self/schedstat")?;
-    Ok(nanos / 1e9)
 }
