@@ -60,7 +60,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
             "format {format} is not read by this version; send pprof or folded stacks (format=pprof, format=folded)"
         )));
     }
-    let body = body::read(&head.headers, body).await?;
+    let body = body::read(&head.headers, body, app.load.budget()).await?;
     match format {
         Format::Folded(format) => {
             app.ingest
@@ -73,7 +73,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         }
         Format::MultipartPprof => {
             // Some senders compress the multipart body without saying so.
-            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
+            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body, app.load.budget())?)?;
             let profile = parts.get("profile").ok_or_else(|| {
                 ApiError::unprocessable(format_args!(
                     "multipart body: no part is called profile (there are {:?}); send the pprof as profile",

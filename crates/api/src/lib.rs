@@ -15,6 +15,7 @@ mod error;
 mod flamebearer;
 mod guard;
 mod ingest;
+mod json_objects;
 mod load;
 mod metrics;
 mod multipart;

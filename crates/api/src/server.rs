@@ -4,6 +4,7 @@ use crate::app::{App, ServerConfig};
 use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
 use crate::guard;
+use crate::json_objects::JsonObjects;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
@@ -117,7 +118,10 @@ impl Server {
             .with_element_memory_limit(MAX_ELEMENT_BYTES);
         let service = ConnectRpcService::new(services)
             .with_limits(limits)
-            .with_compression(CompressionRegistry::new().register(BoundedGzip));
+            .with_compression(
+                CompressionRegistry::new().register(BoundedGzip(self.app.load.budget().clone())),
+            )
+            .with_interceptor(JsonObjects);
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",

@@ -71,7 +71,7 @@ impl Default for Config {
             max_profile_size: Size(64 << 20),
             max_samples: 1_000_000,
             max_stack_depth: 2_048,
-            max_labels: 64,
+            max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
             query_max_rows: 4_000_000_000,

@@ -13,6 +13,7 @@ use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::Semaphore;
 
 /// Bodies from this size on are decoded on a thread for blocking work: 128 KiB take about a millisecond.
 const BLOCKING_BYTES: usize = 128 << 10;
@@ -30,6 +31,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     label_sets: LabelSets,
     counters: LiveCounters,
+    /// Large bodies that may be decoded at once: each may need a hundred megabytes.
+    decoders: Semaphore,
 }
 
 /// One sample of `push.v1.PusherService/Push`.
@@ -144,7 +147,9 @@ impl Ingest {
     /// Takes profiles in for `lake`.
     pub fn new(lake: Arc<Lake>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (label_sets, counters) = (LabelSets::default(), LiveCounters::default());
-        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters }))
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        let decoders = Semaphore::new(cores.max(2));
+        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters, decoders }))
     }
 
     /// Stores one sample of a Push.
@@ -219,6 +224,8 @@ impl Ingest {
             self.0.prepare(decode)?
         } else {
             let inner = self.0.clone();
+            // Fails only when it is closed, which nobody does.
+            let _turn = self.0.decoders.acquire().await;
             let task = tokio::task::spawn_blocking(move || inner.prepare(decode));
             task.await.map_err(|error| {
                 let message = format!("decoding stopped: {error}; please report it with the profile");
