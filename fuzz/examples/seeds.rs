@@ -1,8 +1,15 @@
 //! Writes a few small inputs for each target into `corpus/`.
 
-use everflame_formats::{Limits, folded, gzip, pprof, tree};
+use everflame_formats::{Limits, folded, gzip, pprof, speedscope, tree};
 use everflame_profile::{Mapping, Tree, ValueType};
 use std::path::Path;
+
+/// `foo;bar 2`, `foo;baz;qu 1`.
+const TRIE: &[u8] = b"\x00\x00\x01\x06foo;ba\x00\x02\x01r\x02\x00\x04z;qu\x01\x00";
+
+const EVENTED: &[u8] = br#"{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"a"},{"name":"b","file":"f","line":1}]},
+"profiles":[{"type":"evented","name":"x","unit":"milliseconds","startValue":0,"endValue":9,"events":[{"type":"O","at":0,"frame":0},{"type":"O","at":1.5,"frame":1},{"type":"C","at":2,"frame":1},{"type":"C","at":9,"frame":0}]},
+{"type":"sampled","name":"y","unit":"bytes","startValue":0,"endValue":3,"samples":[[0,1],[0]],"weights":[1,2]}]}"#;
 
 const FOLDED: &[u8] = b"main;work;read_[k] 12\nmain;idle -3\n\nmain;main;main 9000000000\n";
 
@@ -32,6 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("gzip", vec![gzip::deflate(FOLDED), two_members, gzip::deflate(&[])]),
         ("folded", vec![FOLDED.to_vec(), gzip::deflate(FOLDED)]),
         ("tree", vec![tree::write(&calls), gzip::deflate(&tree::write(&calls))]),
+        ("trie", vec![TRIE.to_vec(), gzip::deflate(TRIE)]),
+        ("speedscope", vec![EVENTED.to_vec(), speedscope::write(&profile, "x").into_bytes()]),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         std::fs::create_dir_all(&folder)?;

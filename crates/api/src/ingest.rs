@@ -7,7 +7,8 @@ use crate::multipart::{self, Parts};
 use crate::params::Params;
 use crate::times;
 use axum::extract::{Request, State};
-use everflame_ingest::{FoldedFormat, IngestFolded, IngestPprof};
+use everflame_formats::Format as FileFormat;
+use everflame_ingest::{FoldedFormat, IngestFile, IngestFolded, IngestPprof};
 use everflame_profile::Nanos;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -22,8 +23,7 @@ enum Format {
     Pprof,
     MultipartPprof,
     Folded(FoldedFormat),
-    /// A format that is not read yet.
-    Missing(&'static str),
+    File(FileFormat),
 }
 
 impl Format {
@@ -33,14 +33,15 @@ impl Format {
             headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let multipart = multipart::is_multipart(headers);
         match (params.text("format"), content_type) {
-            ("trie", _) | (_, "binary/octet-stream+trie") => Self::Missing("trie"),
-            ("tree", _) | (_, "binary/octet-stream+tree") => Self::Missing("tree"),
+            ("trie", _) | (_, "binary/octet-stream+trie") => Self::Folded(FoldedFormat::Trie),
+            ("tree", _) | (_, "binary/octet-stream+tree") => Self::Folded(FoldedFormat::Tree),
             ("lines", _) => Self::Folded(FoldedFormat::Lines),
-            ("jfr", _) => Self::Missing("jfr"),
-            ("speedscope", _) => Self::Missing("speedscope"),
-            _ if multipart => Self::MultipartPprof,
-            ("pprof", _) => Self::Pprof,
-            _ => Self::Folded(FoldedFormat::Folded),
+            (name, _) => match FileFormat::from_name(name) {
+                Some(format) => Self::File(format),
+                None if multipart => Self::MultipartPprof,
+                None if name == "pprof" => Self::Pprof,
+                None => Self::Folded(FoldedFormat::Folded),
+            },
         }
     }
 }
@@ -55,11 +56,6 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
     let spy_name = params.get("spyName").filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
     let sample_rate = params.text("sampleRate").parse().unwrap_or(DEFAULT_SAMPLE_RATE);
     let format = Format::of(&params, &head.headers);
-    if let Format::Missing(format) = format {
-        return Err(ApiError::unprocessable(format_args!(
-            "format {format} is not read by this version; send pprof or folded stacks (format=pprof, format=folded)"
-        )));
-    }
     let body = body::read(&head.headers, body).await?;
     match format {
         Format::Folded(format) => {
@@ -67,7 +63,12 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
                 .ingest_folded(IngestFolded { name, from, until, sample_rate, spy_name, body, format })
                 .await?;
         }
-        Format::Pprof | Format::Missing(_) => {
+        Format::File(format) => {
+            app.ingest
+                .ingest_file(IngestFile { name, from, until, sample_rate, spy_name, body, format })
+                .await?;
+        }
+        Format::Pprof => {
             let upload = IngestPprof { name, from, until, spy_name, profile: body, ..Default::default() };
             app.ingest.ingest_pprof(upload).await?;
         }
@@ -118,7 +119,8 @@ mod tests {
         check("format=pprof", "", Format::Pprof);
         check("format=pprof", multipart, Format::MultipartPprof);
         check("", multipart, Format::MultipartPprof);
-        check("format=jfr", multipart, Format::Missing("jfr"));
-        check("", "binary/octet-stream+trie", Format::Missing("trie"));
+        check("format=speedscope", multipart, Format::File(FileFormat::Speedscope));
+        check("", "binary/octet-stream+trie", Format::Folded(FoldedFormat::Trie));
+        check("format=tree", "text/plain", Format::Folded(FoldedFormat::Tree));
     }
 }

@@ -8,18 +8,28 @@
 //! | --- | --- | --- | --- |
 //! | [`pprof`] | pprof's protobuf, gzip or plain | [`pprof::read`] | [`pprof::write`] |
 //! | [`folded`] | `frame;frame count` lines | [`folded::read`] | [`folded::write`] |
-//! | [`tree`] | Pyroscope's binary call tree | [`tree::read`] | [`tree::write`] |
+//! | [`tree`] | Pyroscope's binary call tree | [`tree::read`], [`tree::read_profile`] | [`tree::write`] |
+//! | [`trie`] | Pyroscope's binary trie of folded stacks | [`trie::read`] | |
+//! | [`speedscope`] | speedscope's JSON, sampled and evented | [`speedscope::read`] | [`speedscope::write`] |
 //! | [`gzip`] | what the others may be wrapped in | [`gzip::inflate`] | [`gzip::deflate`] |
 
+mod assembly;
 mod error;
 pub mod folded;
+mod format;
 pub mod gzip;
+mod leb;
 mod limits;
+mod part;
 pub mod pprof;
+pub mod speedscope;
 pub mod tree;
+pub mod trie;
 
 pub use error::{Error, ErrorKind};
+pub use format::Format;
 pub use limits::{Cuts, Limits};
+pub use part::{Part, Parts};
 
 use everflame_profile::Profile;
 

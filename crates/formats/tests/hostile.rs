@@ -4,7 +4,7 @@
 
 mod message;
 
-use everflame_formats::{Limits, folded, gzip, pprof, tree};
+use everflame_formats::{Format, Limits, folded, gzip, pprof, speedscope, tree, trie};
 use everflame_profile::{Profile, Tree};
 use message::valid;
 use proptest::prelude::*;
@@ -124,9 +124,37 @@ proptest! {
     }
 
     #[test]
+    fn tree_profiles_survive(damages in damages()) {
+        if let Ok(decoded) = tree::read_profile(&damage(tree::write(&a_tree()), &damages), &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn trie_survives(damages in damages()) {
+        let bytes = b"\x00\x00\x01\x06foo;ba\x00\x02\x01r\x02\x00\x04z;qu\x01\x00".to_vec();
+        if let Ok(decoded) = trie::read(&damage(bytes, &damages), &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn speedscope_survives(damages in damages()) {
+        let profile = pprof::read(&valid().0, &Limits::default()).unwrap().profile;
+        let bytes = speedscope::write(&profile, "x").into_bytes();
+        if let Ok(parts) = speedscope::read(&damage(bytes, &damages), &small()) {
+            parts.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
     fn noise_survives(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = pprof::read(&bytes, &small());
         let _ = tree::read(&bytes, &small());
+        let _ = trie::read(&bytes, &small());
+        if let Some(format) = Format::detect(&bytes, &small()) {
+            let _ = format.read(&bytes, &small());
+        }
         let _ = folded::read(&bytes, folded::Lines::Counted, &small());
         let _ = gzip::inflate(&[&[0x1f, 0x8b, 8, 0], bytes.as_slice()].concat(), &small());
     }
