@@ -10,6 +10,7 @@
 //! | [`folded`] | `frame;frame count` lines | [`folded::read`] | [`folded::write`] |
 //! | [`tree`] | Pyroscope's binary call tree | [`tree::read`], [`tree::read_profile`] | [`tree::write`] |
 //! | [`trie`] | Pyroscope's binary trie of folded stacks | [`trie::read`] | |
+//! | [`otlp`] | OpenTelemetry profiles, protobuf and JSON | [`otlp::read`], [`otlp::read_json`] | |
 //! | [`speedscope`] | speedscope's JSON, sampled and evented | [`speedscope::read`] | [`speedscope::write`] |
 //! | [`gzip`] | what the others may be wrapped in | [`gzip::inflate`] | [`gzip::deflate`] |
 
@@ -20,6 +21,7 @@ mod format;
 pub mod gzip;
 mod leb;
 mod limits;
+pub mod otlp;
 mod part;
 pub mod pprof;
 pub mod speedscope;

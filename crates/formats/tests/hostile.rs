@@ -4,10 +4,17 @@
 
 mod message;
 
-use everflame_formats::{Format, Limits, folded, gzip, pprof, speedscope, tree, trie};
+use everflame_formats::{Format, Limits, folded, gzip, otlp, pprof, speedscope, tree, trie};
 use everflame_profile::{Profile, Tree};
 use message::valid;
 use proptest::prelude::*;
+
+const OTLP: &str = r#"{"resourceProfiles":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}},{"key":"n","value":{"arrayValue":{"values":[{"intValue":"3"}]}}}]},"scopeProfiles":[{"scope":{"name":"s"},"profiles":[
+{"sampleType":{"typeStrindex":1,"unitStrindex":2},"samples":[{"stackIndex":2,"attributeIndices":[1],"linkIndex":1,"timestampsUnixNano":["1700000000000000011",12]}],"timeUnixNano":"1700000000000000000","durationNano":"5","periodType":{"typeStrindex":3,"unitStrindex":4},"period":"20"},
+{"sampleType":{"typeStrindex":3,"unitStrindex":4},"samples":[{"stackIndex":1,"values":["7","8"],"timestampsUnixNano":["1700000000000000011",12]},{"stackIndex":1,"values":[-3]}]}]}]}],
+"dictionary":{"mappingTable":[{},{"memoryStart":"4096","filenameStrindex":5,"attributeIndices":[2]}],"locationTable":[{},{"mappingIndex":1,"address":4100,"lines":[{"functionIndex":1,"line":"7"}]},{"address":"9"}],
+"functionTable":[{},{"nameStrindex":5}],"linkTable":[{},{"traceId":"000102030405060708090a0b0c0d0e0f","spanId":"0102030405060708"}],
+"stringTable":["","samples","count","cpu","nanoseconds","main","thread.name"],"attributeTable":[{},{"keyStrindex":6,"value":{"stringValue":"w"}},{"keyStrindex":6,"value":{"boolValue":true}}],"stackTable":[{},{"locationIndices":[1]},{"locationIndices":[2,1]}]}}"#;
 
 /// What happens to bytes on their way.
 #[derive(Clone, Debug)]
@@ -148,10 +155,26 @@ proptest! {
     }
 
     #[test]
+    fn otlp_survives(damages in damages()) {
+        let bytes = otlp::to_protobuf(OTLP.as_bytes(), &Limits::default()).unwrap();
+        if let Ok(export) = otlp::read(&damage(bytes, &damages), &small()) {
+            export.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
+    fn otlp_json_survives(damages in damages()) {
+        if let Ok(export) = otlp::read_json(&damage(OTLP.as_bytes().to_vec(), &damages), &small()) {
+            export.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
     fn noise_survives(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = pprof::read(&bytes, &small());
         let _ = tree::read(&bytes, &small());
         let _ = trie::read(&bytes, &small());
+        let _ = otlp::read(&bytes, &small());
         if let Some(format) = Format::detect(&bytes, &small()) {
             let _ = format.read(&bytes, &small());
         }

@@ -39,19 +39,23 @@ pub(crate) struct Timed {
 impl Ingest {
     /// Stores a file from `/ingest`. What comes back has one entry for each service.
     pub async fn ingest_file(&self, upload: IngestFile) -> Result<Vec<Stored>, Error> {
-        self.store_parts(upload.body.len(), None, move |inner| inner.ingest_file(upload)).await
+        let bytes = upload.body.len();
+        let prepare = move |inner: &Inner| Ok((inner.ingest_file(upload)?, None));
+        self.store_parts(bytes, prepare).await
     }
 
-    /// Decodes with `decode`, and stores all of it. `id` is the same for the same upload; it is stored once.
+    /// Decodes with `decode`, and stores all of it. An id, where there is one, is the same for the same upload,
+    /// which then is stored once.
     pub(crate) async fn store_parts(
         &self,
         bytes: usize,
-        id: Option<u128>,
-        decode: impl FnOnce(&Inner) -> Result<Vec<Timed>, Error> + Send + 'static,
+        decode: impl FnOnce(&Inner) -> Result<(Vec<Timed>, Option<u128>), Error> + Send + 'static,
     ) -> Result<Vec<Stored>, Error> {
         self.0.counters.receive(bytes);
         let result = async {
-            let prepared = self.work(bytes, move |inner| Ok(inner.prepare_parts(decode(inner)?, id))).await?;
+            let work =
+                move |inner: &Inner| decode(inner).map(|(uploads, id)| inner.prepare_parts(uploads, id));
+            let prepared = self.work(bytes, work).await?;
             // At the same time, so that they share a sync.
             let stored = prepared.into_iter().map(|(stored, batch)| self.append(stored, Some(batch)));
             futures::future::try_join_all(stored).await
