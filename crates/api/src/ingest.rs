@@ -7,6 +7,7 @@ use crate::multipart::{self, Parts};
 use crate::params::Params;
 use crate::times;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use everflame_formats::Format as FileFormat;
 use everflame_ingest::{FoldedFormat, IngestFile, IngestFolded, IngestPprof};
 use everflame_profile::Nanos;
@@ -64,8 +65,15 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
                 .await?;
         }
         Format::File(format) => {
+            let (mut body, mut labels) = (body, None);
+            if multipart::is_multipart(&head.headers) {
+                let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
+                body = file_part(&parts, format)?;
+                labels = parts.get("labels").filter(|labels| !labels.is_empty());
+            }
+            let sample_rate = params.text("sampleRate").parse().ok();
             app.ingest
-                .ingest_file(IngestFile { name, from, until, sample_rate, spy_name, body, format })
+                .ingest_file(IngestFile { name, from, until, sample_rate, spy_name, body, labels, format })
                 .await?;
         }
         Format::Pprof => {
@@ -75,12 +83,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         Format::MultipartPprof => {
             // Some senders compress the multipart body without saying so.
             let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
-            let profile = parts.get("profile").ok_or_else(|| {
-                ApiError::unprocessable(format_args!(
-                    "multipart body: no part is called profile (there are {:?}); send the pprof as profile",
-                    parts.names()
-                ))
-            })?;
+            let profile = parts.get("profile").ok_or_else(|| missing_part("profile", &parts))?;
             let (prev_profile, sample_type_config) =
                 (parts.get("prev_profile"), parts.get("sample_type_config"));
             let upload =
@@ -89,6 +92,19 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         }
     }
     Ok(())
+}
+
+/// The part of a multipart body that holds the file: called like its format, or `profile`.
+fn file_part(parts: &Parts, format: FileFormat) -> Result<Bytes, ApiError> {
+    let found = [format.as_str(), "profile"].iter().find_map(|name| parts.get(name));
+    found.ok_or_else(|| missing_part(format.as_str(), parts))
+}
+
+fn missing_part(name: &str, parts: &Parts) -> ApiError {
+    ApiError::unprocessable(format_args!(
+        "multipart body: no part is called {name} (there are {:?}); send the profile as {name}",
+        parts.names()
+    ))
 }
 
 /// The time called `name`, 0 when it is absent.
@@ -120,6 +136,7 @@ mod tests {
         check("format=pprof", multipart, Format::MultipartPprof);
         check("", multipart, Format::MultipartPprof);
         check("format=speedscope", multipart, Format::File(FileFormat::Speedscope));
+        check("format=jfr", multipart, Format::File(FileFormat::Jfr));
         check("", "binary/octet-stream+trie", Format::Folded(FoldedFormat::Trie));
         check("format=tree", "text/plain", Format::Folded(FoldedFormat::Tree));
     }

@@ -11,18 +11,27 @@
 //! | [`tree`] | Pyroscope's binary call tree | [`tree::read`], [`tree::read_profile`] | [`tree::write`] |
 //! | [`trie`] | Pyroscope's binary trie of folded stacks | [`trie::read`] | |
 //! | [`otlp`] | OpenTelemetry profiles, protobuf and JSON | [`otlp::read`], [`otlp::read_json`] | |
+//! | [`jfr`] | recordings of the JDK and of async-profiler | [`jfr::read`] | |
+//! | [`perf_script`] | what `perf script` prints | [`perf_script::read`] | |
+//! | [`cpuprofile`] | `.cpuprofile` of V8: Node.js, Chrome | [`cpuprofile::read`] | |
+//! | [`firefox`] | profiles of the Firefox Profiler | [`firefox::read`] | |
 //! | [`speedscope`] | speedscope's JSON, sampled and evented | [`speedscope::read`] | [`speedscope::write`] |
 //! | [`gzip`] | what the others may be wrapped in | [`gzip::inflate`] | [`gzip::deflate`] |
 
 mod assembly;
+pub mod cpuprofile;
 mod error;
+pub mod firefox;
 pub mod folded;
 mod format;
 pub mod gzip;
+pub mod jfr;
 mod leb;
 mod limits;
+mod list;
 pub mod otlp;
 mod part;
+pub mod perf_script;
 pub mod pprof;
 pub mod speedscope;
 pub mod tree;

@@ -6,10 +6,13 @@ use crate::ingest::{Ingest, Inner, Stored, Upload, YEAR, rows};
 use crate::merge::Merged;
 use crate::{decode, labels, name, naming, timestamps};
 use bytes::Bytes;
-use everflame_formats::{Format, Part, Parts};
+use everflame_formats::{Format, Part, Parts, jfr};
 use everflame_lake::{Batch, ProfileId};
 use everflame_profile::{Nanos, SERVICE_NAME};
 use std::collections::BTreeMap;
+
+/// Hz of counts that are said to be times, when the sender does not say it.
+const DEFAULT_SAMPLE_RATE: u32 = 100;
 
 /// A file of a format that says itself what it measures, which came to `/ingest`.
 #[derive(Clone, Debug)]
@@ -20,12 +23,14 @@ pub struct IngestFile {
     pub from: Nanos,
     /// The parameter `until`, nanoseconds since the epoch; 0 when absent.
     pub until: Nanos,
-    /// The parameter `sampleRate`, Hz.
-    pub sample_rate: u32,
+    /// The parameter `sampleRate`, Hz, when it was sent.
+    pub sample_rate: Option<u32>,
     /// The parameter `spyName`.
     pub spy_name: String,
     /// The file, gzip or plain.
     pub body: Bytes,
+    /// The part `labels` beside a recording of format [`Format::Jfr`].
+    pub labels: Option<Bytes>,
     /// What it is.
     pub format: Format,
 }
@@ -71,18 +76,27 @@ impl Ingest {
 impl Inner {
     fn ingest_file(&self, file: IngestFile) -> Result<Vec<Timed>, Error> {
         let parsed = name::parse_name(&file.name)?;
-        let Parts { parts, cuts } = file.format.read(&file.body, &self.limits.decode)?;
+        let Parts { parts, cuts } = match file.format {
+            Format::Jfr => {
+                let period =
+                    file.sample_rate.filter(|&rate| rate > 0).map(|rate| 1_000_000_000 / i64::from(rate));
+                let options = jfr::Options { labels: file.labels.as_deref(), period };
+                jfr::read(&file.body, &options, &self.limits.decode)?
+            }
+            format => format.read(&file.body, &self.limits.decode)?,
+        };
         decode::count(cuts, &self.counters);
         let app = parsed.app.clone();
         let mut uploads = Vec::with_capacity(parts.len());
         for part in parts {
             let Part { name, labels: own, mut profile, timestamps } = part;
+            let name = if name.is_empty() { naming::profile_name(&profile) } else { name };
             let (mut service, mut profile_name) = (app.as_str(), name.as_str());
             // A suffix of the application says more than a bare unit.
             if file.format == Format::Speedscope {
                 let (before, suffix) = naming::split_suffix(&app);
                 if before != app && profile.sample_types.iter().all(|types| suffix.fits(&types.unit)) {
-                    suffix.rename(&mut profile, file.sample_rate);
+                    suffix.rename(&mut profile, file.sample_rate.unwrap_or(DEFAULT_SAMPLE_RATE));
                     profile_name = suffix.name;
                 }
                 service = before;
@@ -94,6 +108,10 @@ impl Inner {
                 }
             }
             let labels = labels::from_name(parsed, service, &file.spy_name, &self.limits)?;
+            // The sender knows which window it sends; a recording may begin with the process.
+            if file.from >= YEAR {
+                (profile.time, profile.duration) = (0, 0);
+            }
             let upload = self.upload(labels, profile_name, profile, file.from, file.until, None)?;
             uploads.push(Timed { upload, timestamps });
         }
