@@ -16,16 +16,21 @@
 //! | [`cpuprofile`] | `.cpuprofile` of V8: Node.js, Chrome | [`cpuprofile::read`] | |
 //! | [`firefox`] | profiles of the Firefox Profiler | [`firefox::read`] | |
 //! | [`speedscope`] | speedscope's JSON, sampled and evented | [`speedscope::read`] | [`speedscope::write`] |
+//! | [`dot`] | call graphs for Graphviz | | [`dot::write`] |
+//! | [`svg`] | flame graphs as pictures | | [`svg::write`] |
+//! | [`json_tree`] | nested JSON | | [`json_tree::write`] |
 //! | [`gzip`] | what the others may be wrapped in | [`gzip::inflate`] | [`gzip::deflate`] |
 
 mod assembly;
 pub mod cpuprofile;
+pub mod dot;
 mod error;
 pub mod firefox;
 pub mod folded;
 mod format;
 pub mod gzip;
 pub mod jfr;
+pub mod json_tree;
 mod leb;
 mod limits;
 mod list;
@@ -34,8 +39,10 @@ mod part;
 pub mod perf_script;
 pub mod pprof;
 pub mod speedscope;
+pub mod svg;
 pub mod tree;
 pub mod trie;
+pub mod units;
 
 pub use error::{Error, ErrorKind};
 pub use format::Format;
