@@ -99,6 +99,11 @@ impl ApiError {
         self.status
     }
 
+    /// The number of the status that gRPC gives this.
+    pub(crate) fn grpc_code(&self) -> u32 {
+        self.code.grpc_code()
+    }
+
     fn retry_after(&self) -> Option<HeaderValue> {
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         later.contains(&self.status).then(|| HeaderValue::from(RETRY_AFTER_SECONDS))

@@ -29,6 +29,8 @@ pub(crate) enum Wire {
     Push,
     /// `/ingest`
     Ingest,
+    /// OpenTelemetry profiles, HTTP and gRPC
+    Otlp,
     /// `querier.v1`
     Querier,
     /// `/pyroscope/*`
@@ -50,6 +52,8 @@ impl Wire {
             ("/push.v1.", Self::Push),
             ("/ingest", Self::Ingest),
             ("/pyroscope/ingest", Self::Ingest),
+            ("/v1development/", Self::Otlp),
+            ("/opentelemetry.", Self::Otlp),
             ("/querier.v1.", Self::Querier),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),

@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{self, Age, LogFormat, Names, Room, Setting, Size};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: String,
+    pub(crate) extra_listen: Addresses,
     pub(crate) data: PathBuf,
     pub(crate) allow_insecure_listen: bool,
     pub(crate) self_profiling: bool,
@@ -50,6 +51,7 @@ impl Default for Config {
         let retention = everflame_lake::Retention::default();
         Self {
             listen: "127.0.0.1:4040".to_owned(),
+            extra_listen: Addresses::default(),
             data: PathBuf::from("everflame-data"),
             allow_insecure_listen: false,
             self_profiling: true,
@@ -123,6 +125,12 @@ macro_rules! key {
 /// All keys, in the order in which people read them.
 pub(crate) const KEYS: &[Key] = &[
     key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
+    key!(
+        "extra-listen",
+        extra_listen,
+        "ADDRS",
+        "More addresses on which the same is served, separated by commas; 127.0.0.1:4317,127.0.0.1:4318 is where OpenTelemetry's senders look; none for none"
+    ),
     key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
     key!(
         "allow-insecure-listen",

@@ -13,7 +13,6 @@ mod self_profiling;
 mod serve;
 mod settings;
 mod text;
-mod units;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
