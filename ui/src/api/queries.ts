@@ -1,14 +1,17 @@
 // The questions that the pages ask, with the answers as the pages use them.
 
-import { decodeFlame, type Flame, type WireFlameGraph } from "../profile/flame";
+import type { Flame } from "../profile/flame";
 import { byImportance, isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { SERVICE_LABEL, TYPE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { fineStep, type Point } from "../profile/timeline";
-import { call } from "./client";
+import { Writer } from "../profile/protobuf";
+import { call, callBinary, type ScanCost } from "./client";
+import { readFlameAnswer } from "./flame-answer";
 
-/** Enough to show what people profile whole; the server folds what is beyond into "other". */
-const MAX_NODES = 100_000;
+/** The most that the server gives: what people profile is shown whole. */
+const MAX_NODES = 1_048_576;
+const FORMAT_FLAMEGRAPH = 1;
 
 interface WireLabels {
   labels?: { name?: string; value?: string }[];
@@ -86,19 +89,22 @@ export async function selectSeries(
   }));
 }
 
-export async function flameGraph(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Flame> {
-  const answer = await call<{ flamegraph?: WireFlameGraph }>(
-    "SelectMergeStacktraces",
-    {
-      profileTypeID: type,
-      labelSelector: selector,
-      maxNodes: String(MAX_NODES),
-      format: "PROFILE_FORMAT_FLAMEGRAPH",
-      ...times(range),
-    },
-    signal,
-  );
-  return decodeFlame(answer.flamegraph ?? {}, MAX_NODES);
+export interface FlameAnswer {
+  flame: Flame;
+  cost: ScanCost;
+}
+
+export async function flameGraph(type: string, selector: string, range: Range, signal: AbortSignal): Promise<FlameAnswer> {
+  const body = new Writer()
+    .text(1, type)
+    .text(2, selector)
+    .int(3, range.from)
+    .int(4, range.until)
+    .int(5, MAX_NODES)
+    .int(6, FORMAT_FLAMEGRAPH)
+    .bytes();
+  const { bytes, cost } = await callBinary("SelectMergeStacktraces", body, signal);
+  return { flame: readFlameAnswer(bytes, MAX_NODES), cost };
 }
 
 export function pprofUrl(type: string, selector: string, range: Range): string {

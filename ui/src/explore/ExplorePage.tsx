@@ -120,7 +120,7 @@ function Views({ state, type, range, go, onRetry }: ViewsProps) {
     [series.data, series.stale, type.id],
   );
 
-  const flame = graph.data;
+  const flame = graph.data?.flame;
   const [pattern, setPattern] = useState(state.search);
   const amended = useRef(state);
   amended.current = state;
