@@ -27,8 +27,8 @@ await page.addInitScript(() => {
 });
 const opened = performance.now();
 await page.goto(url);
-await page.locator(".flamegraph canvas").waitFor();
-await page.waitForFunction(() => document.querySelector(".flamegraph canvas")?.width > 300 && window.frames_.work.length > 0);
+await page.locator(".flamegraph-canvas").waitFor();
+await page.waitForFunction(() => document.querySelector(".flamegraph-canvas")?.width > 300 && window.frames_.work.length > 0);
 const nodes = await page.locator("[data-nodes]").first().getAttribute("data-nodes");
 console.log(`${nodes} nodes, first drawn after ${Math.round(performance.now() - opened)} ms`);
 await page.waitForTimeout(500);

@@ -1,10 +1,12 @@
 // The real server under test: EVERFLAME_BIN is started on an empty folder and a free port.
-// EVERFLAME_URL names one that runs already, for work on the tests themselves.
+// EVERFLAME_URL names one that runs already, for work on the tests themselves. EVERFLAME_PAGES=dist takes the
+// pages from ui/dist instead of the binary, for work on the pages.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { serveInFrontOf } from "../dev/front.mjs";
 
 const START_MS = 20_000;
 
@@ -31,9 +33,11 @@ export async function startServer() {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it listened:\n${output}`)));
   });
+  const front = process.env.EVERFLAME_PAGES === "dist" ? await serveInFrontOf(url) : null;
   return {
-    url,
+    url: front?.url ?? url,
     stop: async () => {
+      front?.close();
       child.kill("SIGTERM");
       await ended;
       await rm(data, { recursive: true, force: true });

@@ -1,16 +1,20 @@
 import { Component, type ReactNode } from "react";
+import { ComparePage } from "./compare/ComparePage";
 import { ExplorePage } from "./explore/ExplorePage";
 import { ServicesPage } from "./services/ServicesPage";
+import { useZone } from "./shell/clock";
 import { Header } from "./shell/Header";
 import { text } from "./text";
 import { followLink, usePath } from "./url/navigation";
 
 export function App() {
   const path = usePath();
+  // Times are written anew when the zone changes.
+  const zone = useZone();
   return (
     <>
       <Header />
-      <Boundary key={path}>{pageOf(path)}</Boundary>
+      <Boundary key={`${path} ${zone}`}>{pageOf(path)}</Boundary>
     </>
   );
 }
@@ -21,6 +25,10 @@ function pageOf(path: string): ReactNode {
       return <ServicesPage />;
     case "/explore":
       return <ExplorePage />;
+    case "/compare":
+    case "/comparison":
+    case "/comparison-diff":
+      return <ComparePage />;
     default:
       return (
         <main className="page">

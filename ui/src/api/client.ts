@@ -1,5 +1,6 @@
 // One call of the query API: the Connect protocol, with JSON or protobuf bodies.
 
+import { lostServer } from "../shell/connection";
 import { text } from "../text";
 
 /** What went wrong, in the server's own words where it answered. */
@@ -67,6 +68,7 @@ export async function ask(path: string, init: RequestInit): Promise<Response> {
     response = await fetch(path, init);
   } catch (error) {
     if (init.signal?.aborted) throw error;
+    lostServer();
     throw new ApiError(text.errors.unreachable, "unavailable", 0);
   }
   if (!response.ok) throw await errorOf(response);

@@ -1,7 +1,8 @@
 import { useLayoutEffect, useRef } from "react";
 import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
-import { formatShare, formatValue } from "../profile/units";
+import { changeOf } from "../profile/diff";
+import { formatShare, formatValue, growthName } from "../profile/units";
 import { text } from "../text";
 import { visible } from "./label";
 import type { Size } from "./viewport";
@@ -35,6 +36,7 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
   const { origin, short } = splitSymbol(name);
   const zoomTotal = Math.abs(flame.total[zoomed]!);
   const folded = flame.folded[node] === 1;
+  const { sides } = flame;
   return (
     <div ref={box} className="flamegraph-tooltip" role="presentation">
       <div className="flamegraph-tooltip-name">
@@ -42,6 +44,12 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
       </div>
       {folded && <div className="soft">{text.flame.foldedExplained}</div>}
       {!folded && node !== ROOT && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
+      {sides ? (
+        <dl>
+          <Changed name={text.flame.total} before={sides.before.total} after={sides.after.total} node={node} sampleUnit={sampleUnit} />
+          <Changed name={text.flame.self} before={sides.before.self} after={sides.after.self} node={node} sampleUnit={sampleUnit} />
+        </dl>
+      ) : (
       <dl>
         <dt>{text.flame.total}</dt>
         <dd>{formatValue(total, sampleUnit)}</dd>
@@ -61,6 +69,28 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
           </>
         )}
       </dl>
+      )}
     </div>
+  );
+}
+
+interface ChangedProps {
+  name: string;
+  before: Float64Array;
+  after: Float64Array;
+  node: number;
+  sampleUnit: string;
+}
+
+function Changed({ name, before, after, node, sampleUnit }: ChangedProps) {
+  const change = changeOf(before[node]!, after[node]!);
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>
+        {formatValue(change.before, sampleUnit)} → {formatValue(change.after, sampleUnit)}
+      </dd>
+      <dd className={change.delta > 0 ? "more" : change.delta < 0 ? "less" : "soft"}>{growthName(change)}</dd>
+    </>
   );
 }

@@ -5,27 +5,29 @@
 // bisection goes on.
 
 import { type Flame, firstVisible, levelCount } from "../profile/flame";
-import type { FrameColors, FramePalette } from "./color";
-import { css } from "./color";
+import { css, type FramePalette } from "./color";
+import type { Coloring } from "./coloring";
 import { fitLabel, type Measure, type ShortNames } from "./label";
-import { ROW_HEIGHT, type Size, type Viewport } from "./viewport";
+import { type Grows, ROW_HEIGHT, rowTop, type Size, type Viewport } from "./viewport";
 
 export interface Scene {
   flame: Flame;
-  colors: FrameColors;
+  coloring: Coloring;
   palette: FramePalette;
+  grows: Grows;
   shortNames: ShortNames;
   /** 1 for names that the search found; null without a search. */
   found: Uint8Array | null;
-  hovered: number;
   focused: number;
-  /** Name index that the table has selected, or -1. */
+  /** Name index that is selected, or -1. */
   selected: number;
-  /** The outline of the focused and selected frames. */
+  /** The outline of the focused node, and the underline of selected ones. */
   outline: string;
+  accent: string;
   back: string;
   font: string;
-  rootLabel: string;
+  /** null when the root is a function like others. */
+  rootLabel: string | null;
   foldedLabel: string;
 }
 
@@ -55,12 +57,13 @@ export function paint(
   const labels: Label[] = [];
 
   for (let depth = firstLevel; depth < endLevel; depth++) {
-    const top = Math.round(depth * rowHeight - view.scroll * pixelRatio);
-    const bottom = Math.round((depth + 1) * rowHeight - view.scroll * pixelRatio) - Math.max(1, Math.round(pixelRatio / 2));
+    const exact = rowTop(depth, view, size, scene.grows) * pixelRatio;
+    const top = Math.round(exact);
+    const bottom = Math.round(exact + rowHeight) - Math.max(1, Math.round(pixelRatio / 2));
     paintLevel(context, scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels });
   }
   paintLabels(context, scene, labels, pixelRatio, measure);
-  outline(context, scene, view, scene.focused, scale, pixelRatio);
+  outline(context, scene, view, size, scale, pixelRatio);
 }
 
 interface Label {
@@ -115,19 +118,24 @@ function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewp
     if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) {
       row.labels.push({ node, left, width: right - left - gap, top: row.top, height: row.height });
     }
+    if (scene.selected >= 0 && flame.name[node] === scene.selected && node !== 0 && !flame.folded[node]) {
+      const line = Math.max(2, Math.round(2 * row.pixelRatio));
+      context.fillStyle = lastFill = scene.accent;
+      context.fillRect(left, row.top + row.height - line, right - left - gap, line);
+    }
     node++;
   }
 }
 
 function fillOf(scene: Scene, node: number): string {
-  const { flame, palette } = scene;
-  const name = flame.name[node]!;
+  const { flame, palette, coloring } = scene;
   if (flame.folded[node]) return css(palette.folded);
   if (node === 0) return css(palette.root);
-  const dimmed =
-    (scene.found !== null && scene.found[name] === 0) ||
-    (scene.found === null && scene.selected >= 0 && scene.selected !== name);
-  return (dimmed ? scene.colors.dimmed : scene.colors.frame)[name]!;
+  return (isDimmed(scene, node) ? coloring.dimmed : coloring.fills)[coloring.of[node]!]!;
+}
+
+function isDimmed(scene: Scene, node: number): boolean {
+  return scene.found !== null && scene.found[scene.flame.name[node]!] === 0;
 }
 
 /** Diagonal stripes: folded nodes must not look like a function. */
@@ -170,15 +178,11 @@ function paintLabels(
   const dimmedText = css(palette.dimmedText);
   let fill = "";
   for (const label of labels) {
-    const name = flame.name[label.node]!;
     const width = label.width / pixelRatio - 2 * TEXT_PADDING;
     const [long, short] = labelOf(scene, label.node);
     const shown = fitLabel(long, short, width, measure);
     if (shown === "") continue;
-    const dimmed =
-      flame.folded[label.node] ||
-      (scene.found !== null && scene.found[name] === 0) ||
-      (scene.found === null && scene.selected >= 0 && scene.selected !== name);
+    const dimmed = flame.folded[label.node] === 1 || isDimmed(scene, label.node);
     const wanted = dimmed ? dimmedText : text;
     if (wanted !== fill) context.fillStyle = fill = wanted;
     context.fillText(shown, label.left + TEXT_PADDING * pixelRatio, label.top + label.height / 2 + pixelRatio / 2);
@@ -187,33 +191,31 @@ function paintLabels(
 
 function labelOf(scene: Scene, node: number): [string, string] {
   if (scene.flame.folded[node]) return [scene.foldedLabel, scene.foldedLabel];
-  if (node === 0) return [scene.rootLabel, scene.rootLabel];
+  if (node === 0 && scene.rootLabel !== null) return [scene.rootLabel, scene.rootLabel];
   const name = scene.flame.name[node]!;
   return [scene.flame.names[name]!, scene.shortNames.of(name)];
 }
 
+/** The frame that the keyboard is on. */
 function outline(
   context: CanvasRenderingContext2D,
   scene: Scene,
   view: Viewport,
-  focused: number,
+  size: Size,
   scale: number,
   pixelRatio: number,
 ): void {
-  const { flame } = scene;
-  for (const node of [scene.hovered, focused]) {
-    if (node < 0 || node >= flame.name.length) continue;
-    const line = node === focused ? 2 : 1;
-    const left = Math.round((flame.x[node]! - view.left) * scale);
-    const right = Math.max(left + 2, Math.round((flame.x[node]! + flame.width[node]! - view.left) * scale));
-    const top = Math.round((flame.depth[node]! * ROW_HEIGHT - view.scroll) * pixelRatio);
-    const thickness = Math.max(1, Math.round(line * pixelRatio));
-    context.strokeStyle = scene.outline;
-    context.lineWidth = thickness;
-    // Far outside edges would overflow the canvas's own numbers.
-    const from = Math.max(-10, left);
-    const to = Math.min(context.canvas.width + 10, right);
-    const inset = thickness / 2;
-    context.strokeRect(from + inset, top + inset, to - from - thickness, ROW_HEIGHT * pixelRatio - thickness - 1);
-  }
+  const { flame, focused } = scene;
+  if (focused < 0 || focused >= flame.name.length) return;
+  const left = Math.round((flame.x[focused]! - view.left) * scale);
+  const right = Math.max(left + 2, Math.round((flame.x[focused]! + flame.width[focused]! - view.left) * scale));
+  const top = Math.round(rowTop(flame.depth[focused]!, view, size, scene.grows) * pixelRatio);
+  const thickness = Math.max(1, Math.round(2 * pixelRatio));
+  context.strokeStyle = scene.outline;
+  context.lineWidth = thickness;
+  // Far outside edges would overflow the canvas's own numbers.
+  const from = Math.max(-10, left);
+  const to = Math.min(context.canvas.width + 10, right);
+  const inset = thickness / 2;
+  context.strokeRect(from + inset, top + inset, to - from - thickness, ROW_HEIGHT * pixelRatio - thickness - 1);
 }

@@ -5,7 +5,6 @@ const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH = 2;
 const FIXED32 = 5;
-const TWO_63 = 2 ** 63;
 const TWO_64 = 2 ** 64;
 
 /** A message that ends in the middle of a field. */
@@ -53,9 +52,10 @@ export class Reader {
   }
 
   private signed(): number {
+    const start = this.at;
     const value = this.varint();
-    if (value < TWO_63) return value;
-    return this.negative();
+    // Ten bytes, the last of them 1, have the sign bit; the largest positive numbers have nine.
+    return this.at - start === 10 ? this.negative() : value;
   }
 
   /** A negative number has ten bytes; as a double it would lose its low digits, so they are read again. */

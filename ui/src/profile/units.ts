@@ -1,6 +1,8 @@
 // Turns values into what a person says: cores, GiB, milliseconds. Never more than three
 // significant digits.
 
+import { text } from "../text";
+
 /** How a value of a profile type is measured. */
 export type Unit = "duration" | "bytes" | "count";
 
@@ -84,9 +86,9 @@ export function formatRate(value: number, rate: Rate): string {
     case "cores":
       return Math.abs(value) < 0.01 && value !== 0
         ? `${threeDigits(value * 1000)} millicores`
-        : `${threeDigits(value)} ${value === 1 ? "core" : "cores"}`;
+        : `${scaled(value, SI, 1000)} ${value === 1 ? "core" : "cores"}`;
     case "waiting":
-      return `${threeDigits(value)} waiting`;
+      return `${scaled(value, SI, 1000)} waiting`;
     case "bytes/s":
       return `${scaled(value, IEC, 1024)}/s`;
     case "count/s":
@@ -98,4 +100,14 @@ export function formatRate(value: number, rate: Rate): string {
     case "time":
       return formatDuration(value);
   }
+}
+
+/** A change in words that hold for every size: `+20 %`, `3.2 ×`, new, gone. */
+export function growthName(change: { before: number; after: number; growth: number | null }): string {
+  const { before, after, growth } = change;
+  if (before === 0 && after === 0) return "±0 %";
+  if (growth === null) return text.change.isNew;
+  if (after === 0) return text.change.gone;
+  if (growth >= 1) return `${threeDigits(after / before)} ×`;
+  return `${growth > 0 ? "+" : ""}${formatShare(growth)}`;
 }

@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { text } from "../text";
+import "./setup.css";
 
 const TABS = ["curl", "Go", "Python", "Rust", "Node.js", "Java"] as const;
 type Tab = (typeof TABS)[number];
