@@ -1,9 +1,14 @@
 import { Component, type ReactNode } from "react";
+import { AdhocPage } from "./adhoc/AdhocPage";
 import { ComparePage } from "./compare/ComparePage";
 import { ExplorePage } from "./explore/ExplorePage";
+import { FunctionPage } from "./function/FunctionPage";
+import { LabelsPage } from "./labels/LabelsPage";
 import { ServicesPage } from "./services/ServicesPage";
+import { SetupPage } from "./setup/SetupPage";
 import { useZone } from "./shell/clock";
 import { Header } from "./shell/Header";
+import { StatusPage } from "./status/StatusPage";
 import { text } from "./text";
 import { followLink, usePath } from "./url/navigation";
 
@@ -29,6 +34,18 @@ function pageOf(path: string): ReactNode {
     case "/comparison":
     case "/comparison-diff":
       return <ComparePage />;
+    case "/labels":
+      return <LabelsPage />;
+    case "/function":
+      return <FunctionPage />;
+    case "/adhoc":
+      return <AdhocPage />;
+    case "/status":
+      return <StatusPage />;
+    case "/setup":
+      return <SetupPage />;
+    case "/services":
+      return <ServicesPage />;
     default:
       return (
         <main className="page">

@@ -1,6 +1,6 @@
 import { useMemo, useRef } from "react";
 import { FlameGraph } from "../flamegraph/FlameGraph";
-import { changeOf, type Scale } from "../profile/diff";
+import { changeOf, sampleWeight, type Scale } from "../profile/diff";
 import { type Flame, nodeCount, ROOT } from "../profile/flame";
 import { encodePath, hashName, resolvePath } from "../profile/path";
 import { isPlain, reshape } from "../profile/reshape";
@@ -37,7 +37,7 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
   const { focus, hide, merge, collapse, group } = state;
   const shapeKey = JSON.stringify([focus, hide, merge, collapse, group]);
   const flame = useMemo(() => reshape(whole, { focus, hide, merge, collapse, group }), [whole, shapeKey]);
-  const weight = useMemo(() => ({ before: oneSample(before) * scale.before, after: oneSample(after) * scale.after }), [before, after, scale]);
+  const weight = useMemo(() => ({ before: sampleWeight(before, sampleUnit) * scale.before, after: sampleWeight(after, sampleUnit) * scale.after }), [before, after, scale]);
   const { pattern, setPattern } = useTypedSearch(state.search, amend);
   const found = useMemo(() => search(flame, state.search), [flame, state.search]);
   const zoomed = useMemo(() => resolvePath(flame, state.zoom), [flame, state.zoom]);
@@ -106,11 +106,4 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
       </div>
     </>
   );
-}
-
-/** What a single sample weighs, as far as the smallest weight tells. */
-function oneSample(flame: Flame): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (const self of flame.self) if (self > 0 && self < least) least = self;
-  return Number.isFinite(least) ? least : 0;
 }

@@ -57,6 +57,25 @@ export function changeOf(before: number, after: number): Change {
   return { before, after, delta: after - before, growth: before === 0 ? null : (after - before) / Math.abs(before) };
 }
 
+/** Go samples memory about once in so many bytes; other profilers do it alike. */
+const BYTES_A_SAMPLE = 524_288;
+
+/** What a single sample weighs: every value is a multiple of it. Profiles do not say it once they are added up. */
+export function sampleWeight(flame: Flame, sampleUnit: string): number {
+  let divisor = 0;
+  for (const self of flame.self) {
+    const value = Math.round(Math.abs(self));
+    for (let a = divisor, b = value; ; [a, b] = [b, a % b]) {
+      if (b === 0) {
+        divisor = a;
+        break;
+      }
+    }
+    if (divisor === 1) break;
+  }
+  return sampleUnit === "bytes" ? Math.max(divisor, BYTES_A_SAMPLE) : divisor;
+}
+
 export interface DiffRow {
   name: number;
   self: Change;

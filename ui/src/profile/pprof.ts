@@ -67,7 +67,7 @@ export function readPprof(bytes: Uint8Array): Pprof {
   const named = raw.usual === 0 ? -1 : types.findIndex((type) => type.sampleType === text(raw.usual));
   return {
     types,
-    usual: named >= 0 ? named : types.length - 1,
+    usual: named >= 0 ? named : Math.max(0, types.findLastIndex((type) => type.flame.total[ROOT] !== 0)),
     durationMs: raw.durationNanos / 1e6,
     timeMs: raw.timeNanos / 1e6,
     files,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { changeOf, diffFlames, diffTable, scaleOf, significance } from "./diff";
+import { changeOf, diffFlames, diffTable, sampleWeight, scaleOf, significance } from "./diff";
 import { type Flame, nameOf } from "./flame";
 import { readFolded, writeFolded } from "./folded";
 import { hashName } from "./path";
@@ -87,6 +87,15 @@ describe("differences", () => {
     expect(work.sigma).toBeCloseTo(2);
     expect(changeOf(0, 8).growth).toBeNull();
     expect(significance(changeOf(0, 0), { before: 1, after: 1 })).toBe(0);
+  });
+
+  test.each([
+    ["a 30000000\nb 20000000", "nanoseconds", 10_000_000],
+    ["a 3\nb 2", "count", 1],
+    ["a 4096\nb 2048", "bytes", 524_288],
+    ["", "count", 0],
+  ])("a sample of %j in %s weighs %d", (input, unit, expected) => {
+    expect(sampleWeight(readFolded(input), unit)).toBe(expected);
   });
 
   test.each([

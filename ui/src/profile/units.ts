@@ -102,10 +102,13 @@ export function formatRate(value: number, rate: Rate): string {
   }
 }
 
+/** Scaled sides differ in their last digits. */
+const NO_GROWTH = 1e-9;
+
 /** A change in words that hold for every size: `+20 %`, `3.2 ×`, new, gone. */
 export function growthName(change: { before: number; after: number; growth: number | null }): string {
   const { before, after, growth } = change;
-  if (before === 0 && after === 0) return "±0 %";
+  if (before === after || (growth !== null && Math.abs(growth) < NO_GROWTH)) return "±0 %";
   if (growth === null) return text.change.isNew;
   if (after === 0) return text.change.gone;
   if (growth >= 1) return `${threeDigits(after / before)} ×`;
