@@ -2,11 +2,11 @@
 // keyboard, the nodes beside it, and its children.
 
 import { memo } from "react";
-import { childrenOf, type Flame, nameOf, pathTo, ROOT, shareOf } from "../profile/flame";
+import { childrenOf, type Flame, pathTo, shareOf } from "../profile/flame";
 import { changeOf } from "../profile/diff";
 import { formatShare, formatValue, growthName } from "../profile/units";
 import { text } from "../text";
-import { visible } from "./label";
+import { frameName } from "./label";
 
 /** Of each family the widest; a screen reader cannot use thousands. */
 const MOST_SIBLINGS = 100;
@@ -62,7 +62,7 @@ function widest(flame: Flame, node: number): number[] {
 }
 
 function describe(flame: Flame, node: number, sampleUnit: string): string {
-  const name = node === ROOT ? text.flame.root : flame.folded[node] ? text.flame.folded : visible(nameOf(flame, node));
+  const name = frameName(flame, node);
   const { sides } = flame;
   if (sides) {
     const change = changeOf(sides.before.total[node]!, sides.after.total[node]!);

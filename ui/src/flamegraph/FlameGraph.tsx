@@ -2,14 +2,14 @@
 // pointer and keyboard that move both.
 
 import { type KeyboardEvent, type PointerEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
-import { type Flame, levelCount, nameOf, nodeCount, ROOT } from "../profile/flame";
+import { type Flame, levelCount, nodeCount, ROOT } from "../profile/flame";
 import type { SearchResult } from "../profile/search";
 import { text } from "../text";
 import { AccessibleTree, treeItemId } from "./AccessibleTree";
 import type { ColorMode } from "./coloring";
 import "./flamegraph.css";
 import { MOVES, move } from "./keyboard";
-import { visible } from "./label";
+import { frameName } from "./label";
 import { Legend } from "./Legend";
 import { Menu, type MenuItem } from "./Menu";
 import { Minimap, type MinimapHandle } from "./Minimap";
@@ -266,7 +266,7 @@ export function FlameGraph(props: FlameGraphProps) {
       {full && <Legend mode={colors} coloring={coloring} sampleUnit={sampleUnit} />}
       {menu && (
         <Menu
-          title={menu.node === ROOT ? text.flame.root : visible(nameOf(flame, menu.node))}
+          title={frameName(flame, menu.node)}
           items={props.actions?.(menu.node) ?? []}
           x={menu.x}
           y={menu.y}

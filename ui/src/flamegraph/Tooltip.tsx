@@ -4,7 +4,7 @@ import { splitSymbol } from "../profile/symbol";
 import { changeOf } from "../profile/diff";
 import { formatShare, formatValue, growthName } from "../profile/units";
 import { text } from "../text";
-import { visible } from "./label";
+import { frameName, isWhole, visible } from "./label";
 import type { Size } from "./viewport";
 
 const OFFSET = 14;
@@ -36,14 +36,15 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
   const { origin, short } = splitSymbol(name);
   const zoomTotal = Math.abs(flame.total[zoomed]!);
   const folded = flame.folded[node] === 1;
+  const isRoot = node === ROOT && isWhole(flame);
   const { sides } = flame;
   return (
     <div ref={box} className="flamegraph-tooltip" role="presentation">
       <div className="flamegraph-tooltip-name">
-        {folded ? text.flame.folded : node === ROOT ? text.flame.root : visible(origin === "" ? name : short)}
+        {origin === "" || folded || isRoot ? frameName(flame, node) : visible(short)}
       </div>
       {folded && <div className="soft">{text.flame.foldedExplained}</div>}
-      {!folded && node !== ROOT && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
+      {!folded && !isRoot && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
       {sides ? (
         <dl>
           <Changed name={text.flame.total} before={sides.before.total} after={sides.after.total} node={node} sampleUnit={sampleUnit} />

@@ -1,7 +1,9 @@
 // Cuts a function's name to the width of its bar from the package side, so that what remains in a
 // narrow bar is the function's own name.
 
+import { type Flame, nameOf, ROOT } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
+import { text } from "../text";
 
 const ELLIPSIS = "…";
 /** Fewer letters than these tell nothing. */
@@ -37,15 +39,15 @@ function cutOrigin(name: string, own: string, width: number, measure: Measure): 
   return best;
 }
 
-function cutEnd(text: string, width: number, measure: Measure): string {
+function cutEnd(own: string, width: number, measure: Measure): string {
   let low = 0;
-  let high = text.length;
+  let high = own.length;
   while (low < high) {
     const middle = (low + high + 1) >>> 1;
-    if (measure(text.slice(0, middle) + ELLIPSIS) <= width) low = middle;
+    if (measure(own.slice(0, middle) + ELLIPSIS) <= width) low = middle;
     else high = middle - 1;
   }
-  return low < LEAST ? "" : text.slice(0, low) + ELLIPSIS;
+  return low < LEAST ? "" : own.slice(0, low) + ELLIPSIS;
 }
 
 /** Control characters and direction marks are shown as what they are instead of taking effect. */
@@ -83,4 +85,17 @@ export function monospaceMeasure(context: CanvasRenderingContext2D): Measure {
     }
     return width;
   };
+}
+
+const ROOT_NAME = "total";
+
+/** Whether the root stands for everything; in a sandwich it is a function. */
+export function isWhole(flame: Flame): boolean {
+  return nameOf(flame, ROOT) === ROOT_NAME;
+}
+
+/** What a node is called on the screen. */
+export function frameName(flame: Flame, node: number): string {
+  if (flame.folded[node]) return text.flame.folded;
+  return node === ROOT && isWhole(flame) ? text.flame.root : visible(nameOf(flame, node));
 }

@@ -2,18 +2,17 @@
 // painted: at most once a frame, and only what changed hands since.
 
 import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef } from "react";
-import { type Flame, nameOf, ROOT } from "../profile/flame";
+import type { Flame } from "../profile/flame";
 import { canvasColors, useTheme } from "../style/theme";
 import { text } from "../text";
 import { PALETTES } from "./color";
 import { type ColorMode, type Coloring, coloringOf } from "./coloring";
-import { monospaceMeasure, type Measure, ShortNames } from "./label";
+import { isWhole, monospaceMeasure, type Measure, ShortNames } from "./label";
 import { paint, type Scene } from "./paint";
 import { between, clamped, type Grows, type Size, type Viewport } from "./viewport";
 
 const FONT_SIZE = 12;
 const ZOOM_MS = 160;
-const ROOT_NAME = "total";
 
 export interface Shown {
   flame: Flame;
@@ -55,7 +54,7 @@ export function useDrawing(canvas: RefObject<HTMLCanvasElement | null>, size: Si
       accent: colors.accent,
       back: colors.back,
       font: "",
-      rootLabel: nameOf(flame, ROOT) === ROOT_NAME ? text.flame.root : null,
+      rootLabel: isWhole(flame) ? text.flame.root : null,
       foldedLabel: text.flame.folded,
     };
   }, [flame, coloring, shown.grows]);

@@ -4,6 +4,7 @@
 import { CallTree } from "./call-tree";
 import { type Flame, nodeCount, ROOT } from "./flame";
 import { nestedNodes } from "./recursion";
+import { unitOf } from "./units";
 
 export const NORMS = ["total", "time", "none"] as const;
 /** Sides are compared as shares of their totals, as values a second, or as they are. */
@@ -60,6 +61,9 @@ export function changeOf(before: number, after: number): Change {
 /** Go samples memory about once in so many bytes; other profilers do it alike. */
 const BYTES_A_SAMPLE = 524_288;
 
+/** Nobody samples time more rarely than ten times a second. */
+const LONGEST_PERIOD_NS = 1e8;
+
 /** What a single sample weighs: every value is a multiple of it. Profiles do not say it once they are added up. */
 export function sampleWeight(flame: Flame, sampleUnit: string): number {
   let divisor = 0;
@@ -73,7 +77,9 @@ export function sampleWeight(flame: Flame, sampleUnit: string): number {
     }
     if (divisor === 1) break;
   }
-  return sampleUnit === "bytes" ? Math.max(divisor, BYTES_A_SAMPLE) : divisor;
+  const { unit, factor } = unitOf(sampleUnit);
+  if (unit === "bytes") return Math.max(divisor, BYTES_A_SAMPLE);
+  return unit === "duration" ? Math.min(divisor, LONGEST_PERIOD_NS / factor) : divisor;
 }
 
 export interface DiffRow {

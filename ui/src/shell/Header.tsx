@@ -46,11 +46,15 @@ export function Header() {
           <kbd>Ctrl K</kbd>
         </button>
         <Popover label={<span className="header-settings">{zone === "utc" ? "UTC" : text.nav.zoneShort}</span>} className="button quiet">
-          {() => (
+          {(close) => (
             <div className="options">
               <label>
                 {text.nav.zone}
-                <select className="select" value={zone} onChange={(event) => chooseZone(event.target.value as Zone)}>
+                <select className="select" value={zone} onChange={(event) => {
+                    close();
+                    chooseZone(event.target.value as Zone);
+                  }}
+                >
                   <option value="local">{text.nav.zones.local}</option>
                   <option value="utc">{text.nav.zones.utc}</option>
                 </select>

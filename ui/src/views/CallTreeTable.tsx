@@ -97,7 +97,6 @@ export function CallTreeTable({ flame, sampleUnit, search, selected, onSelect, a
                 aria-level={row.level}
                 aria-selected={flame.name[node] === selected}
                 {...(row.hasChildren ? { "aria-expanded": row.isOpen } : {})}
-                aria-label={text.flame.node(name, formatValue(flame.self[node]!, sampleUnit), formatValue(flame.total[node]!, sampleUnit), formatShare(shareOf(flame, flame.total[node]!)))}
                 className={`top-row${item.index === active ? " active" : ""}${dimmed ? " dimmed" : ""}`}
                 style={{ position: "absolute", top: 0, left: 0, right: 0, transform: `translateY(${item.start}px)` }}
                 onClick={() => {
