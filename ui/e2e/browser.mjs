@@ -10,7 +10,7 @@ export async function openBrowser(options = {}) {
   const browser = await chromium.launch(CHROMIUM);
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   const faults = [];
   page.on("console", (message) => {
     // The tests read canvases back, which Chromium remarks on.

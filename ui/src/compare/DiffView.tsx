@@ -5,7 +5,7 @@ import { type Flame, nodeCount, ROOT } from "../profile/flame";
 import { encodePath, hashName, resolvePath } from "../profile/path";
 import { isPlain, reshape } from "../profile/reshape";
 import { search } from "../profile/search";
-import { formatValue, growthName } from "../profile/units";
+import { formatValue, growthName, toneOf } from "../profile/units";
 import { text } from "../text";
 import { type CompareState, LAYOUTS } from "../url/state";
 import { type Go, nameActions, nodeActions } from "../views/actions";
@@ -67,7 +67,7 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
         <span>
           {text.compare.after} <strong>{formatValue(change.after, sampleUnit)}</strong>
         </span>
-        <strong className={change.delta > 0 ? "more" : change.delta < 0 ? "less" : ""}>{growthName(change)}</strong>
+        <strong className={toneOf(change)}>{growthName(change)}</strong>
         {state.norm !== "none" && <span className="soft">{text.compare.normed[state.norm]}</span>}
       </p>
       <div className="panel-bar">

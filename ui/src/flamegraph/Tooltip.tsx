@@ -2,7 +2,7 @@ import { useLayoutEffect, useRef } from "react";
 import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
 import { changeOf } from "../profile/diff";
-import { formatShare, formatValue, growthName } from "../profile/units";
+import { formatShare, formatValue, growthName, toneOf } from "../profile/units";
 import { text } from "../text";
 import { frameName, isWhole, visible } from "./label";
 import type { Size } from "./viewport";
@@ -91,7 +91,7 @@ function Changed({ name, before, after, node, sampleUnit }: ChangedProps) {
       <dd>
         {formatValue(change.before, sampleUnit)} → {formatValue(change.after, sampleUnit)}
       </dd>
-      <dd className={change.delta > 0 ? "more" : change.delta < 0 ? "less" : "soft"}>{growthName(change)}</dd>
+      <dd className={toneOf(change)}>{growthName(change)}</dd>
     </>
   );
 }

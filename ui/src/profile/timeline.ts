@@ -111,9 +111,8 @@ export function timelineOn(grid: Grid, type: ProfileType, points: Point[], range
       // which is still filling.
       const begins = counts[i - 1] === 0 || i === 0;
       const isLast = counts[i + 1] === 0 || i === length - 1;
-      const from = begins ? Math.max(start, firsts[i]! - interval * 1000) : start;
-      const until = isLast ? lasts[i]! : start + stepMs;
-      const covered = ends === "own" ? Math.max(interval, (until - from) / 1000) : step;
+      const intervals = Math.round((lasts[i]! - firsts[i]!) / (interval * 1000)) + 1;
+      const covered = ends === "own" && (begins || isLast) ? intervals * interval : step;
       values.push(perSecond(type, sums[i]!, Math.min(step, covered)));
     }
   }

@@ -114,3 +114,9 @@ export function growthName(change: { before: number; after: number; growth: numb
   if (growth >= 1) return `${threeDigits(after / before)} ×`;
   return `${growth > 0 ? "+" : ""}${formatShare(growth)}`;
 }
+
+/** The class that colours a change: more, less, or none. */
+export function toneOf(change: { delta: number; growth: number | null }): "more" | "less" | "soft" {
+  if (change.delta === 0 || (change.growth !== null && Math.abs(change.growth) < NO_GROWTH)) return "soft";
+  return change.delta > 0 ? "more" : "less";
+}

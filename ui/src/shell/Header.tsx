@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { toggleTheme, useTheme } from "../style/theme";
 import { LANGUAGES, type Language, language, text } from "../text";
 import { followLink, usePath } from "../url/navigation";
@@ -25,6 +25,9 @@ export function Header() {
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
   }, []);
+  // On a narrow screen the page one is on may lie outside of the row of pages.
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [path]);
   const label = theme === "dark" ? text.nav.toLight : text.nav.toDark;
   return (
     <>
@@ -33,7 +36,7 @@ export function Header() {
           <img src="/assets/everflame.svg" alt="" width="24" height="24" />
           <span className="brand-name">{text.product}</span>
         </a>
-        <nav className="nav" aria-label={text.nav.label}>
+        <nav ref={nav} className="nav" aria-label={text.nav.label}>
           {PAGES.map(({ name, href }) => (
             <a key={name} href={href} onClick={followLink} aria-current={path === href ? "page" : undefined}>
               {text.nav[name]}
