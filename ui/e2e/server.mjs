@@ -15,7 +15,26 @@ export async function startServer() {
   const binary = process.env.EVERFLAME_BIN;
   if (!binary) throw new Error("EVERFLAME_BIN is not set: build the server and name its binary, EVERFLAME_BIN=target/release/everflame npm run e2e");
   const data = await mkdtemp(join(tmpdir(), "everflame-e2e-"));
-  const child = spawn(binary, ["serve", "--data", data, "--listen", "127.0.0.1:0", "--self-profiling=false"], {
+  let running = await listen(binary, data, 0);
+  const { url } = running;
+  const front = process.env.EVERFLAME_PAGES === "dist" ? await serveInFrontOf(url) : null;
+  return {
+    url: front?.url ?? url,
+    /** Stops the server; `start` brings it back on the same port with the same data. */
+    halt: () => running.end(),
+    start: async () => {
+      running = await listen(binary, data, Number(new URL(url).port));
+    },
+    stop: async () => {
+      front?.close();
+      await running.end();
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+async function listen(binary, data, port) {
+  const child = spawn(binary, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`, "--self-profiling=false"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
@@ -33,14 +52,11 @@ export async function startServer() {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it listened:\n${output}`)));
   });
-  const front = process.env.EVERFLAME_PAGES === "dist" ? await serveInFrontOf(url) : null;
   return {
-    url: front?.url ?? url,
-    stop: async () => {
-      front?.close();
+    url,
+    end: async () => {
       child.kill("SIGTERM");
       await ended;
-      await rm(data, { recursive: true, force: true });
     },
   };
 }
