@@ -1,10 +1,15 @@
 // Sends a made-up shop to a running server: an hour of profiles of three services in two regions, whose
-// version changes half-way and makes one function slower. For pictures, and for the first five minutes.
+// version changes half-way and makes one function slower, and the same hour of a week ago. For pictures,
+// and for the first five minutes.
 //
-//   node dev/demo-data.mjs http://127.0.0.1:4040 [minutes]
+//   node dev/demo-data.mjs [http://127.0.0.1:4040] [minutes]
 
-const [server = "http://127.0.0.1:4040", minutes = "60"] = process.argv.slice(2);
+import { pathToFileURL } from "node:url";
+
 const STEP_S = 30;
+const WEEK_S = 7 * 86_400;
+/** A week ago a little less was going on. */
+const THEN = 0.8;
 
 /** Numbers that look random and are the same every time. */
 function random(seed) {
@@ -54,23 +59,45 @@ const SERVICES = {
   },
 };
 
-const now = Math.floor(Date.now() / 1000 / STEP_S) * STEP_S;
-const rounds = Math.floor((Number(minutes) * 60) / STEP_S);
-for (let round = rounds; round > 0; round--) {
-  const from = now - round * STEP_S;
-  const isNew = round <= rounds / 2;
-  for (const [name, { stacks, slower, by, scale }] of Object.entries(SERVICES)) {
-    for (const region of ["eu", "us"]) {
-      const next = random(from + name.length * 7 + region.length);
-      const load = scale * (region === "eu" ? 1.5 : 1) * (1 + 0.25 * Math.sin(from / 700));
-      const body = stacks
-        .map(([stack, value]) => `${stack} ${Math.max(1, Math.round(value * load * (0.85 + 0.3 * next()) * (isNew && slower.test(stack) ? by : 1) * (STEP_S / 10)))}`)
-        .join("\n");
-      const version = isNew ? "1.5.0" : "1.4.2";
-      const query = new URLSearchParams({ name: `${name}.cpu{region=${region},version=${version}}`, format: "folded", from: String(from), until: String(from + STEP_S), sampleRate: "100" });
-      const response = await fetch(`${server}/ingest?${query}`, { method: "POST", body });
-      if (!response.ok) throw new Error(`/ingest answered ${response.status}: ${await response.text()}`);
+export async function sendDemo(server, minutes = 60) {
+  const now = Math.floor(Date.now() / 1000 / STEP_S) * STEP_S;
+  const rounds = Math.floor((minutes * 60) / STEP_S);
+  let sent = 0;
+  for (let round = rounds; round > 0; round--) {
+    const from = now - round * STEP_S;
+    const isNew = round <= rounds / 2;
+    for (const name of Object.keys(SERVICES)) {
+      for (const region of ["eu", "us"]) {
+        await send(server, { name, region, from, version: isNew ? "1.5.0" : "1.4.2", isNew, load: 1 });
+        if (name !== "ledger") await send(server, { name, region, from: from - WEEK_S, version: "1.4.2", isNew: false, load: THEN });
+        sent += 2;
+      }
     }
   }
+  return sent;
 }
-console.log(`${rounds * 6} profiles sent`);
+
+async function send(server, { name, region, from, version, isNew, load }) {
+  const { stacks, slower, by, scale } = SERVICES[name];
+  const next = random(from + name.length * 7 + region.length);
+  const weight = load * scale * (region === "eu" ? 1.5 : 1) * (1 + 0.25 * Math.sin(from / 700));
+  const body = stacks
+    .map(([stack, value]) => `${stack} ${Math.max(1, Math.round(value * weight * (0.85 + 0.3 * next()) * (isNew && slower.test(stack) ? by : 1) * (STEP_S / 10)))}`)
+    .join("\n");
+  const query = new URLSearchParams({
+    name: `${name}.cpu{region=${region},version=${version},telemetry_sdk_language=${LANGUAGES[name]}}`,
+    format: "folded",
+    from: String(from),
+    until: String(from + STEP_S),
+    sampleRate: "100",
+  });
+  const response = await fetch(`${server}/ingest?${query}`, { method: "POST", body });
+  if (!response.ok) throw new Error(`/ingest answered ${response.status}: ${await response.text()}`);
+}
+
+const LANGUAGES = { checkout: "Go", reports: "Python", ledger: "Java" };
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [server = "http://127.0.0.1:4040", minutes = "60"] = process.argv.slice(2);
+  console.log(`${await sendDemo(server, Number(minutes))} profiles sent to ${server}`);
+}

@@ -18,7 +18,7 @@ profiler, err := pyroscope.Start(pyroscope.Config{
 if err != nil {
 	log.Fatal(err)
 }
-defer profiler.Stop()`;
+defer func() { profiler.Flush(true); profiler.Stop() }() // Flush sends the last window`;
     case "Python":
       return `# pip install pyroscope-io
 import pyroscope
@@ -38,18 +38,18 @@ Pyroscope.configure do |config|
   config.tags = { "version" => "1.0.0" }
 end`;
     case "Java":
-      return `# with pyroscope.jar beside your program
-PYROSCOPE_APPLICATION_NAME=my-service \\
-PYROSCOPE_SERVER_ADDRESS=${server} \\
-PYROSCOPE_LABELS=version=1.0.0 \\
-java -javaagent:pyroscope.jar -jar app.jar`;
+      return `# with async-profiler; one recording of half a minute
+asprof -d 30 -e cpu -o collapsed -f my-service.folded $(pgrep -f my-service.jar)
+curl --data-binary @my-service.folded \\
+  '${server}/ingest?name=my-service.cpu{version=1.0.0}&format=folded'`;
     case "Node.js":
       return `// npm install @pyroscope/nodejs
-const Pyroscope = require("@pyroscope/nodejs");
+import Pyroscope from "@pyroscope/nodejs";
 Pyroscope.init({
   appName: "my-service",
   serverAddress: "${server}",
   tags: { version: "1.0.0" },
+  wall: { collectCpuTime: true },
 });
 Pyroscope.start();`;
     case ".NET":
@@ -63,12 +63,13 @@ CORECLR_PROFILER_PATH=$PWD/Pyroscope.Profiler.Native.so \\
 LD_PRELOAD=$PWD/Pyroscope.Linux.ApiWrapper.x64.so \\
 dotnet app.dll`;
     case "Rust":
-      return `// cargo add pyroscope pyroscope_pprofrs
-let agent = PyroscopeAgent::builder("${server}", "my-service")
-    .backend(pprof_backend(PprofConfig::new().sample_rate(100)))
+      return `// cargo add pyroscope --features backend-pprof-rs
+let backend = pprof_backend(PprofConfig::default(), BackendConfig::default());
+let agent = PyroscopeAgentBuilder::new("${server}", "my-service", 100, "pyroscope-rs", "2.1.5", backend)
     .tags(vec![("version", "1.0.0")])
-    .build()?
-    .start()?;`;
+    .build()?;
+let running = agent.start()?;
+running.stop()?.shutdown(); // at the end of the program`;
     case "pprof file":
       return `curl -o cpu.pb.gz 'http://localhost:6060/debug/pprof/profile?seconds=10'
 curl --data-binary @cpu.pb.gz '${server}/ingest?name=my-service&format=pprof'`;
