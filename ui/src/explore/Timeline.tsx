@@ -120,7 +120,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
   return {
     width,
     height: HEIGHT,
-    padding: [8, 24, 0, 0],
+    padding: [markers.length > 0 ? 20 : 8, 24, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => clock.zoned(seconds * 1000),
     cursor: {
@@ -160,7 +160,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
     hooks: {
       init: [(plot) => addReadout(plot, lines, type)],
       drawClear: [(plot) => drawBrushes(plot, brushes)],
-      draw: [(plot) => drawMarkers(plot, markers, colors.text, colors.back)],
+      draw: [(plot) => drawMarkers(plot, markers, colors.text)],
       setSelect: [
         (plot) => {
           if (plot.select.width < LEAST_BRUSH_PX) return;
@@ -177,7 +177,8 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
 /** Steps of an axis of bytes, so that its marks are whole KiB, MiB, GiB. */
 const BINARY_STEPS = Array.from({ length: 60 }, (_, power) => 2 ** power);
 
-function drawMarkers(plot: uPlot, markers: Marker[], ink: string, back: string): void {
+/** A dashed line each, with its name above the plot, where it hides nothing. */
+function drawMarkers(plot: uPlot, markers: Marker[], ink: string): void {
   const { ctx } = plot;
   const ratio = window.devicePixelRatio || 1;
   ctx.save();
@@ -189,16 +190,14 @@ function drawMarkers(plot: uPlot, markers: Marker[], ink: string, back: string):
     ctx.lineWidth = ratio;
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.beginPath();
-    ctx.moveTo(x, plot.bbox.top);
+    ctx.moveTo(x, plot.bbox.top - 2 * ratio);
     ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
     ctx.stroke();
     const label = name.slice(0, 24);
     const width = ctx.measureText(label).width + 6 * ratio;
     const left = x + width > plot.bbox.left + plot.bbox.width ? x - width : x;
-    ctx.fillStyle = back;
-    ctx.fillRect(left, plot.bbox.top, width, 14 * ratio);
     ctx.fillStyle = ink;
-    ctx.fillText(label, left + 3 * ratio, plot.bbox.top + ratio);
+    ctx.fillText(label, left - 3 * ratio, plot.bbox.top - 15 * ratio);
   }
   ctx.restore();
 }
