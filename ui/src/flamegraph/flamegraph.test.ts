@@ -3,7 +3,7 @@ import { decodeFlame } from "../profile/flame";
 import { css, hueOf, type Oklch, PALETTES } from "./color";
 import { changeShade, coloringOf, selfShade } from "./coloring";
 import { move } from "./keyboard";
-import { fitLabel, visible } from "./label";
+import { fitLabel, LabelFitter, visible } from "./label";
 import { clamped, hit, rowTop, scaledAround } from "./viewport";
 import { diffFlames } from "../profile/diff";
 import { readFolded } from "../profile/folded";
@@ -19,6 +19,18 @@ test.each([
   [2, ""],
 ])("%i letters leave %s", (width, expected) => {
   expect(fitLabel("github.com/acme/shop/cart.(*Cart).Total", "(*Cart).Total", width, letters)).toBe(expected);
+});
+
+test("a cut name is remembered, by whole letters", () => {
+  let measured = 0;
+  const fitter = new LabelFitter(["net/http.(*conn).serve"], (text) => {
+    measured++;
+    return text.length * 7;
+  });
+  expect([fitter.name(0, 160), fitter.name(0, 93), fitter.name(0, 20)]).toEqual(["net/http.(*conn).serve", "(*conn).serve", ""]);
+  const before = measured;
+  expect(fitter.name(0, 95)).toBe("(*conn).serve");
+  expect(measured).toBe(before);
 });
 
 test("control and direction marks cannot act", () => {

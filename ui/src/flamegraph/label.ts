@@ -56,18 +56,39 @@ export function visible(name: string): string {
   return short.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
-/** Own names by name index, computed when first drawn. */
-export class ShortNames {
-  private readonly names: string[];
-  private readonly short: (string | undefined)[];
+/** So many cut names are kept; more than any screen shows. */
+const MOST_KEPT = 50_000;
 
-  constructor(names: string[]) {
+/** Cuts names and remembers how: while a graph moves, the same names are cut over and over. */
+export class LabelFitter {
+  private readonly names: string[];
+  private readonly measure: Measure;
+  /** The width of a letter: cuts change at whole letters. */
+  private readonly letter: number;
+  private readonly cut = new Map<number, string>();
+
+  constructor(names: string[], measure: Measure) {
     this.names = names;
-    this.short = new Array<string | undefined>(names.length);
+    this.measure = measure;
+    this.letter = Math.max(1, measure("0"));
   }
 
-  of(name: number): string {
-    return (this.short[name] ??= splitSymbol(this.names[name] ?? "?").short);
+  /** What of a name fits into `width` pixels. */
+  name(index: number, width: number): string {
+    const letters = Math.floor(width / this.letter);
+    const key = index * 4096 + Math.min(letters, 4095);
+    let shown = this.cut.get(key);
+    if (shown === undefined) {
+      const name = this.names[index] ?? "?";
+      shown = fitLabel(name, splitSymbol(name).short, letters * this.letter, this.measure);
+      if (this.cut.size >= MOST_KEPT) this.cut.clear();
+      this.cut.set(key, shown);
+    }
+    return shown;
+  }
+
+  text(label: string, width: number): string {
+    return fitLabel(label, label, width, this.measure);
   }
 }
 

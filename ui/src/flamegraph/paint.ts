@@ -7,7 +7,7 @@
 import { type Flame, firstVisible, levelCount } from "../profile/flame";
 import { css, type FramePalette } from "./color";
 import type { Coloring } from "./coloring";
-import { fitLabel, type Measure, type ShortNames } from "./label";
+import type { LabelFitter } from "./label";
 import { type Grows, ROW_HEIGHT, rowTop, type Size, type Viewport } from "./viewport";
 
 export interface Scene {
@@ -15,7 +15,6 @@ export interface Scene {
   coloring: Coloring;
   palette: FramePalette;
   grows: Grows;
-  shortNames: ShortNames;
   /** 1 for names that the search found; null without a search. */
   found: Uint8Array | null;
   focused: number;
@@ -41,7 +40,7 @@ export function paint(
   view: Viewport,
   size: Size,
   pixelRatio: number,
-  measure: Measure,
+  labelFitter: LabelFitter,
 ): void {
   const { flame } = scene;
   const width = Math.round(size.width * pixelRatio);
@@ -55,14 +54,16 @@ export function paint(
   const endLevel = Math.min(levelCount(flame), Math.ceil((view.scroll + size.height) / ROW_HEIGHT));
   const scale = width / view.span;
   const labels: Label[] = [];
+  const batches = new Batches();
 
   for (let depth = firstLevel; depth < endLevel; depth++) {
     const exact = rowTop(depth, view, size, scene.grows) * pixelRatio;
     const top = Math.round(exact);
     const bottom = Math.round(exact + rowHeight) - Math.max(1, Math.round(pixelRatio / 2));
-    paintLevel(context, scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels });
+    layLevel(scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels, batches });
   }
-  paintLabels(context, scene, labels, pixelRatio, measure);
+  batches.paint(context, scene);
+  paintLabels(context, scene, labels, pixelRatio, labelFitter);
   outline(context, scene, view, size, scale, pixelRatio);
 }
 
@@ -82,12 +83,50 @@ interface Row {
   scale: number;
   pixelRatio: number;
   labels: Label[];
+  batches: Batches;
 }
 
-function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewport, row: Row): void {
+/** Numbers of fills beyond those of the coloring: dimmed ones follow at this distance, then the special. */
+const DIMMED = 64;
+const ROOT_FILL = 128;
+const FOLDED_FILL = 129;
+const SELECTED_FILL = 130;
+
+/** Rectangles by colour: changing the colour costs more than painting a rectangle. */
+class Batches {
+  private readonly rects: number[][] = [];
+  private readonly striped: number[][] = [];
+
+  add(fill: number, left: number, top: number, width: number, height: number): void {
+    (this.rects[fill] ??= []).push(left, top, width, height);
+  }
+
+  addStriped(left: number, top: number, width: number, height: number): void {
+    this.add(FOLDED_FILL, left, top, width, height);
+    this.striped.push([left, top, width, height]);
+  }
+
+  paint(context: CanvasRenderingContext2D, scene: Scene): void {
+    this.rects.forEach((rects, fill) => {
+      context.fillStyle = fillStyle(scene, fill);
+      for (let i = 0; i < rects.length; i += 4) context.fillRect(rects[i]!, rects[i + 1]!, rects[i + 2]!, rects[i + 3]!);
+    });
+    const ratio = window.devicePixelRatio || 1;
+    for (const [left, top, width, height] of this.striped) paintStripes(context, scene, left!, top!, width!, height!, ratio);
+  }
+}
+
+function fillStyle({ coloring, palette, accent }: Scene, fill: number): string {
+  if (fill === ROOT_FILL) return css(palette.root);
+  if (fill === FOLDED_FILL) return css(palette.folded);
+  if (fill === SELECTED_FILL) return accent;
+  return (fill < DIMMED ? coloring.fills[fill] : coloring.dimmed[fill - DIMMED])!;
+}
+
+function layLevel(scene: Scene, view: Viewport, row: Row): void {
   const { flame } = scene;
+  const { batches } = row;
   const end = flame.levelStart[row.depth + 1]!;
-  let lastFill = "";
   let node = firstVisible(flame, row.depth, view.left);
   while (node < end) {
     const from = (flame.x[node]! - view.left) * row.scale;
@@ -99,39 +138,27 @@ function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewp
       // A run of slivers: one pixel column stands for all that end within it.
       const column = Math.floor(Math.max(0, from));
       const next = firstVisible(flame, row.depth, view.left + (column + 1) / row.scale);
-      if (flame.width[node]! > 0 || next > node + 1) {
-        const fill = fillOf(scene, node);
-        if (fill !== lastFill) context.fillStyle = lastFill = fill;
-        context.fillRect(column, row.top, 1, row.height);
-      }
+      if (flame.width[node]! > 0 || next > node + 1) batches.add(fillOf(scene, node), column, row.top, 1, row.height);
       node = Math.max(node + 1, next);
       continue;
     }
-    const fill = fillOf(scene, node);
-    if (fill !== lastFill) context.fillStyle = lastFill = fill;
     const gap = right - left > 3 * row.pixelRatio ? Math.max(1, Math.round(row.pixelRatio / 2)) : 0;
-    context.fillRect(left, row.top, right - left - gap, row.height);
-    if (flame.folded[node]) {
-      paintStripes(context, scene, left, row.top, right - left - gap, row.height, row.pixelRatio);
-      lastFill = "";
-    }
-    if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) {
-      row.labels.push({ node, left, width: right - left - gap, top: row.top, height: row.height });
-    }
+    const width = right - left - gap;
+    if (flame.folded[node]) batches.addStriped(left, row.top, width, row.height);
+    else batches.add(fillOf(scene, node), left, row.top, width, row.height);
+    if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) row.labels.push({ node, left, width, top: row.top, height: row.height });
     if (scene.selected >= 0 && flame.name[node] === scene.selected && node !== 0 && !flame.folded[node]) {
       const line = Math.max(2, Math.round(2 * row.pixelRatio));
-      context.fillStyle = lastFill = scene.accent;
-      context.fillRect(left, row.top + row.height - line, right - left - gap, line);
+      batches.add(SELECTED_FILL, left, row.top + row.height - line, width, line);
     }
     node++;
   }
 }
 
-function fillOf(scene: Scene, node: number): string {
-  const { flame, palette, coloring } = scene;
-  if (flame.folded[node]) return css(palette.folded);
-  if (node === 0) return css(palette.root);
-  return (isDimmed(scene, node) ? coloring.dimmed : coloring.fills)[coloring.of[node]!]!;
+function fillOf(scene: Scene, node: number): number {
+  if (scene.flame.folded[node]) return FOLDED_FILL;
+  if (node === 0) return ROOT_FILL;
+  return scene.coloring.of[node]! + (isDimmed(scene, node) ? DIMMED : 0);
 }
 
 function isDimmed(scene: Scene, node: number): boolean {
@@ -169,7 +196,7 @@ function paintLabels(
   scene: Scene,
   labels: Label[],
   pixelRatio: number,
-  measure: Measure,
+  labelFitter: LabelFitter,
 ): void {
   const { flame, palette } = scene;
   context.font = scene.font;
@@ -179,21 +206,14 @@ function paintLabels(
   let fill = "";
   for (const label of labels) {
     const width = label.width / pixelRatio - 2 * TEXT_PADDING;
-    const [long, short] = labelOf(scene, label.node);
-    const shown = fitLabel(long, short, width, measure);
+    const special = flame.folded[label.node] ? scene.foldedLabel : label.node === 0 ? scene.rootLabel : null;
+    const shown = special === null ? labelFitter.name(flame.name[label.node]!, width) : labelFitter.text(special, width);
     if (shown === "") continue;
     const dimmed = flame.folded[label.node] === 1 || isDimmed(scene, label.node);
     const wanted = dimmed ? dimmedText : text;
     if (wanted !== fill) context.fillStyle = fill = wanted;
     context.fillText(shown, label.left + TEXT_PADDING * pixelRatio, label.top + label.height / 2 + pixelRatio / 2);
   }
-}
-
-function labelOf(scene: Scene, node: number): [string, string] {
-  if (scene.flame.folded[node]) return [scene.foldedLabel, scene.foldedLabel];
-  if (node === 0 && scene.rootLabel !== null) return [scene.rootLabel, scene.rootLabel];
-  const name = scene.flame.name[node]!;
-  return [scene.flame.names[name]!, scene.shortNames.of(name)];
 }
 
 /** The frame that the keyboard is on. */

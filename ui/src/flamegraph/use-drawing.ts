@@ -7,7 +7,7 @@ import { canvasColors, useTheme } from "../style/theme";
 import { text } from "../text";
 import { PALETTES } from "./color";
 import { type ColorMode, type Coloring, coloringOf } from "./coloring";
-import { isWhole, monospaceMeasure, type Measure, ShortNames } from "./label";
+import { isWhole, LabelFitter, monospaceMeasure } from "./label";
 import { paint, type Scene } from "./paint";
 import { between, clamped, type Grows, type Size, type Viewport } from "./viewport";
 
@@ -36,7 +36,7 @@ export function useDrawing(canvas: RefObject<HTMLCanvasElement | null>, size: Si
   const view = useRef<Viewport>({ left: 0, span: 1, scroll: 0 });
   const pending = useRef(0);
   const animation = useRef(0);
-  const measure = useRef<{ ratio: number; font: string; by: Measure } | null>(null);
+  const fitter = useRef<{ ratio: number; font: string; names: string[]; by: LabelFitter } | null>(null);
 
   const coloring = useMemo(() => coloringOf(flame, shown.colors, PALETTES[theme]), [flame, shown.colors, theme]);
   const scene = useMemo<Scene>(() => {
@@ -46,7 +46,6 @@ export function useDrawing(canvas: RefObject<HTMLCanvasElement | null>, size: Si
       palette: PALETTES[theme],
       coloring,
       grows: shown.grows,
-      shortNames: new ShortNames(flame.names),
       found: null,
       focused: -1,
       selected: -1,
@@ -69,16 +68,16 @@ export function useDrawing(canvas: RefObject<HTMLCanvasElement | null>, size: Si
     const height = Math.round(size.height * ratio);
     if (element.width !== width) element.width = width;
     if (element.height !== height) element.height = height;
-    if (measure.current?.ratio !== ratio) {
+    if (fitter.current?.ratio !== ratio || fitter.current.names !== flame.names) {
       const family = getComputedStyle(document.documentElement).getPropertyValue("--mono");
       const font = `${FONT_SIZE * ratio}px ${family}`;
       context.font = font;
       const inPixels = monospaceMeasure(context);
-      measure.current = { ratio, font, by: (label) => inPixels(label) / ratio };
+      fitter.current = { ratio, font, names: flame.names, by: new LabelFitter(flame.names, (label) => inPixels(label) / ratio) };
     }
     view.current = clamped(view.current, flame, size);
-    scene.font = measure.current.font;
-    paint(context, scene, view.current, size, ratio, measure.current.by);
+    scene.font = fitter.current.font;
+    paint(context, scene, view.current, size, ratio, fitter.current.by);
   };
   const drawRef = useRef(draw);
   drawRef.current = draw;
