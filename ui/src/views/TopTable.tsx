@@ -1,6 +1,7 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { visible } from "../flamegraph/label";
+import { Menu, type MenuItem } from "../flamegraph/Menu";
 import { type Flame, shareOf } from "../profile/flame";
 import type { SearchResult } from "../profile/search";
 import { splitSymbol } from "../profile/symbol";
@@ -16,9 +17,11 @@ interface Props {
   search: SearchResult | null;
   selected: number;
   onSelect: (name: number) => void;
+  actions: (name: number) => MenuItem[];
 }
 
-export function TopTable({ flame, sampleUnit, search, selected, onSelect }: Props) {
+export function TopTable({ flame, sampleUnit, search, selected, onSelect, actions }: Props) {
+  const [menu, setMenu] = useState<{ name: number; x: number; y: number } | null>(null);
   const [sort, setSort] = useState<Sort>({ key: "self", descending: true });
   const body = useRef<HTMLDivElement>(null);
   const all = useMemo(() => topTable(flame), [flame]);
@@ -36,6 +39,11 @@ export function TopTable({ flame, sampleUnit, search, selected, onSelect }: Prop
   useEffect(() => {
     body.current?.scrollTo(0, 0);
   }, [sort, search, flame]);
+  // What another view selects is brought into sight; what is in sight stays where it is.
+  useEffect(() => {
+    const index = selected < 0 ? -1 : rows.findIndex((row) => row.name === selected);
+    if (index >= 0) virtual.scrollToIndex(index);
+  }, [selected]);
 
   const header = (key: SortKey, label: string) => (
     <div role="columnheader" aria-sort={sort.key !== key ? "none" : sort.descending ? "descending" : "ascending"}>
@@ -69,6 +77,10 @@ export function TopTable({ flame, sampleUnit, search, selected, onSelect }: Prop
                   className="top-row"
                   style={{ position: "absolute", top: 0, left: 0, right: 0, transform: `translateY(${item.start}px)` }}
                   onClick={() => onSelect(row.name === selected ? -1 : row.name)}
+                  onContextMenu={(event) => {
+                    event.preventDefault();
+                    setMenu({ name: row.name, x: event.clientX, y: event.clientY });
+                  }}
                 >
                   <FunctionName name={name} pressed={row.name === selected} />
                   <Amount value={row.self} flame={flame} sampleUnit={sampleUnit} />
@@ -83,6 +95,7 @@ export function TopTable({ flame, sampleUnit, search, selected, onSelect }: Prop
         {text.table.rows(rows.length, all.length)}
         {folded > 0 && `. ${text.table.folded(formatValue(folded, sampleUnit), formatShare(shareOf(flame, folded)))}`}
       </p>
+      {menu && <Menu title={visible(flame.names[menu.name]!)} items={actions(menu.name)} x={menu.x} y={menu.y} onClose={() => setMenu(null)} />}
     </div>
   );
 }

@@ -9,6 +9,8 @@ interface Props {
   label: string;
   value: string;
   options: string[];
+  /** What stands behind each option, such as how many series have it. */
+  hints?: ReadonlyMap<string, string>;
   loading: boolean;
   nothing: string;
   autoFocus?: boolean;
@@ -16,7 +18,7 @@ interface Props {
   onChoose: (value: string) => void;
 }
 
-export function Combobox({ label, value, options, loading, nothing, autoFocus = false, onChange, onChoose }: Props) {
+export function Combobox({ label, value, options, hints, loading, nothing, autoFocus = false, onChange, onChoose }: Props) {
   const id = useId();
   const [open, setOpen] = useState(false);
   const [active, setActive] = useState(-1);
@@ -82,6 +84,7 @@ export function Combobox({ label, value, options, loading, nothing, autoFocus = 
               }}
             >
               {visible(option)}
+              {hints?.has(option) && <span className="soft combobox-hint" aria-hidden="true">{hints.get(option)}</span>}
             </li>
           ))}
           {shown.length === 0 && <li className="soft">{loading ? "…" : nothing}</li>}

@@ -1,8 +1,8 @@
 import { type FormEvent, useState } from "react";
-import { labelNames, labelValues } from "../api/queries";
+import { labelSets } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
-import { formatFilters, type LabelFilter, OPERATORS, type Operator, selectorOf } from "../profile/selector";
+import { formatFilters, type LabelFilter, OPERATORS, type Operator, selectorOf, SERVICE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { text } from "../text";
 import { Combobox } from "./Combobox";
@@ -63,10 +63,10 @@ function NewFilter({ selector, range, onAdd, onCancel }: NewFilterProps) {
   const [name, setName] = useState("");
   const [operator, setOperator] = useState<Operator>("=");
   const [value, setValue] = useState("");
-  const where = `${selector} ${range.from} ${range.until}`;
-  const names = useQuery(`label-names ${where}`, (signal) => labelNames(selector, range, signal));
-  const known = names.data?.includes(name) ?? false;
-  const values = useQuery(known ? `label-values ${name} ${where}` : null, (signal) => labelValues(name, selector, range, signal));
+  const sets = useQuery(`label-sets ${selector} ${range.from} ${range.until}`, (signal) => labelSets(selector, range, signal));
+  const names = [...(sets.data?.keys() ?? [])].filter((each) => each !== SERVICE_LABEL);
+  const values = sets.data?.get(name);
+  const hints = new Map([...(values ?? [])].map(([each, series]) => [each, text.explore.seriesCount(series)]));
   const add = (chosen: string) => {
     if (name !== "" && chosen !== "") onAdd({ name, operator, value: chosen });
   };
@@ -79,8 +79,8 @@ function NewFilter({ selector, range, onAdd, onCancel }: NewFilterProps) {
       <Combobox
         label={text.explore.labelName}
         value={name}
-        options={names.data ?? []}
-        loading={names.loading}
+        options={names}
+        loading={sets.loading}
         nothing={text.explore.noLabels}
         autoFocus
         onChange={setName}
@@ -94,8 +94,9 @@ function NewFilter({ selector, range, onAdd, onCancel }: NewFilterProps) {
       <Combobox
         label={text.explore.labelValue}
         value={value}
-        options={known ? (values.data ?? []) : []}
-        loading={values.loading}
+        options={[...(values?.keys() ?? [])]}
+        hints={hints}
+        loading={sets.loading}
         nothing={text.explore.noValues}
         onChange={setValue}
         onChoose={(chosen) => {

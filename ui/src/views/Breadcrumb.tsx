@@ -39,8 +39,10 @@ export function Breadcrumb({ flame, zoomed, sampleUnit, onZoom }: Props) {
         </span>
       ))}
       <span className="soft">
-        {formatValue(total, sampleUnit)}
-        {zoomed !== ROOT && ` (${formatShare(shareOf(flame, total))})`}
+        {flame.sides
+          ? `${formatValue(flame.sides.before.total[zoomed]!, sampleUnit)} → ${formatValue(flame.sides.after.total[zoomed]!, sampleUnit)}`
+          : formatValue(total, sampleUnit)}
+        {!flame.sides && zoomed !== ROOT && ` (${formatShare(shareOf(flame, total))})`}
       </span>
     </nav>
   );
