@@ -99,6 +99,11 @@ impl ApiError {
         self.status
     }
 
+    /// The number of the status that gRPC gives this.
+    pub(crate) fn grpc_code(&self) -> u32 {
+        self.code.grpc_code()
+    }
+
     fn retry_after(&self) -> Option<HeaderValue> {
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         later.contains(&self.status).then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
@@ -137,6 +142,15 @@ impl From<everflame_ingest::Error> for ApiError {
             ErrorKind::RateLimited => Self::busy(error),
             ErrorKind::Unavailable => Self::unavailable(error),
             ErrorKind::Internal => Self::internal(error),
+        }
+    }
+}
+
+impl From<everflame_lake::Error> for ApiError {
+    fn from(error: everflame_lake::Error) -> Self {
+        match error.kind() {
+            everflame_lake::ErrorKind::Unavailable => Self::unavailable(error),
+            _ => Self::internal(error),
         }
     }
 }

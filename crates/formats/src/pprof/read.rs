@@ -235,7 +235,7 @@ fn numbers(value: Value<'_>, field: u32, mut each: impl FnMut(u64)) -> Result<()
                 each(cursor.number()?);
             }
         }
-        Value::Fixed => return Err(Fault::WrongType(field)),
+        Value::Fixed(_) => return Err(Fault::WrongType(field)),
     }
     Ok(())
 }

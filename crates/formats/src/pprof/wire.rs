@@ -1,23 +1,23 @@
-//! The protobuf encoding, as much of it as pprof uses.
+//! The protobuf encoding, as much of it as profiles use.
 
 use std::fmt;
 
 /// Bytes that are still to be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(&'a [u8]);
 
 /// A field's content.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Four or eight bytes; pprof has no such field.
-    Fixed,
+    /// Four or eight bytes, little-endian; pprof has no such field.
+    Fixed(&'a [u8]),
 }
 
 /// How the encoding is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     CutOff,
     LongNumber,
     FieldZero,
@@ -38,17 +38,17 @@ impl fmt::Display for Fault {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Hot: most numbers are one byte.
     #[inline(always)]
-    pub(super) fn number(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn number(&mut self) -> Result<u64, Fault> {
         match self.0 {
             [byte, rest @ ..] if *byte < 0x80 => {
                 self.0 = rest;
@@ -165,7 +165,7 @@ impl<'a> Cursor<'a> {
 
     /// The next field and its number; `None` at the end.
     #[inline(always)]
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Fault> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Fault> {
         match self.key()? {
             Some(key) => self.value(key).map(Some),
             None => Ok(None),
@@ -181,12 +181,12 @@ impl<'a> Cursor<'a> {
         }
         let value = match key & 7 {
             0 => Value::Number(self.number()?),
-            1 => self.bytes(8).map(|_| Value::Fixed)?,
+            1 => self.bytes(8).map(Value::Fixed)?,
             2 => {
                 let length = self.number()?;
                 Value::Bytes(self.bytes(length)?)
             }
-            5 => self.bytes(4).map(|_| Value::Fixed)?,
+            5 => self.bytes(4).map(Value::Fixed)?,
             other => return Err(Fault::WireType(other as u8)),
         };
         Ok((field, value))
@@ -239,7 +239,7 @@ pub(super) fn each_number(packed: &[u8], mut each: impl FnMut(u64)) -> Result<()
 
 impl<'a> Value<'a> {
     #[inline(always)]
-    pub(super) fn number(self, field: u32) -> Result<u64, Fault> {
+    pub(crate) fn number(self, field: u32) -> Result<u64, Fault> {
         match self {
             Self::Number(number) => Ok(number),
             _ => Err(Fault::WrongType(field)),
@@ -247,7 +247,7 @@ impl<'a> Value<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn bytes(self, field: u32) -> Result<&'a [u8], Fault> {
+    pub(crate) fn bytes(self, field: u32) -> Result<&'a [u8], Fault> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(Fault::WrongType(field)),
@@ -257,10 +257,10 @@ impl<'a> Value<'a> {
 
 /// Appends a message's fields to a buffer, in the order of the calls.
 #[derive(Default)]
-pub(super) struct Writer(pub(super) Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    pub(super) fn varint(&mut self, mut number: u64) {
+    pub(crate) fn varint(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
             number >>= 7;
@@ -269,21 +269,21 @@ impl Writer {
     }
 
     /// A number, left out when it is 0.
-    pub(super) fn number(&mut self, field: u32, number: u64) {
+    pub(crate) fn number(&mut self, field: u32, number: u64) {
         if number != 0 {
             self.varint(u64::from(field) << 3);
             self.varint(number);
         }
     }
 
-    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
     /// Numbers in packed form, left out when there are none. `scratch` is scratch space.
-    pub(super) fn packed(&mut self, field: u32, numbers: impl Iterator<Item = u64>, scratch: &mut Self) {
+    pub(crate) fn packed(&mut self, field: u32, numbers: impl Iterator<Item = u64>, scratch: &mut Self) {
         scratch.0.clear();
         numbers.for_each(|number| scratch.varint(number));
         if !scratch.0.is_empty() {
