@@ -57,7 +57,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
     let spy_name = params.get("spyName").filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
     let sample_rate = params.text("sampleRate").parse().unwrap_or(DEFAULT_SAMPLE_RATE);
     let format = Format::of(&params, &head.headers);
-    let body = body::read(&head.headers, body).await?;
+    let body = body::read(&head.headers, body, app.load.budget()).await?;
     match format {
         Format::Folded(format) => {
             app.ingest
@@ -67,7 +67,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         Format::File(format) => {
             let (mut body, mut labels) = (body, None);
             if multipart::is_multipart(&head.headers) {
-                let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
+                let parts = Parts::read(&head.headers, &body::inflate_by_magic(body, app.load.budget())?)?;
                 body = file_part(&parts, format)?;
                 labels = parts.get("labels").filter(|labels| !labels.is_empty());
             }
@@ -82,7 +82,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         }
         Format::MultipartPprof => {
             // Some senders compress the multipart body without saying so.
-            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
+            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body, app.load.budget())?)?;
             let profile = parts.get("profile").ok_or_else(|| missing_part("profile", &parts))?;
             let (prev_profile, sample_type_config) =
                 (parts.get("prev_profile"), parts.get("sample_type_config"));

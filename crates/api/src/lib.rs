@@ -10,10 +10,12 @@
 mod app;
 mod body;
 mod capabilities;
+mod deletion;
 mod error;
 mod flamebearer;
 mod guard;
 mod ingest;
+mod json_objects;
 mod load;
 mod metrics;
 mod multipart;

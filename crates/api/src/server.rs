@@ -4,11 +4,12 @@ use crate::app::{App, ServerConfig};
 use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
 use crate::guard;
+use crate::json_objects::JsonObjects;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{ingest, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, not_found, otlp, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -84,6 +85,7 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
@@ -121,7 +123,10 @@ impl Server {
             .with_element_memory_limit(MAX_ELEMENT_BYTES);
         let service = ConnectRpcService::new(services)
             .with_limits(limits)
-            .with_compression(CompressionRegistry::new().register(BoundedGzip));
+            .with_compression(
+                CompressionRegistry::new().register(BoundedGzip(self.app.load.budget().clone())),
+            )
+            .with_interceptor(JsonObjects);
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",

@@ -2,13 +2,14 @@
 
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::settings::Age;
 use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride};
 use everflame_profile::Clock;
-use everflame_query::Engine;
+use everflame_query::{Engine, Selector};
 use futures::{FutureExt, future};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -33,7 +34,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         listeners.push(listen("extra-listen", address, config.allow_insecure_listen).await?);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lake = Lake::open(lake_config(config)).await?;
+    let lake = Lake::open(lake_config(config), clock.clone()).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
@@ -112,7 +113,43 @@ fn lake_config(config: &Config) -> LakeConfig {
         tenant: TENANT.to_owned(),
         flush_interval: config.flush_interval,
         flush_bytes: count(config.flush_size.0),
+        retention: lake_retention(config),
+        retention_overrides: config
+            .retention_overrides
+            .0
+            .iter()
+            .map(|other| retention_override(config, other))
+            .collect(),
+        instance_labels: config.instance_labels.0.clone(),
     }
+}
+
+fn lake_retention(config: &Config) -> Retention {
+    Retention {
+        raw: config.retention_raw.0,
+        five_minutes: config.retention_5m.0,
+        hour: config.retention_1h.0,
+        day: config.retention_1d.0,
+        bytes: config.retention_size.0,
+    }
+}
+
+/// The ages of some series: those that it names, and the others' otherwise.
+fn retention_override(
+    config: &Config,
+    (selector, ages): &(Selector, Vec<(String, Age)>),
+) -> RetentionOverride {
+    let mut retention = lake_retention(config);
+    for (tier, age) in ages {
+        match tier.as_str() {
+            "raw" => retention.raw = age.0,
+            "5m" => retention.five_minutes = age.0,
+            "1h" => retention.hour = age.0,
+            _ => retention.day = age.0,
+        }
+    }
+    let selector = selector.clone();
+    RetentionOverride { select: Arc::new(move |series| selector.matches(series)), retention }
 }
 
 fn ingest_limits(config: &Config) -> everflame_ingest::Limits {

@@ -14,6 +14,7 @@ use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::Semaphore;
 
 /// Bodies from this size on are decoded on a thread for blocking work: 128 KiB take about a millisecond.
 const BLOCKING_BYTES: usize = 128 << 10;
@@ -31,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     label_sets: LabelSets,
     pub(crate) counters: LiveCounters,
+    /// Large bodies that may be decoded at once: each may need a hundred megabytes.
+    decoders: Semaphore,
 }
 
 /// One sample of `push.v1.PusherService/Push`.
@@ -149,7 +152,9 @@ impl Ingest {
     /// Takes profiles in for `lake`.
     pub fn new(lake: Arc<Lake>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (label_sets, counters) = (LabelSets::default(), LiveCounters::default());
-        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters }))
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        let decoders = Semaphore::new(cores.max(2));
+        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters, decoders }))
     }
 
     /// Stores one sample of a Push.
@@ -224,6 +229,8 @@ impl Ingest {
             return work(&self.0);
         }
         let inner = self.0.clone();
+        // Fails only when it is closed, which nobody does.
+        let _turn = self.0.decoders.acquire().await;
         let task = tokio::task::spawn_blocking(move || work(&inner));
         task.await.map_err(|error| {
             let message = format!("decoding stopped: {error}; please report it with the profile");

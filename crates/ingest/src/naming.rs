@@ -259,6 +259,10 @@ pub fn profefe_profile_name(profefe_type: &str) -> Option<&'static str> {
 
 /// The profefe type of a profile name, `other` when it has no better one.
 pub fn profefe_type(profile_name: &str) -> &'static str {
+    // What a pprof through `/ingest` is called: see `name_by_types`.
+    if profile_name == "goroutines" {
+        return "goroutine";
+    }
     PROFEFE.iter().find(|(_, ours)| *ours == profile_name).map_or("other", |&(theirs, _)| theirs)
 }
 
@@ -348,5 +352,6 @@ mod tests {
             assert_eq!((profefe_profile_name(theirs), profefe_type(ours)), (Some(ours), theirs));
         }
         assert_eq!((profefe_profile_name("trace"), profefe_type("wall")), (None, "other"));
+        assert_eq!(profefe_type(&name_by_types(&types(&["goroutine"]), &Default::default())), "goroutine");
     }
 }
