@@ -6,12 +6,15 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+mod compaction;
+mod deletion;
 mod error;
 mod files;
 mod flush;
 mod head;
 mod lake;
 mod record;
+mod retention;
 mod series;
 mod snapshot;
 mod stacks;
@@ -23,7 +26,10 @@ mod wal;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
+pub use retention::{Expiring, Retention, RetentionOverride};
+pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
+pub use tables::{Level, Tier};

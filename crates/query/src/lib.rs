@@ -6,6 +6,7 @@
 //! once at the end. It never writes, and knows no wire.
 
 mod catalogue;
+mod cover;
 mod engine;
 #[cfg(test)]
 mod equivalence;

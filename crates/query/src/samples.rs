@@ -43,6 +43,10 @@ pub(crate) struct StackScan {
 impl Scan for StackScan {
     type Partial = Sums;
 
+    fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Sums) -> Result<(), Interrupt> {
         let mut columns = vec!["stack_id", "value"];
         let by_profile = self.filter.profiles.is_some();

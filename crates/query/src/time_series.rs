@@ -191,6 +191,12 @@ impl Grouping {
         u32::try_from((since + step - 1).div_euclid(step)).ok()
     }
 
+    /// The time at which the sum of a window counts: its end, or the end of the range when that lies in it.
+    fn end_of_window(&self, start: Nanos, window: Nanos) -> Nanos {
+        let end = start.saturating_add(window - 1);
+        if start <= self.covered.until { end.min(self.covered.until) } else { end }
+    }
+
     /// Makes time series of `sums`, the number of profiles taken from `counts`.
     pub(crate) fn finish(&self, query: &SeriesQuery, sums: Buckets, counts: &Buckets) -> Vec<TimeSeries> {
         let mut lines: Vec<Vec<(u32, Bucket)>> = vec![Vec::new(); self.groups.len()];
@@ -307,18 +313,32 @@ impl Buckets {
 pub(crate) struct TotalScan {
     pub(crate) grouping: Arc<Grouping>,
     pub(crate) exemplars: Exemplars,
+    /// The part of the range that is scanned.
+    pub(crate) part: TimeRange,
+    /// Length of the windows that rows of tiers are sums of.
+    pub(crate) window: Nanos,
 }
 
 impl Scan for TotalScan {
     type Partial = Buckets;
 
+    fn selection(&self) -> &Selection {
+        &self.grouping.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         let mut columns = vec!["series_id", "time", "duration", "total"];
-        if self.exemplars == Exemplars::Largest {
+        let is_sum = row_group::has_column(unit, "profiles");
+        let exemplars = if is_sum { Exemplars::None } else { self.exemplars };
+        if exemplars == Exemplars::Largest {
             columns.push("profile_id");
+        }
+        if is_sum {
+            columns.push("profiles");
         }
         let (batches, bytes) = row_group::read(unit, &columns)?;
         control.charge_read(bytes)?;
+        let (from, until) = self.part.micros();
         let mut lookup = Lookup::default();
         for batch in batches {
             control.go_on()?;
@@ -328,16 +348,27 @@ impl Scan for TotalScan {
             lookup.update(series.values, |id| selection.position_of_bytes(id).unwrap_or(NONE));
             let (times, durations) = (numbers(&batch, "time")?, numbers(&batch, "duration")?);
             let totals = numbers(&batch, "total")?;
-            let profile_ids = match self.exemplars {
+            let counts = if is_sum { Some(numbers(&batch, "profiles")?) } else { None };
+            let profile_ids = match exemplars {
                 Exemplars::Largest => Some(binary(&batch, "profile_id")?),
                 Exemplars::None => None,
             };
             let rows = series.keys.iter().zip(times).zip(durations).zip(totals).enumerate();
             for (row, (((&key, &time), &duration), &total)) in rows {
+                if time < from || time > until {
+                    continue;
+                }
                 let position = lookup.get(key).copied().unwrap_or(NONE);
                 let id = profile_ids.and_then(|ids| <[u8; 16]>::try_from(ids.value(row)).ok());
                 let id = id.map(|id| ProfileId(u128::from_be_bytes(id)));
-                self.take(position, time.saturating_mul(1000), duration, total, id, control, into)?;
+                let time = time.saturating_mul(1000);
+                let largest = id.map(|id| Largest { value: total, time, id, position });
+                let profiles = counts.and_then(|counts| counts.get(row)).map_or(1, |&count| count);
+                let (sum, duration) = (i128::from(total), i128::from(duration));
+                let profiles = u64::try_from(profiles).unwrap_or_default();
+                let bucket = Bucket { sum, profiles, duration, largest };
+                let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
+                self.take(position, time, &bucket, control, into)?;
             }
         }
         Ok(())
@@ -347,8 +378,17 @@ impl Scan for TotalScan {
         control.go_on()?;
         for profile in &chunk.profiles {
             let position = self.grouping.selection.position(profile.series).unwrap_or(NONE);
-            let id = (self.exemplars == Exemplars::Largest).then_some(profile.id);
-            self.take(position, profile.time, profile.duration, profile.total, id, control, into)?;
+            let (time, value) = (profile.time, profile.total);
+            let largest = Largest { value, time, id: profile.id, position };
+            let bucket = Bucket {
+                sum: i128::from(value),
+                profiles: 1,
+                duration: i128::from(profile.duration),
+                largest: (self.exemplars == Exemplars::Largest).then_some(largest),
+            };
+            if self.part.contains(time) {
+                self.take(position, time, &bucket, control, into)?;
+            }
         }
         Ok(chunk.profiles.len() as u64)
     }
@@ -359,37 +399,42 @@ impl Scan for TotalScan {
 }
 
 impl TotalScan {
-    #[allow(clippy::too_many_arguments)]
     fn take(
         &self,
         position: u32,
         time: Nanos,
-        duration: Nanos,
-        total: i64,
-        id: Option<ProfileId>,
+        bucket: &Bucket,
         control: &Control,
         into: &mut Buckets,
     ) -> Result<(), Interrupt> {
         let group = self.grouping.group(position);
         let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { return Ok(()) };
-        let largest = id.map(|id| Largest { value: total, time, id, position });
-        let bucket = Bucket { sum: i128::from(total), profiles: 1, duration: i128::from(duration), largest };
-        into.add(group, point, &bucket, control)
+        into.add(group, point, bucket, control)
     }
 }
 
 /// Adds up the samples of some stacks.
 pub(crate) struct CallSiteScan {
     pub(crate) grouping: Arc<Grouping>,
-    pub(crate) stacks: HashSet<StackId>,
+    pub(crate) stacks: Arc<HashSet<StackId>>,
+    /// The part of the range that is scanned.
+    pub(crate) part: TimeRange,
+    /// Length of the windows that rows of tiers are sums of.
+    pub(crate) window: Nanos,
 }
 
 impl Scan for CallSiteScan {
     type Partial = Buckets;
 
+    fn selection(&self) -> &Selection {
+        &self.grouping.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         let (batches, bytes) = row_group::read(unit, &["stack_id", "series_id", "time", "value"])?;
         control.charge_read(bytes)?;
+        let (from, until) = self.part.micros();
+        let is_sum = !row_group::has_column(unit, "span_id");
         let (mut groups, mut wanted) = (Lookup::default(), Lookup::default());
         for batch in batches {
             control.go_on()?;
@@ -407,14 +452,13 @@ impl Scan for CallSiteScan {
             for (((&stack, &series), &time), &value) in
                 stacks.keys.iter().zip(series.keys).zip(times).zip(values)
             {
-                if wanted.get(stack) != Some(&true) {
+                if wanted.get(stack) != Some(&true) || time < from || time > until {
                     continue;
                 }
                 let group = groups.get(series).copied().unwrap_or(NONE);
-                let Some(point) = self.grouping.point(time.saturating_mul(1000)).filter(|_| group != NONE)
-                else {
-                    continue;
-                };
+                let time = time.saturating_mul(1000);
+                let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
+                let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { continue };
                 let bucket = Bucket { sum: i128::from(value), ..Bucket::default() };
                 into.add(group, point, &bucket, control)?;
             }
@@ -427,7 +471,8 @@ impl Scan for CallSiteScan {
         let mut rows = 0;
         for (profile, samples) in head_profiles(chunk) {
             let Some(position) = self.grouping.selection.position(profile.series) else { continue };
-            let Some(point) = self.grouping.point(profile.time) else { continue };
+            let point = self.grouping.point(profile.time).filter(|_| self.part.contains(profile.time));
+            let Some(point) = point else { continue };
             control.go_on()?;
             rows += samples.len() as u64;
             let stacks = chunk.sample_stacks.get(samples.clone()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Values as people read them: three significant digits and a unit.
 
 /// `value` in `unit`, a unit of pprof: nanoseconds become a duration, bytes KiB and the like, counts k and M.
-pub(crate) fn format(value: i64, unit: &str) -> String {
+pub fn format(value: i64, unit: &str) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let size = value.unsigned_abs() as f64;
     let text = match unit {
@@ -24,7 +24,7 @@ pub(crate) fn format(value: i64, unit: &str) -> String {
 }
 
 /// A share as a percentage.
-pub(crate) fn percent(part: i64, total: i64) -> String {
+pub fn percent(part: i64, total: i64) -> String {
     if total == 0 {
         return "-".to_owned();
     }
