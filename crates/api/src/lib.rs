@@ -14,6 +14,7 @@ mod error;
 mod flamebearer;
 mod guard;
 mod ingest;
+mod lake;
 mod load;
 mod metrics;
 mod multipart;

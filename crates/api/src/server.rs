@@ -8,7 +8,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{ingest, not_found, pprof, profefe, render, status, ui};
+use crate::{ingest, lake, not_found, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::routing::{get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
@@ -79,6 +79,7 @@ impl Server {
             .route("/api/0/profiles/{ids}", get(profefe::by_ids))
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
+            .route("/api/v1/lake/compact", post(lake::compact))
             .route("/api/v1/pprof", get(pprof::get))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))

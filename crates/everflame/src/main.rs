@@ -4,6 +4,7 @@ mod client;
 mod clock;
 mod config;
 mod diff;
+mod lake;
 mod logging;
 mod push;
 mod query;
@@ -44,6 +45,9 @@ enum Command {
     Top(query::TopArgs),
     /// Compare two ranges, or two selections.
     Diff(diff::DiffArgs),
+    /// Look into a data folder, check it, tidy it up, copy out of it and into it.
+    #[command(subcommand)]
+    Lake(lake::LakeCommand),
     /// Print the version.
     Version,
     /// Print the effective configuration of the server.
@@ -75,6 +79,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => client::block_on(query::run(args)),
         Command::Top(args) => client::block_on(query::top(args)),
         Command::Diff(args) => client::block_on(diff::run(args)),
+        Command::Lake(command) => lake::run(command),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),
         Command::Completions { shell } => {

@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod flush;
 mod head;
+mod inspect;
 mod lake;
 mod record;
 mod retention;
@@ -21,13 +22,17 @@ mod tables;
 #[cfg(test)]
 mod testing;
 mod uploads;
+mod verify;
 mod wal;
+mod wal_check;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
+pub use inspect::{ColumnInfo, Inspection, LakePath, ServiceInfo, TableInfo, inspect};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
 pub use retention::Retention;
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use tables::Tier;
+pub use verify::{Finding, Verification, verify};

@@ -70,22 +70,49 @@ impl DeltaLog {
         root: &Path,
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
-        let folder = root.join(table.name);
-        let mut log = Self {
+        let (log, files) = Self::look(root, table).await?;
+        log.delete_orphans(&files)?;
+        Ok((log, files))
+    }
+
+    fn new(root: &Path, table: &'static Table) -> Self {
+        Self {
             table,
-            folder,
+            folder: root.join(table.name),
             next_version: 0,
             sequence: 0,
             horizon: None,
             checkpoint: 0,
             new_files: Vec::new(),
-        };
-        let mut files = Vec::new();
-        if log.exists()? {
-            files = log.load().await?;
         }
-        log.delete_orphans(&files)?;
+    }
+
+    /// Reads the log of `table` below `root` and changes nothing, so that it may be done beside a server.
+    pub(super) async fn look(
+        root: &Path,
+        table: &'static Table,
+    ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
+        let mut log = Self::new(root, table);
+        let files = if log.exists()? { log.load().await? } else { Vec::new() };
         Ok((log, files))
+    }
+
+    /// Whether somebody has committed since this log was read.
+    pub(super) fn has_moved_on(&self) -> bool {
+        self.log_folder().join(format!("{:020}.json", self.next_version)).exists()
+    }
+
+    /// Data files in the folder of the table that are none of `files`.
+    pub(super) fn orphans(&self, files: &[Arc<DataFile>]) -> Result<Vec<PathBuf>, Error> {
+        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+        let mut orphans = Vec::new();
+        for entry in entries(&self.folder)? {
+            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
+            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
+            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
+        }
+        Ok(orphans)
     }
 
     /// The write-ahead log sequence that the last commit names.
@@ -180,15 +207,9 @@ impl DeltaLog {
     /// Deletes data files that no commit names, and logs that were never finished: what a crash in a
     /// commit leaves. Nobody reads them.
     fn delete_orphans(&self, files: &[Arc<DataFile>]) -> Result<(), Error> {
-        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         let mut orphans: Vec<PathBuf> = entries(&self.log_folder())?;
         orphans.retain(|path| path.extension() == Some(OsStr::new("tmp")));
-        for entry in entries(&self.folder)? {
-            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
-            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
-            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
-        }
+        orphans.extend(self.orphans(files)?);
         for path in orphans {
             tracing::warn!(path = %path.display(), "deleting a file that a crash left unfinished");
             std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;

@@ -8,6 +8,7 @@
 //! `docs/rfcs/0001-lake-format.md`.
 
 mod columns;
+mod content;
 mod days;
 mod delta_log;
 mod frames;
@@ -27,6 +28,8 @@ mod stacks;
 mod tests;
 mod tiers;
 
+pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
+pub(crate) use days::date_text;
 pub(crate) use profiles::read_profile_ids;
 pub(crate) use rewrite::Pace;
 pub(crate) use stacks::read_stacks;
@@ -267,14 +270,33 @@ impl Tables {
         let mut opened = Vec::with_capacity(TableId::COUNT);
         for (table, log) in TableId::ALL.into_iter().zip(futures::future::try_join_all(logs).await?) {
             let (log, files) = log;
-            let horizon = log.horizon().map_or(i64::MIN, |horizon| horizon.saturating_mul(MICROS_A_SECOND));
-            tables[table] = TableState { files, sequence: log.sequence(), horizon };
+            tables[table] = log.state(files);
             opened.push(log);
         }
         let logs: [DeltaLog; TableId::COUNT] =
             opened.try_into().map_err(|_| Error::Damaged { path: root, why: "a table is missing".into() })?;
         let series = series::read(&tables[TableId::Series].files);
         Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, series }))
+    }
+
+    /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
+    /// be called beside a server.
+    pub(crate) async fn look(root: &Path) -> Result<Look, Error> {
+        let root = std::path::absolute(root).map_err(|source| Error::io(root, source))?;
+        let mut look = Look::default();
+        // Against the order in which a flush and the sums of it are committed: what rows refer to, and
+        // what sums are made of, is there then.
+        for table in TableId::ALL.into_iter().rev() {
+            match DeltaLog::look(&root, table.table()).await {
+                Ok((log, files)) => {
+                    look.orphans.extend(log.orphans(&files)?);
+                    look.tables[table] = log.state(files);
+                    look.logs.push(log);
+                }
+                Err(error) => look.faults.push((table, error)),
+            }
+        }
+        Ok(look)
     }
 
     /// Writes `flush` and makes it durable, leaving out the tables that have it already according to
@@ -339,6 +361,32 @@ impl Tables {
         log.make_folder()?;
         let (folder, version) = (log.folder().to_owned(), log.next_version());
         Ok(sample_files::Place { folder, date, sequence, version, part: 0 })
+    }
+}
+
+/// What [`Tables::look`] saw.
+#[derive(Default)]
+pub(crate) struct Look {
+    /// The tables; those whose logs cannot be read are empty.
+    pub(crate) tables: TableStates,
+    /// The logs that cannot be read.
+    pub(crate) faults: Vec<(TableId, Error)>,
+    /// Data files that no log names.
+    pub(crate) orphans: Vec<PathBuf>,
+    logs: Vec<DeltaLog>,
+}
+
+impl Look {
+    /// Whether somebody has written since.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.logs.iter().any(DeltaLog::has_moved_on)
+    }
+}
+
+impl DeltaLog {
+    fn state(&self, files: Vec<Arc<DataFile>>) -> TableState {
+        let horizon = self.horizon().map_or(i64::MIN, |horizon| horizon.saturating_mul(MICROS_A_SECOND));
+        TableState { files, sequence: self.sequence(), horizon }
     }
 }
 

@@ -1,0 +1,109 @@
+//! `everflame lake …`: what can be done with a data folder beside or without a server.
+
+mod compact;
+mod inspect;
+mod verify;
+
+use crate::client::block_on;
+use anyhow::bail;
+use everflame_lake::LakePath;
+use std::path::PathBuf;
+
+/// The commands.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Show what is stored: tables, tiers, services, and how columns are compressed. A server may run.
+    Inspect(inspect::InspectArgs),
+    /// Check all files: checksums, order, counts, references, and that tiers add up. A server may run.
+    Verify(verify::VerifyArgs),
+    /// Sum, merge and delete now what otherwise waits for its time.
+    Compact(compact::CompactArgs),
+}
+
+/// Runs a command.
+pub(crate) fn run(command: LakeCommand) -> anyhow::Result<()> {
+    match command {
+        LakeCommand::Inspect(args) => block_on(inspect::run(args)),
+        LakeCommand::Verify(args) => block_on(verify::run(args)),
+        LakeCommand::Compact(args) => compact::run(args),
+    }
+}
+
+/// Which lake.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LakeArgs {
+    /// The data folder of a server.
+    #[arg(long, value_name = "DIR", env = "EVERFLAME_DATA", default_value = "everflame-data")]
+    data: PathBuf,
+    /// Whose profiles: the name of a folder in the data folder.
+    #[arg(long, value_name = "NAME", default_value = crate::serve::TENANT, value_parser = tenant)]
+    tenant: String,
+}
+
+fn tenant(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text != "." && text != ".." && !text.contains(['/', '\\', '\0']);
+    is_name.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not a tenant's name"))
+}
+
+impl LakeArgs {
+    /// The lake, when there is one.
+    fn path(&self) -> anyhow::Result<LakePath> {
+        if !self.data.join(&self.tenant).is_dir() {
+            bail!(
+                "{}: there is no lake here, for it has no folder {}; name the data folder of a server with --data",
+                self.data.display(),
+                self.tenant
+            );
+        }
+        Ok(LakePath { path: self.data.clone(), tenant: self.tenant.clone() })
+    }
+}
+
+/// Columns of text, the first ones to the left and the rest to the right.
+fn table(left: usize, rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |at: usize| {
+        rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = if at == 0 { "" } else { "  " };
+            line += gap;
+            let cell = printable(cell);
+            line += &match at < left {
+                true => format!("{cell:<width$}"),
+                false => format!("{cell:>width$}"),
+            };
+        }
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+/// A name that cannot steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tables_are_aligned() {
+        let rows = [["table", "rows"], ["a", "12345"], ["µ\u{1b}longer", "1"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        let expect = "table      rows\na         12345\nµ\u{fffd}longer      1\n";
+        assert_eq!(super::table(1, &rows), expect);
+    }
+
+    #[test]
+    fn tenants_are_no_paths() {
+        assert!(super::tenant("anonymous").is_ok());
+        for text in ["", ".", "..", "a/b", "/"] {
+            assert!(super::tenant(text).is_err(), "{text}");
+        }
+    }
+}
