@@ -191,6 +191,7 @@ impl Compactor {
                 changes_data: true,
                 sequence: Some(until),
                 horizon: None,
+                import: None,
             };
             apply(&self.shared, &self.tables, runtime, change)?;
         }
@@ -259,6 +260,7 @@ impl Compactor {
             changes_data: false,
             sequence: None,
             horizon: None,
+            import: None,
         };
         apply(&self.shared, &self.tables, runtime, change)?;
         self.shared.compactions.fetch_add(1, Relaxed);

@@ -21,6 +21,7 @@ mod stacks;
 mod tables;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod uploads;
 mod verify;
 mod wal;
@@ -35,4 +36,5 @@ pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
 pub use retention::Retention;
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use tables::Tier;
+pub use transfer::{Excerpt, Transfer, TransferProgress};
 pub use verify::{Finding, Verification, verify};

@@ -159,6 +159,7 @@ fn drop_before(
         changes_data: true,
         sequence: None,
         horizon,
+        import: None,
     };
     commit(shared, tables, runtime, change)
 }

@@ -8,7 +8,7 @@
 use super::days::{date_text, parse_time};
 use super::parquet_file::{NewFile, write_synced};
 use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
-use super::sync_folder;
+use super::{Import, sync_folder};
 use crate::Error;
 use crate::files::{DataFile, FileStats};
 use deltalake_core::kernel::{LogicalFileView, new_metadata};
@@ -24,6 +24,10 @@ const APPLICATION: &str = "everflame";
 
 /// Who the application transactions are from that name a [`DeltaLog::horizon`], in seconds.
 const RETENTION: &str = "everflame.retention";
+
+/// Begin of who the application transactions are from that say what of another lake was copied here; that
+/// lake's id follows, and the version is its sequence.
+const IMPORT: &str = "everflame.import.";
 
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
@@ -46,6 +50,8 @@ pub(super) struct Replacement {
     pub(super) sequence: Option<u64>,
     /// The new [`DeltaLog::horizon`]; as before when `None`.
     pub(super) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(super) import: Option<Import>,
 }
 
 /// A table that is open for writing.
@@ -190,6 +196,29 @@ impl DeltaLog {
         Ok(files)
     }
 
+    /// The id that the table got with its first commit.
+    pub(super) async fn id(&self) -> Result<Option<String>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let table = self.read().await?;
+        Ok(Some(table.snapshot().map_err(self.fault())?.metadata().id().to_owned()))
+    }
+
+    /// The sequence of the lake `source` up to which its rows were copied here.
+    pub(super) async fn imported(&self, source: &str) -> Result<Option<u64>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let fault = self.fault();
+        let table = self.read().await?;
+        let snapshot = table.snapshot().map_err(&fault)?;
+        let log_store = table.log_store();
+        let application = format!("{IMPORT}{source}");
+        let version = snapshot.transaction_version(log_store.as_ref(), &application).await.map_err(&fault)?;
+        Ok(version.and_then(|version| u64::try_from(version).ok()))
+    }
+
     fn data_file(&self, file: &LogicalFileView) -> Result<Arc<DataFile>, Error> {
         let name = file.path();
         let relative = Path::new(name.as_ref());
@@ -332,6 +361,9 @@ impl DeltaLog {
         }
         if let Some(horizon) = change.horizon {
             actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
+        }
+        if let Some(Import { source, sequence }) = &change.import {
+            actions.push(json!({ "txn": { "appId": format!("{IMPORT}{source}"), "version": sequence } }));
         }
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }

@@ -31,7 +31,7 @@ mod tiers;
 pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
 pub(crate) use days::date_text;
 pub(crate) use profiles::read_profile_ids;
-pub(crate) use rewrite::Pace;
+pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
 pub use tiers::Tier;
 
@@ -242,6 +242,17 @@ pub(crate) struct Change {
     pub(crate) sequence: Option<u64>,
     /// The new [`TableState::horizon`]; as before when `None`.
     pub(crate) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(crate) import: Option<Import>,
+}
+
+/// Another lake, and how much of it was copied here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// The other lake's id.
+    pub(crate) source: String,
+    /// Its write-ahead log sequence up to which its rows are here.
+    pub(crate) sequence: u64,
 }
 
 /// Files that were written and are in no commit yet.
@@ -347,11 +358,22 @@ impl Tables {
             changes_data: change.changes_data,
             sequence: change.sequence,
             horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
+            import: change.import.clone(),
         };
         // After an error the commit may be there all the same: files are left to the next start.
         let files = log.replace(replacement)?;
         log.checkpoint_when_due().await;
         Ok(files)
+    }
+
+    /// The id of `table`, made with its first commit; `None` when there was none.
+    pub(crate) async fn table_id(&self, table: TableId) -> Result<Option<String>, Error> {
+        self.logs.lock().await.0[table.index()].id().await
+    }
+
+    /// The write-ahead log sequence of the lake `source` up to which its rows were copied into `table`.
+    pub(crate) async fn imported(&self, table: TableId, source: &str) -> Result<Option<u64>, Error> {
+        self.logs.lock().await.0[table.index()].imported(source).await
     }
 
     /// Where files of `table` for a partition go whose rows reach up to a sequence.
