@@ -63,9 +63,7 @@ impl Lake {
         let all = selected.len() == self.shared.series.read().len();
         let selected: HashSet<SeriesId> = selected.into_iter().map(|found| found.id).collect();
         let range = i64::from(excerpt.days.start) * DAY..i64::from(excerpt.days.end) * DAY;
-        let keep = |series: SeriesId, time: i64| {
-            range.contains(&time) && (all || selected.contains(&series))
-        };
+        let keep = |series: SeriesId, time: i64| range.contains(&time) && (all || selected.contains(&series));
         let root = target.root();
         std::fs::create_dir_all(&root).map_err(|error| Error::io(&root, error))?;
         let (tables, _) = Tables::open(root).await?;
@@ -225,7 +223,8 @@ fn parts(tables: &TableStates, table: TableId, days: &Range<i32>) -> Vec<Vec<Arc
     let mut groups: BTreeMap<(Option<i32>, usize), Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in &tables[table].files {
         let day = file_day(file);
-        let is_in_range = day.is_none_or(|day| day < days.end && day.saturating_add(span(table, day)) > days.start);
+        let is_in_range =
+            day.is_none_or(|day| day < days.end && day.saturating_add(span(table, day)) > days.start);
         if is_in_range {
             let tiers = kind.map_or(0, |kind| {
                 kind.tiers().into_iter().filter(|&tier| tables[tier].sequence >= file.sequence()).count()

@@ -279,13 +279,17 @@ impl<'a> Check<'a> {
 
     fn check_wal(&mut self) -> Result<(), Error> {
         let mut known: HashSet<(String, u128)> = HashSet::new();
+        let mut sequences: HashSet<u64> = HashSet::new();
         let segments = wal_check::segments(&self.lake.wal())?;
         for (at, path) in segments.iter().enumerate() {
             let mut faults = Vec::new();
             let mut records = Vec::new();
-            let segment = wal_check::check(path, &mut |record| match record::decode(&record.payload) {
-                Ok(batch) => records.push((batch.service, batch.stacks, batch.new_stacks.stacks)),
-                Err(why) => faults.push(format!("record {}: {why}", record.sequence)),
+            let segment = wal_check::check(path, &mut |record| {
+                sequences.insert(record.sequence);
+                match record::decode(&record.payload) {
+                    Ok(batch) => records.push((batch.service, batch.stacks, batch.new_stacks.stacks)),
+                    Err(why) => faults.push(format!("record {}: {why}", record.sequence)),
+                }
             });
             let segment = match segment {
                 Ok(segment) => segment,
@@ -324,7 +328,26 @@ impl<'a> Check<'a> {
                 }
             }
         }
+        self.check_sequences(&sequences);
         Ok(())
+    }
+
+    /// Whether what one of the tables of a flush lacks is still in the write-ahead log.
+    fn check_sequences(&mut self, in_log: &HashSet<u64>) {
+        let tables = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
+        let ahead =
+            tables.map(|table| self.look.tables[table].sequence).into_iter().max().unwrap_or_default();
+        for table in tables {
+            let behind = self.look.tables[table].sequence;
+            let is_known = self.look.faults.iter().any(|(other, _)| *other == table);
+            if !is_known && (behind + 1..=ahead).any(|sequence| !in_log.contains(&sequence)) {
+                let path = self.lake.root().join(table.name());
+                let what = format!(
+                    "its log ends at sequence {behind}, other tables go on to {ahead}, and the write-ahead log does not have what lies between"
+                );
+                self.find(&path, what);
+            }
+        }
     }
 
     /// Whether all stacks and series that rows refer to are there.

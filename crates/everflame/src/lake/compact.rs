@@ -26,9 +26,7 @@ pub(crate) fn run(args: CompactArgs) -> anyhow::Result<()> {
         return client::block_on(remote(url));
     }
     let config = Config::load(&args.server, &process_environment)?;
-    // Commits and merges wait for each other on several threads.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the threads cannot be started")?.block_on(local(&config))
+    super::block_on_threads(local(&config))
 }
 
 async fn local(config: &Config) -> anyhow::Result<()> {

@@ -1,13 +1,20 @@
 //! `everflame lake …`: what can be done with a data folder beside or without a server.
 
 mod compact;
+mod export;
+mod import;
 mod inspect;
+mod names;
+mod times;
 mod verify;
 
 use crate::client::block_on;
-use anyhow::bail;
-use everflame_lake::LakePath;
+use crate::clock::SystemClock;
+use anyhow::{Context, bail};
+use everflame_lake::{Lake, LakeConfig, LakePath, Retention};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The commands.
 #[derive(Debug, clap::Subcommand)]
@@ -18,6 +25,10 @@ pub(crate) enum LakeCommand {
     Verify(verify::VerifyArgs),
     /// Sum, merge and delete now what otherwise waits for its time.
     Compact(compact::CompactArgs),
+    /// Copy some days into a folder, as a lake of their own or as pprof files.
+    Export(export::ExportArgs),
+    /// Copy profiles in: from another lake, from pprof files, from a running Pyroscope or profefe.
+    Import(import::ImportArgs),
 }
 
 /// Runs a command.
@@ -26,7 +37,27 @@ pub(crate) fn run(command: LakeCommand) -> anyhow::Result<()> {
         LakeCommand::Inspect(args) => block_on(inspect::run(args)),
         LakeCommand::Verify(args) => block_on(verify::run(args)),
         LakeCommand::Compact(args) => compact::run(args),
+        LakeCommand::Export(args) => block_on_threads(export::run(args)),
+        LakeCommand::Import(args) => block_on_threads(import::run(args)),
     }
+}
+
+/// Runs a command that opens a lake, whose tasks need threads of their own.
+fn block_on_threads(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the threads cannot be started")?.block_on(command)
+}
+
+/// Opens a lake in which nothing is deleted because of its age: that is for the server to decide.
+async fn open(lake: &LakePath) -> anyhow::Result<Arc<Lake>> {
+    let config = LakeConfig {
+        path: lake.path.clone(),
+        tenant: lake.tenant.clone(),
+        flush_interval: Duration::from_secs(60),
+        flush_bytes: 64 << 20,
+        retention: Retention { raw: None, five_minutes: None, hour: None, day: None, bytes: None },
+    };
+    Ok(Lake::open(config, Arc::new(SystemClock)).await?)
 }
 
 /// Which lake.
@@ -55,7 +86,12 @@ impl LakeArgs {
                 self.tenant
             );
         }
-        Ok(LakePath { path: self.data.clone(), tenant: self.tenant.clone() })
+        Ok(self.path_to_make())
+    }
+
+    /// The lake, which is made when it is opened.
+    fn path_to_make(&self) -> LakePath {
+        LakePath { path: self.data.clone(), tenant: self.tenant.clone() }
     }
 }
 
