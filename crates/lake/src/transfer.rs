@@ -209,7 +209,7 @@ fn grown(source: &Lake, done: u64, now: u64) -> Error {
     let why = format!(
         "this lake was imported before, up to sequence {done}, and has grown to {now}; what came since cannot be told apart. Export the days that are missing into a folder, and import that"
     );
-    Error::Damaged { path: source.shared.config.path.clone(), why }
+    Error::Refused { path: source.shared.config.path.clone(), why }
 }
 
 /// The files of `table` that have rows of `days`, in groups that may be written together: of one partition,
