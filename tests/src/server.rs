@@ -197,7 +197,11 @@ pub fn everflame(args: &[&str]) -> Result<Ran> {
     Ok(Ran { code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
 }
 
-fn binary() -> Result<PathBuf> {
+/// The built binary.
+///
+/// # Errors
+/// When it is missing.
+pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("EVERFLAME_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

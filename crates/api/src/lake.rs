@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
-use everflame_lake::{ErrorKind, LakeStatus};
+use everflame_lake::LakeStatus;
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 use serde_json::{Value, json};
@@ -18,8 +18,8 @@ pub(crate) async fn compact(
 ) -> Result<Json<Value>, ApiError> {
     refuse_other_origins(&headers)?;
     let before = app.lake.status();
-    app.lake.flush().await.map_err(storage)?;
-    app.lake.compact().await.map_err(storage)?;
+    app.lake.flush().await?;
+    app.lake.compact().await?;
     Ok(Json(changes(&before, &app.lake.status())))
 }
 
@@ -31,13 +31,6 @@ fn refuse_other_origins(headers: &HeaderMap) -> Result<(), ApiError> {
     match host.is_some() && host == text(HOST) {
         true => Ok(()),
         false => Err(ApiError::invalid("a page of another site asks for this; ask from the server's own")),
-    }
-}
-
-fn storage(error: everflame_lake::Error) -> ApiError {
-    match error.kind() {
-        ErrorKind::Unavailable => ApiError::unavailable(error),
-        ErrorKind::Damaged | ErrorKind::Internal => ApiError::internal(error),
     }
 }
 

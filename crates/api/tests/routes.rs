@@ -58,6 +58,8 @@ impl Fixture {
             flush_interval: Duration::from_secs(3600),
             flush_bytes: 64 << 20,
             retention: Retention::default(),
+            retention_overrides: Vec::new(),
+            instance_labels: vec!["pod".into()],
         };
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);
         let lake = Lake::open(lake, clock.clone()).await.unwrap();

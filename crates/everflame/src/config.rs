@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{Age, LogFormat, Room, Setting, Size};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: String,
+    pub(crate) extra_listen: Addresses,
     pub(crate) data: PathBuf,
     pub(crate) allow_insecure_listen: bool,
     pub(crate) self_profiling: bool,
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) retention_1h: Age,
     pub(crate) retention_1d: Age,
     pub(crate) retention_size: Room,
+    pub(crate) retention_overrides: settings::Overrides,
+    pub(crate) instance_labels: Names,
     pub(crate) max_connections: u64,
     pub(crate) max_requests: u64,
     pub(crate) max_request_memory: Size,
@@ -48,6 +51,7 @@ impl Default for Config {
         let retention = everflame_lake::Retention::default();
         Self {
             listen: "127.0.0.1:4040".to_owned(),
+            extra_listen: Addresses::default(),
             data: PathBuf::from("everflame-data"),
             allow_insecure_listen: false,
             self_profiling: true,
@@ -61,13 +65,15 @@ impl Default for Config {
             retention_1h: Age(retention.hour),
             retention_1d: Age(retention.day),
             retention_size: Room(retention.bytes),
+            retention_overrides: settings::Overrides(Vec::new()),
+            instance_labels: Names(INSTANCE_LABELS.map(str::to_owned).to_vec()),
             max_connections: 8_192,
             max_requests: 1_024,
             max_request_memory: Size(512 << 20),
             max_profile_size: Size(64 << 20),
             max_samples: 1_000_000,
             max_stack_depth: 2_048,
-            max_labels: 64,
+            max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
             query_max_rows: 4_000_000_000,
@@ -79,6 +85,20 @@ impl Default for Config {
         }
     }
 }
+
+/// Labels that name one instance in the conventions of Prometheus, Kubernetes, Pyroscope and OpenTelemetry.
+const INSTANCE_LABELS: [&str; 10] = [
+    "pod",
+    "instance",
+    "hostname",
+    "host",
+    "container_id",
+    "pid",
+    "ip",
+    "k8s_pod_name",
+    "service_instance_id",
+    "host_name",
+];
 
 /// A key of the configuration.
 pub(crate) struct Key {
@@ -105,6 +125,12 @@ macro_rules! key {
 /// All keys, in the order in which people read them.
 pub(crate) const KEYS: &[Key] = &[
     key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
+    key!(
+        "extra-listen",
+        extra_listen,
+        "ADDRS",
+        "More addresses on which the same is served, separated by commas; 127.0.0.1:4317,127.0.0.1:4318 is where OpenTelemetry's senders look; none for none"
+    ),
     key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
     key!(
         "allow-insecure-listen",
@@ -152,6 +178,18 @@ pub(crate) const KEYS: &[Key] = &[
         retention_size,
         "SIZE",
         "What all files may take on disk; the oldest single profiles go first. A size or unlimited"
+    ),
+    key!(
+        "retention-overrides",
+        retention_overrides,
+        "LIST",
+        "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
+    ),
+    key!(
+        "instance-labels",
+        instance_labels,
+        "NAMES",
+        "Labels with a value for each instance of a service: sums for long ranges are also kept without them. Holds for ever once a store has such sums"
     ),
     key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
     key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),

@@ -3,6 +3,7 @@
 mod client;
 mod clock;
 mod config;
+mod delete;
 mod diff;
 mod lake;
 mod logging;
@@ -13,7 +14,6 @@ mod self_profiling;
 mod serve;
 mod settings;
 mod text;
-mod units;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -48,6 +48,8 @@ enum Command {
     /// Look into a data folder, check it, tidy it up, copy out of it and into it.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Delete profiles, for whole days.
+    Delete(delete::DeleteArgs),
     /// Print the version.
     Version,
     /// Print the effective configuration of the server.
@@ -80,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Top(args) => client::block_on(query::top(args)),
         Command::Diff(args) => client::block_on(diff::run(args)),
         Command::Lake(command) => lake::run(command),
+        Command::Delete(args) => client::block_on(delete::run(args)),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),
         Command::Completions { shell } => {

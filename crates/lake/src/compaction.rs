@@ -5,11 +5,12 @@
 //! Ingest and queries go on meanwhile: files are written first, then a commit and the list in memory change
 //! from the old ones to the new ones, and the old ones are deleted when the last query has let go of them.
 
+use crate::deletion::{self, Deleted, Deletion};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::retention;
-use crate::tables::{Change, TableId, Tables, Tier, Written};
+use crate::tables::{Change, Level, TableId, Tables, Tier, Written};
 use everflame_profile::{Clock, Nanos};
 use hashbrown::HashMap;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ const SPELL: Duration = Duration::from_millis(20);
 pub(crate) enum CompactionRequest {
     /// Do all that there is to do, also what could wait, and say how it went.
     Now(oneshot::Sender<Result<(), Error>>),
+    /// Delete profiles.
+    Delete(Deletion, oneshot::Sender<Result<Deleted, Error>>),
 }
 
 /// Starts the task. It ends when the lake is dropped.
@@ -63,27 +66,18 @@ pub(crate) fn start(
     tokio::spawn(async move {
         let mut compactor = Compactor { shared, tables, clock, quiet: HashMap::new(), unsummed: None };
         loop {
-            let reply = match tokio::time::timeout(INTERVAL, requests.recv()).await {
-                Ok(Some(CompactionRequest::Now(reply))) => Some(reply),
+            let request = match tokio::time::timeout(INTERVAL, requests.recv()).await {
+                Ok(Some(request)) => Some(request),
                 Ok(None) => return,
                 Err(_) => None,
             };
-            let (runtime, everything) = (Handle::current(), reply.is_some());
-            let round = tokio::task::spawn_blocking(move || {
-                let result = compactor.round(&runtime, everything);
-                (compactor, result)
+            let runtime = Handle::current();
+            let work = tokio::task::spawn_blocking(move || {
+                compactor.answer(&runtime, request);
+                compactor
             });
-            let Ok((back, result)) = round.await else { return };
+            let Ok(back) = work.await else { return };
             compactor = back;
-            if let Err(error) = &result
-                && !matches!(error, Error::Closed)
-            {
-                compactor.shared.compaction_failures.fetch_add(1, Relaxed);
-                tracing::error!(%error, "files could not be compacted; trying again in a while");
-            }
-            if let Some(reply) = reply {
-                let _ = reply.send(result);
-            }
         }
     });
 }
@@ -100,6 +94,30 @@ struct Compactor {
 }
 
 impl Compactor {
+    fn answer(&mut self, runtime: &Handle, request: Option<CompactionRequest>) {
+        match request {
+            Some(CompactionRequest::Delete(deletion, reply)) => {
+                drop(reply.send(self.delete(runtime, &deletion)))
+            }
+            Some(CompactionRequest::Now(reply)) => drop(reply.send(self.round(runtime, true))),
+            None => match self.round(runtime, false) {
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => {
+                    self.shared.compaction_failures.fetch_add(1, Relaxed);
+                    tracing::error!(%error, "files could not be compacted; trying again in a while");
+                }
+            },
+        }
+    }
+
+    fn delete(&mut self, runtime: &Handle, deletion: &Deletion) -> Result<Deleted, Error> {
+        // Sums of services are made again from sums by series, which must go equally far.
+        for kind in [Kind::Profiles, Kind::Samples] {
+            while self.sum(runtime, kind)? {}
+        }
+        deletion::delete(&self.shared, &self.tables, runtime, deletion, &self.pace())
+    }
+
     fn round(&mut self, runtime: &Handle, everything: bool) -> Result<(), Error> {
         if self.is_sum_due(everything) {
             for kind in [Kind::Profiles, Kind::Samples] {
@@ -111,7 +129,7 @@ impl Compactor {
             self.merge(runtime, table, files)?;
         }
         let (shared, tables) = (&self.shared, &self.tables);
-        retention::apply(shared, tables, runtime, self.clock.now(), &self.pace())?;
+        retention::apply(shared, tables, runtime, self.clock.now(), everything, &self.pace())?;
         self.shared.pending_files.store(self.pending(), Relaxed);
         Ok(())
     }
@@ -122,8 +140,7 @@ impl Compactor {
         let count = {
             let state = self.shared.state.read();
             let unsummed = |kind: Kind| {
-                let lowest = kind.tiers().map(|tier| state.tables[tier].sequence);
-                let lowest = lowest.into_iter().min().unwrap_or_default();
+                let lowest = kind.tiers().map(|tier| state.tables[tier].sequence).min().unwrap_or_default();
                 state.tables[kind.table()].files.iter().filter(|file| file.sequence() > lowest).count()
             };
             unsummed(Kind::Samples).max(unsummed(Kind::Profiles))
@@ -147,7 +164,7 @@ impl Compactor {
     fn sum(&self, runtime: &Handle, kind: Kind) -> Result<bool, Error> {
         let (mut files, lowest, mut until) = {
             let state = self.shared.state.read();
-            let sequences = || kind.tiers().into_iter().map(|tier| state.tables[tier].sequence);
+            let sequences = || kind.tiers().map(|tier| state.tables[tier].sequence);
             let lowest = sequences().min().unwrap_or_default();
             let next = sequences().filter(|&sequence| sequence > lowest).min();
             let raw = &state.tables[kind.table()];
@@ -165,26 +182,27 @@ impl Compactor {
             until = last.sequence();
             files.retain(|file| file.sequence() <= until);
         }
-        let tiers: Vec<Tier> = Tier::ALL
-            .into_iter()
-            .filter(|&tier| self.shared.state.read().tables[kind.tier(tier)].sequence == lowest)
-            .collect();
+        let lags = |&(tier, level): &(Tier, Level)| {
+            self.shared.state.read().tables[kind.tier(tier, level)].sequence == lowest
+        };
+        let tiers: Vec<(Tier, Level)> = SUMS.into_iter().filter(lags).collect();
+        let reduce = |series| self.shared.series.read().reduced(series);
         let mut written: Vec<Written> = tiers.iter().map(|_| Written::default()).collect();
         for files in by_folder(files).into_values() {
             let of_day: Vec<Written> = match kind {
                 Kind::Samples => {
-                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &self.pace()))?
+                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, &self.pace()))?
                 }
                 Kind::Profiles => tiers
                     .iter()
-                    .map(|&tier| runtime.block_on(self.tables.sum_profiles(tier, &files, until)))
+                    .map(|&tier| runtime.block_on(self.tables.sum_profiles(tier, &files, until, &reduce)))
                     .collect::<Result<_, _>>()?,
             };
             written.iter_mut().zip(of_day).for_each(|(all, day)| all.add(day));
         }
-        for (tier, added) in tiers.into_iter().zip(written) {
+        for ((tier, level), added) in tiers.into_iter().zip(written) {
             let change = Change {
-                table: kind.tier(tier),
+                table: kind.tier(tier, level),
                 operation: "WRITE",
                 removed: Vec::new(),
                 added,
@@ -198,9 +216,9 @@ impl Compactor {
         Ok(true)
     }
 
-    fn sequences(&self, kind: Kind) -> [u64; 3] {
+    fn sequences(&self, kind: Kind) -> Vec<u64> {
         let state = self.shared.state.read();
-        kind.tiers().map(|tier| state.tables[tier].sequence)
+        kind.tiers().map(|tier| state.tables[tier].sequence).collect()
     }
 
     /// Files that should become one.
@@ -235,12 +253,13 @@ impl Compactor {
         let state = self.shared.state.read();
         let mut folders = Vec::new();
         for table in TableId::ALL {
-            let summed = match table {
-                TableId::Samples => Kind::Samples.tiers().map(|tier| state.tables[tier].sequence),
-                TableId::Profiles => Kind::Profiles.tiers().map(|tier| state.tables[tier].sequence),
-                _ => [u64::MAX; 3],
+            let summed = |kind: Kind| kind.tiers().map(|tier| state.tables[tier].sequence).min();
+            let until = match table {
+                TableId::Samples => summed(Kind::Samples),
+                TableId::Profiles => summed(Kind::Profiles),
+                _ => Some(u64::MAX),
             };
-            let until = summed.into_iter().min().unwrap_or_default();
+            let until = until.unwrap_or_default();
             let files = state.tables[table].files.iter().filter(|file| file.sequence() <= until);
             let by_folder = by_folder(files.cloned().collect()).into_iter();
             folders.extend(
@@ -303,6 +322,16 @@ pub(crate) fn apply(
     Ok(())
 }
 
+/// All sums that are made of a table.
+pub(crate) const SUMS: [(Tier, Level); 6] = [
+    (Tier::FiveMinutes, Level::Series),
+    (Tier::Hour, Level::Series),
+    (Tier::Day, Level::Series),
+    (Tier::FiveMinutes, Level::Service),
+    (Tier::Hour, Level::Service),
+    (Tier::Day, Level::Service),
+];
+
 /// Of which table sums are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -320,16 +349,16 @@ impl Kind {
     }
 
     /// The table of its sums.
-    pub(crate) fn tier(self, tier: Tier) -> TableId {
+    pub(crate) fn tier(self, tier: Tier, level: Level) -> TableId {
         match self {
-            Self::Profiles => TableId::ProfileTier(tier),
-            Self::Samples => TableId::SampleTier(tier),
+            Self::Profiles => TableId::ProfileTier(tier, level),
+            Self::Samples => TableId::SampleTier(tier, level),
         }
     }
 
     /// The tables of its sums.
-    pub(crate) fn tiers(self) -> [TableId; 3] {
-        Tier::ALL.map(|tier| self.tier(tier))
+    pub(crate) fn tiers(self) -> impl Iterator<Item = TableId> {
+        SUMS.into_iter().map(move |(tier, level)| self.tier(tier, level))
     }
 }
 
@@ -353,7 +382,7 @@ fn candidates(table: TableId, mut files: Vec<Arc<DataFile>>, settle: bool) -> Op
         let mut levels = files.chunk_by(|a, b| level(a) == level(b));
         files = levels.find(|level| level.len() >= SIMILAR_FILES)?.to_vec();
     }
-    let in_memory = !matches!(table, TableId::Samples | TableId::SampleTier(_) | TableId::Stacks);
+    let in_memory = !matches!(table, TableId::Samples | TableId::SampleTier(..) | TableId::Stacks);
     let (mut bytes, mut rows) = (0, 0);
     let fitting = files.iter().take(MERGED_FILES).take_while(|file| {
         bytes += file.bytes;

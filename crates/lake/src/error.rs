@@ -84,7 +84,9 @@ impl Error {
         match self {
             Self::Full { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } | Self::Parquet { .. } => ErrorKind::Damaged,
-            Self::Locked { .. } | Self::Refused { .. } | Self::Io { .. } | Self::Delta { .. } => ErrorKind::Internal,
+            Self::Locked { .. } | Self::Refused { .. } | Self::Io { .. } | Self::Delta { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 

@@ -36,6 +36,8 @@ pub struct DataFile {
     pub bytes: u64,
     /// What is in it.
     pub stats: FileStats,
+    /// When it was written, milliseconds since the epoch.
+    pub modified: i64,
     metadata: OnceLock<Arc<ParquetMetaData>>,
     obsolete: AtomicBool,
 }
@@ -43,7 +45,14 @@ pub struct DataFile {
 impl DataFile {
     /// A file that is known from the table's log.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { path, bytes, stats, metadata: OnceLock::new(), obsolete: AtomicBool::new(false) }
+        Self { path, bytes, stats, modified: 0, metadata: OnceLock::new(), obsolete: AtomicBool::new(false) }
+    }
+
+    /// The same, written at `modified`.
+    pub(crate) fn written_at(self, modified: i64) -> Self {
+        let mut file = self;
+        file.modified = modified;
+        file
     }
 
     /// The last write-ahead log sequence that is in it: the first 20 digits of its name.

@@ -178,7 +178,7 @@ fn table_info(table: TableId, state: &TableState) -> Result<TableInfo, Error> {
 /// The tier that `table` is of.
 fn window(table: TableId) -> Option<Tier> {
     match table {
-        TableId::ProfileTier(tier) | TableId::SampleTier(tier) => Some(tier),
+        TableId::ProfileTier(tier, _) | TableId::SampleTier(tier, _) => Some(tier),
         _ => None,
     }
 }

@@ -5,15 +5,16 @@
 
 use crate::batch::Batch;
 use crate::compaction::{self, CompactionRequest};
+use crate::deletion::{Deleted, Deletion};
 use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
 use crate::head::Head;
 use crate::record;
-use crate::retention::Retention;
+use crate::retention::{self, Expiring, Retention, RetentionOverride};
 use crate::series::{SeriesIndex, TouchedDays};
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
-use crate::tables::{Opened, TableId, TableStates, Tables, Tier};
+use crate::tables::{Level, Opened, TableId, TableStates, Tables, Tier};
 use crate::uploads::Uploads;
 use crate::wal::{Replayed, Wal, payload_crc};
 use crate::writer::{self, Command};
@@ -40,6 +41,11 @@ pub struct LakeConfig {
     pub flush_bytes: usize,
     /// How long what is kept.
     pub retention: Retention,
+    /// Other ages for some series.
+    pub retention_overrides: Vec<RetentionOverride>,
+    /// Labels with many values, one for each instance of a service: there are sums for long ranges that do
+    /// not tell them apart. The choice of a new store holds for ever.
+    pub instance_labels: Vec<String>,
 }
 
 /// What became of a batch.
@@ -95,16 +101,22 @@ impl Lake {
         let root = config.path.join(&config.tenant);
         fs::create_dir_all(&root).map_err(|source| Error::io(&root, source))?;
         let lock = lock(&config)?;
-        let (tables, opened) = Tables::open(root).await?;
+        let (tables, opened) = Tables::open(root, &config.instance_labels).await?;
         let tables = Arc::new(tables);
-        let Opened { tables: states, series } = opened;
+        let Opened { tables: states, series, dropped_labels } = opened;
+        if dropped_labels != config.instance_labels {
+            tracing::warn!(
+                ?dropped_labels,
+                "the sums in this store were made without these labels, and go on so: the configuration differs"
+            );
+        }
         let flushed = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
         let flushed = flushed.map(|table| states[table].sequence);
         let mut uploads = Uploads::default();
         uploads.load(&states[TableId::Profiles].files);
         let shared = Arc::new(Shared {
             state: RwLock::new(State { tables: states, ..State::default() }),
-            series: RwLock::default(),
+            series: RwLock::new(SeriesIndex::new(dropped_labels)),
             stacks: RwLock::default(),
             wal_bytes: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
@@ -180,11 +192,13 @@ impl Lake {
         let mut head = state.flushing.as_ref().map_or_else(Vec::new, |frozen| frozen.chunks.clone());
         head.extend(state.head.chunks());
         let tables = &state.tables;
-        let tiers = Tier::ALL.into_iter().map(|tier| {
-            let (samples, profiles) =
-                (&tables[TableId::SampleTier(tier)], &tables[TableId::ProfileTier(tier)]);
+        let all = Level::ALL.into_iter().flat_map(|level| Tier::ALL.map(|tier| (tier, level)));
+        let tiers = all.map(|(tier, level)| {
+            let samples = &tables[TableId::SampleTier(tier, level)];
+            let profiles = &tables[TableId::ProfileTier(tier, level)];
             TierSnapshot {
                 tier,
+                level,
                 samples: samples.files.clone(),
                 samples_sequence: samples.sequence,
                 profiles: profiles.files.clone(),
@@ -198,6 +212,7 @@ impl Lake {
             head,
             horizon: tables[TableId::Samples].horizon.max(tables[TableId::Profiles].horizon),
             tiers: tiers.collect(),
+            dropped_labels: self.shared.series.read().dropped_labels().to_vec(),
         }
     }
 
@@ -248,6 +263,15 @@ impl Lake {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Deletes profiles and all sums that they are a part of. Those that come in meanwhile may stay.
+    pub async fn delete(&self, deletion: Deletion) -> Result<Deleted, Error> {
+        self.flush().await?;
+        let (reply, answer) = oneshot::channel();
+        let request = CompactionRequest::Delete(deletion, reply);
+        self.compactor.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Takes no more batches and moves the head into the tables. What cannot be moved stays in the
     /// write-ahead log, so nothing is lost when this fails.
     pub async fn close(&self) -> Result<(), Error> {
@@ -283,6 +307,8 @@ impl Lake {
             series: shared.series.read().len() as u64,
             cached_stacks: shared.stacks.read().len() as u64,
             tables: TableId::ALL.into_iter().map(table).collect(),
+            expiring: retention::expiring(&shared.config.retention, &state.tables),
+            bytes_limit: shared.config.retention.bytes,
         }
     }
 }
@@ -320,6 +346,10 @@ pub struct LakeStatus {
     pub cached_stacks: u64,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
+    /// What goes next because of its age, the soonest first.
+    pub expiring: Vec<Expiring>,
+    /// What all files may take, in bytes.
+    pub bytes_limit: Option<u64>,
 }
 
 impl Drop for Lake {

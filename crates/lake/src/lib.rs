@@ -7,6 +7,7 @@
 
 mod batch;
 mod compaction;
+mod deletion;
 mod error;
 mod files;
 mod flush;
@@ -29,12 +30,13 @@ mod wal_check;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use inspect::{ColumnInfo, Inspection, LakePath, ServiceInfo, TableInfo, inspect};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use retention::Retention;
+pub use retention::{Expiring, Retention, RetentionOverride};
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
-pub use tables::Tier;
+pub use tables::{Level, Tier};
 pub use transfer::{Excerpt, Transfer, TransferProgress};
 pub use verify::{Finding, Verification, verify};

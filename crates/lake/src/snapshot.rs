@@ -2,7 +2,7 @@
 
 use crate::batch::ProfileId;
 use crate::files::DataFile;
-use crate::tables::Tier;
+use crate::tables::{Level, Tier};
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use std::sync::Arc;
 
@@ -18,16 +18,20 @@ pub struct Snapshot {
     /// Profiles and samples before this time, in microseconds since the epoch, may have been deleted because
     /// of their age; the tiers may still have them.
     pub horizon: i64,
-    /// Sums of `samples` and `profiles`, the shortest windows first.
+    /// Sums of `samples` and `profiles`: of each level the shortest windows first.
     pub tiers: Vec<TierSnapshot>,
+    /// The labels that sums of [`Level::Service`] do not tell apart.
+    pub dropped_labels: Vec<String>,
 }
 
 /// The sums of one tier. Its rows have the columns of the table that was summed; their time is the start of
 /// the window.
 #[derive(Clone, Debug)]
 pub struct TierSnapshot {
-    /// Which one.
+    /// How long its windows are.
     pub tier: Tier,
+    /// Of what series its rows are.
+    pub level: Level,
     /// Sums of those rows of `samples` that are in files up to `samples_sequence`.
     pub samples: Vec<Arc<DataFile>>,
     /// The last [`DataFile::sequence`] of `samples` that is summed.
@@ -82,6 +86,8 @@ pub struct SeriesMatch {
     pub id: SeriesId,
     /// Labels and type.
     pub series: Arc<Series>,
+    /// The id under which it is a part of sums of [`Level::Service`].
+    pub reduced: SeriesId,
     /// When its first known profile was taken, nanoseconds since the epoch (day by day; see the RFC).
     pub first: Nanos,
     /// When its last known profile was taken, nanoseconds since the epoch.

@@ -4,11 +4,12 @@
 //! Nothing is changed, so that it may be done beside a server. What a compaction takes away meanwhile is no
 //! fault: then the logs are read again.
 
+use crate::compaction::{Kind, SUMS};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::inspect::{LOOKS, LakePath};
 use crate::record;
-use crate::tables::{FileContent, Group, Look, Sum, TableId, Tier, date_text, file_day, read_content};
+use crate::tables::{FileContent, Group, Level, Look, Sum, TableId, date_text, file_day, read_content};
 use crate::wal_check;
 use everflame_profile::{SeriesId, StackId};
 use hashbrown::{HashMap, HashSet};
@@ -79,7 +80,7 @@ struct Check<'a> {
     look: &'a Look,
     result: Verification,
     /// Sums of the rows of `profiles` and `samples` for each tier, and of those that both tables have.
-    raw: [HashMap<Group, [Sum; 4]>; 2],
+    raw: [HashMap<Group, [Sum; BOTH + 1]>; 2],
     /// Sums of the rows of the tiers.
     tiers: HashMap<TableId, HashMap<Group, Sum>>,
     /// Partitions with files that cannot be read: first day, and the day after the last.
@@ -88,14 +89,22 @@ struct Check<'a> {
     wanted_stacks: HashMap<String, HashMap<u128, usize>>,
     /// Series and days, and the file that refers to them first.
     wanted_series: HashMap<(SeriesId, i32), usize>,
+    /// The same of sums of services.
+    wanted_reduced: HashMap<(SeriesId, i32), usize>,
     /// The files that refer to something.
     referring: Vec<PathBuf>,
     stacks: HashMap<String, HashSet<u128>>,
     series: HashSet<(SeriesId, i32)>,
+    /// The same without the labels that sums of services drop.
+    reduced: HashSet<(SeriesId, i32)>,
 }
 
 /// Positions in [`Check::raw`].
-const KINDS: [TableId; 2] = [TableId::Profiles, TableId::Samples];
+const KINDS: [Kind; 2] = [Kind::Profiles, Kind::Samples];
+
+/// Position among the sums of a group of that of the rows which both tables have; before it come those that a
+/// tier must have, in the order of [`SUMS`].
+const BOTH: usize = SUMS.len();
 
 impl<'a> Check<'a> {
     fn new(lake: &'a LakePath, look: &'a Look) -> Self {
@@ -108,9 +117,11 @@ impl<'a> Check<'a> {
             broken: HashSet::new(),
             wanted_stacks: HashMap::new(),
             wanted_series: HashMap::new(),
+            wanted_reduced: HashMap::new(),
             referring: Vec::new(),
             stacks: HashMap::new(),
             series: HashSet::new(),
+            reduced: HashSet::new(),
         }
     }
 
@@ -180,7 +191,7 @@ impl<'a> Check<'a> {
 
     fn break_partition(&mut self, table: TableId, file: &DataFile) {
         let days = file_day(file).map(|day| match table {
-            TableId::SampleTier(tier) | TableId::ProfileTier(tier) => {
+            TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => {
                 (day, day.saturating_add(tier.partition_days(day)))
             }
             _ => (day, day.saturating_add(1)),
@@ -224,9 +235,16 @@ impl<'a> Check<'a> {
                 }
                 return;
             }
-            TableId::Series => return self.series.extend(content.series),
+            TableId::Series => {
+                for day in content.series_days {
+                    self.series.insert((day.id, day.day));
+                    let reduced = day.series.without(&self.look.dropped_labels).id();
+                    self.reduced.insert((reduced, day.day));
+                }
+                return;
+            }
             TableId::Profiles | TableId::Samples => self.take_raw(table, file, &content.sums),
-            TableId::ProfileTier(_) | TableId::SampleTier(_) => {
+            TableId::ProfileTier(..) | TableId::SampleTier(..) => {
                 let sums = self.tiers.entry(table).or_default();
                 for (group, sum) in &content.sums {
                     sums.entry(group.clone()).or_default().add(sum);
@@ -241,15 +259,21 @@ impl<'a> Check<'a> {
                 wanted.entry(stack).or_insert(from);
             }
         }
+        let wanted = match table {
+            TableId::ProfileTier(_, Level::Service) | TableId::SampleTier(_, Level::Service) => {
+                &mut self.wanted_reduced
+            }
+            _ => &mut self.wanted_series,
+        };
         for series in content.series {
-            self.wanted_series.entry(series).or_insert(from);
+            wanted.entry(series).or_insert(from);
         }
     }
 
     fn check_partition(&mut self, table: TableId, file: &DataFile, content: &FileContent) {
         let Some(((min, max), day)) = content.times.zip(file_day(file)) else { return };
         let span = match table {
-            TableId::SampleTier(tier) | TableId::ProfileTier(tier) => tier.partition_days(day),
+            TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => tier.partition_days(day),
             _ => 1,
         };
         let (start, end) = (i64::from(day) * DAY, i64::from(day.saturating_add(span)) * DAY);
@@ -260,18 +284,15 @@ impl<'a> Check<'a> {
 
     /// Adds the sums of a file of `profiles` or `samples` to those that tiers which contain it must have.
     fn take_raw(&mut self, table: TableId, file: &DataFile, sums: &BTreeMap<Group, Sum>) {
-        let is_samples = table == TableId::Samples;
-        let mut counts = [false; 4];
-        for (counts, tier) in counts.iter_mut().zip(Tier::ALL) {
-            let tier = if is_samples { TableId::SampleTier(tier) } else { TableId::ProfileTier(tier) };
-            *counts = file.sequence() <= self.look.tables[tier].sequence;
-        }
+        let kind = if table == TableId::Samples { Kind::Samples } else { Kind::Profiles };
+        let reaches = |table: TableId| file.sequence() <= self.look.tables[table].sequence;
         // A crash leaves one of both behind the other.
-        let both = KINDS.map(|table| self.look.tables[table].sequence).into_iter().min();
-        counts[3] = both.is_some_and(|both| file.sequence() <= both);
+        let in_both = KINDS.into_iter().all(|kind| reaches(kind.table()));
+        let counts: Vec<bool> = kind.tiers().map(reaches).chain([in_both]).collect();
         for (group, sum) in sums {
-            let all = self.raw[usize::from(is_samples)].entry(group.clone()).or_default();
-            for (all, _) in all.iter_mut().zip(counts).filter(|(_, counts)| *counts) {
+            let raw = &mut self.raw[usize::from(kind == Kind::Samples)];
+            let all = raw.entry(group.clone()).or_insert([Sum::default(); BOTH + 1]);
+            for (all, _) in all.iter_mut().zip(&counts).filter(|(_, counts)| **counts) {
                 all.add(sum);
             }
         }
@@ -365,8 +386,8 @@ impl<'a> Check<'a> {
         }
         self.report_missing(missing, "stacks", "frames");
         let mut missing: BTreeMap<usize, (u64, String)> = BTreeMap::new();
-        for (&(series, day), file) in &self.wanted_series {
-            if !self.series.contains(&(series, day)) {
+        for (wanted, known) in [(&self.wanted_series, &self.series), (&self.wanted_reduced, &self.reduced)] {
+            for (&(series, day), file) in wanted.iter().filter(|(series, _)| !known.contains(*series)) {
                 let example = || format!("{:016x} on {}", series.0, date_text(day));
                 missing.entry(*file).or_insert_with(|| (0, example())).0 += 1;
             }
@@ -388,19 +409,16 @@ impl<'a> Check<'a> {
 
     /// Whether each tier adds up to the rows that it sums.
     fn check_tiers(&mut self) {
-        for (kind, table) in KINDS.into_iter().enumerate() {
-            for (at, tier) in Tier::ALL.into_iter().enumerate() {
-                let id = match table {
-                    TableId::Samples => TableId::SampleTier(tier),
-                    _ => TableId::ProfileTier(tier),
-                };
+        for (position, kind) in KINDS.into_iter().enumerate() {
+            for (at, id) in kind.tiers().enumerate() {
+                let table = kind.table();
                 let horizon = self.look.tables[table].horizon.max(self.look.tables[id].horizon);
                 let sums = self.tiers.remove(&id).unwrap_or_default();
                 let mut groups: Vec<Group> = sums.keys().cloned().collect();
-                groups.extend(self.raw[kind].keys().filter(|group| !sums.contains_key(*group)).cloned());
+                groups.extend(self.raw[position].keys().filter(|group| !sums.contains_key(*group)).cloned());
                 groups.sort_unstable();
                 for group in groups {
-                    let expect = self.raw[kind].get(&group).map_or_else(Sum::default, |sums| sums[at]);
+                    let expect = self.raw[position].get(&group).map_or_else(Sum::default, |sums| sums[at]);
                     let found = sums.get(&group).copied().unwrap_or_default();
                     self.compare(id, horizon, &group, [table, id], (expect, found));
                 }
@@ -443,14 +461,14 @@ impl<'a> Check<'a> {
 
     /// Whether the totals of profiles are what their samples add up to.
     fn check_profiles(&mut self) {
-        let horizon = KINDS.map(|table| self.look.tables[table].horizon).into_iter().max();
+        let horizon = KINDS.map(|kind| self.look.tables[kind.table()].horizon).into_iter().max();
         let mut groups: Vec<Group> = self.raw.iter().flat_map(HashMap::keys).cloned().collect();
         groups.sort_unstable();
         groups.dedup();
         for group in groups {
             let sums = [0, 1].map(|kind: usize| {
                 let sums = self.raw.get(kind).and_then(|raw| raw.get(&group));
-                sums.map_or_else(Sum::default, |sums| sums[3])
+                sums.map_or_else(Sum::default, |sums| sums[BOTH])
             });
             if sums.iter().any(|sum| sum.is_capped) {
                 continue;

@@ -18,6 +18,8 @@ fn config(path: &Path) -> LakeConfig {
         flush_interval: Duration::from_secs(3600),
         flush_bytes: 32 << 20,
         retention: Retention { raw: None, five_minutes: None, hour: None, ..Retention::default() },
+        retention_overrides: Vec::new(),
+        instance_labels: vec!["pod".to_owned()],
     }
 }
 

@@ -6,7 +6,7 @@
 //! of the range are moved outwards to the next window of the shortest tier that is still there.
 
 use crate::TimeRange;
-use everflame_lake::{DataFile, HeadChunk, Snapshot, Tier};
+use everflame_lake::{DataFile, HeadChunk, Level, Snapshot, Tier, TierSnapshot};
 use everflame_profile::Nanos;
 use std::sync::Arc;
 
@@ -39,17 +39,22 @@ pub(crate) struct Part {
     pub(crate) files: Vec<Arc<DataFile>>,
 }
 
-/// The parts that make up `range`; the head belongs to each of them.
-pub(crate) fn cover(snapshot: &Snapshot, table: Table, range: TimeRange, detail: Detail) -> Vec<Part> {
+/// The parts that make up `range`; the head belongs to each of them. Of tiers the sums of `level` are read.
+pub(crate) fn cover(
+    snapshot: &Snapshot,
+    table: Table,
+    level: Level,
+    range: TimeRange,
+    detail: Detail,
+) -> Vec<Part> {
+    let tiers: Vec<&TierSnapshot> = snapshot.tiers.iter().filter(|tier| tier.level == level).collect();
     let raw = match table {
         Table::Samples => &snapshot.samples,
         Table::Profiles => &snapshot.profiles,
     };
     let levels = Levels {
-        horizons: std::iter::once(snapshot.horizon)
-            .chain(snapshot.tiers.iter().map(|tier| tier.horizon))
-            .collect(),
-        tiers: snapshot.tiers.iter().map(|tier| tier.tier).collect(),
+        horizons: std::iter::once(snapshot.horizon).chain(tiers.iter().map(|tier| tier.horizon)).collect(),
+        tiers: tiers.iter().map(|tier| tier.tier).collect(),
         detail,
     };
     let range = shorten(snapshot, raw, range);
@@ -57,7 +62,7 @@ pub(crate) fn cover(snapshot: &Snapshot, table: Table, range: TimeRange, detail:
     let parts = levels.split(from, until.saturating_add(1));
     let parts = parts.into_iter().map(|(level, from, end)| {
         let inside = TimeRange { from: from.saturating_mul(1000), until: end.saturating_mul(1000) - 1 };
-        let tier = level.checked_sub(1).and_then(|tier| snapshot.tiers.get(tier));
+        let tier = level.checked_sub(1).and_then(|tier| tiers.get(tier));
         let Some(tier) = tier else {
             // The ends of the range itself may lie between two microseconds.
             let range = TimeRange {

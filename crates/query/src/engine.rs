@@ -8,8 +8,8 @@ use crate::scan::{self, Control, Scan, ScanStats, Scanned, Warning};
 use crate::selection::Selection;
 use crate::time_series::{Buckets, CallSiteScan, Exemplars, Grouping, TotalScan};
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
-use crate::{Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
-use everflame_lake::{Lake, ProfileId, Snapshot};
+use crate::{Matcher, Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
+use everflame_lake::{Lake, Level, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
 use hashbrown::HashSet;
 use std::future::Future;
@@ -168,9 +168,11 @@ impl Engine {
     async fn run_stacks(&self, query: StackQuery, control: Arc<Control>) -> Result<Merged, Error> {
         let (lake, shared) = (self.lake.clone(), control.clone());
         let asked = query.clone();
-        let (snapshot, selection) = blocking(move || {
+        let (snapshot, selection, level) = blocking(move || {
             let snapshot = lake.snapshot();
-            Ok((snapshot, select(&lake, Some(&asked.profile_type), &asked.selector, asked.range)))
+            let mut selection = select(&lake, Some(&asked.profile_type), &asked.selector, asked.range);
+            let level = level(&snapshot, &asked.selector, &[], &mut selection);
+            Ok((snapshot, selection, level))
         })
         .await?;
         let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
@@ -202,7 +204,7 @@ impl Engine {
         }
         let is_whole = filter.spans.is_none() && filter.traces.is_none() && filter.profiles.is_none();
         let parts = match is_whole {
-            true => cover(&snapshot, Table::Samples, range, Detail::Sum),
+            true => cover(&snapshot, Table::Samples, level, range, Detail::Sum),
             // Sums know neither spans nor single profiles.
             false => vec![Part { range, window: 0, files: snapshot.samples.clone() }],
         };
@@ -232,10 +234,11 @@ impl Engine {
     ) -> Result<TimeSeriesAnswer, Error> {
         let range = query.covered();
         let (lake, asked) = (self.lake.clone(), query.clone());
-        let (snapshot, grouping) = blocking(move || {
+        let (snapshot, grouping, level) = blocking(move || {
             let snapshot = lake.snapshot();
-            let selection = select(&lake, Some(&asked.profile_type), &asked.selector, range);
-            Ok((snapshot, Grouping::new(&asked, Arc::new(selection))))
+            let mut selection = select(&lake, Some(&asked.profile_type), &asked.selector, range);
+            let level = level(&snapshot, &asked.selector, &asked.group_by, &mut selection);
+            Ok((snapshot, Grouping::new(&asked, Arc::new(selection)), level))
         })
         .await?;
         let (snapshot, grouping) = (Arc::new(snapshot), Arc::new(grouping));
@@ -244,7 +247,7 @@ impl Engine {
         let (mut sums, mut counts) = (Buckets::default(), Buckets::default());
         if !query.call_site.is_empty() {
             let mut scanned = Scanned::<Sums>::default();
-            for part in cover(&snapshot, Table::Samples, range, Detail::Sum) {
+            for part in cover(&snapshot, Table::Samples, level, range, Detail::Sum) {
                 let filter = SampleFilter::default();
                 let scan = StackScan { selection: selection.clone(), range: part.range, filter };
                 scanned.add::<StackScan>(self.scan(scan, part, &snapshot, &control).await?);
@@ -253,7 +256,7 @@ impl Engine {
             let below = blocking(move || merged(&lake, &of, scanned, &call_site)).await?;
             let stacks: Arc<HashSet<_>> = Arc::new(below.ids.iter().copied().collect());
             let mut scanned = Scanned::<Buckets>::default();
-            for part in cover(&snapshot, Table::Samples, range, Detail::Times) {
+            for part in cover(&snapshot, Table::Samples, level, range, Detail::Times) {
                 let (grouping, stacks) = (grouping.clone(), stacks.clone());
                 let scan = CallSiteScan { grouping, stacks, part: part.range, window: part.window };
                 scanned.add::<CallSiteScan>(self.scan(scan, part, &snapshot, &control).await?);
@@ -266,7 +269,7 @@ impl Engine {
         if query.call_site.is_empty() || query.aggregation == Aggregation::Average {
             let exemplars = if query.call_site.is_empty() { query.exemplars } else { Exemplars::None };
             let mut scanned = Scanned::<Buckets>::default();
-            for part in cover(&snapshot, Table::Profiles, range, Detail::Times) {
+            for part in cover(&snapshot, Table::Profiles, level, range, Detail::Times) {
                 let scan = TotalScan {
                     grouping: grouping.clone(),
                     exemplars,
@@ -380,6 +383,18 @@ fn select(
     range: TimeRange,
 ) -> Selection {
     Selection::new(profile_type, selector, |taken| lake.series(range.from, range.until, taken))
+}
+
+/// Of which series sums may be read: without the labels that have many values when the question names none
+/// of them. The series that those sums are of become a part of `selection`.
+fn level(snapshot: &Snapshot, selector: &Selector, group_by: &[String], selection: &mut Selection) -> Level {
+    let dropped = &snapshot.dropped_labels;
+    let names = selector.matchers().iter().map(Matcher::name).chain(group_by.iter().map(String::as_str));
+    if names.into_iter().any(|name| dropped.iter().any(|label| label == name)) {
+        return Level::Series;
+    }
+    selection.add_reduced(dropped);
+    Level::Service
 }
 
 /// Looks up the frames of what a scan found.

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use everflame_lake::{Batch, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample};
+use everflame_lake::{
+    Batch, Deletion, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample,
+};
 use everflame_profile::{
     Clock, Frame, Labels, Nanos, ProfileType, Series, StackId, SymbolInterner, Symbols, stack_id,
 };
@@ -104,6 +106,8 @@ async fn open(path: &Path, retention: &Retention, clock: &Arc<SetClock>) -> Arc<
         flush_interval: Duration::from_secs(3600),
         flush_bytes: 64 << 20,
         retention: retention.clone(),
+        retention_overrides: Vec::new(),
+        instance_labels: vec!["pod".to_owned()],
     };
     // The lock of the lake before goes when its tasks have ended.
     loop {
@@ -319,4 +323,72 @@ async fn late_profiles_outlive_the_single_ones() {
     drop(lake);
     let lake = open(folder.path(), &retention, &clock).await;
     check(&Engine::new(lake, Limits::default()), &all, "{}", 0, TimeRange::ALL).await;
+}
+
+/// What was deleted is in no answer, and what stays is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_profiles_are_gone_from_all_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = AUGUST + 40 * DAY;
+    let clock = Arc::new(SetClock(AtomicI64::new(now)));
+    let lake = open(folder.path(), &forever(), &clock).await;
+    let mut all: Vec<Pushed> = (0..400)
+        .map(|at: i64| Pushed {
+            service: (at % 3) as usize,
+            pod: (at / 3 % 3) as usize,
+            kind: (at / 9 % 2) as usize,
+            time: AUGUST + at * 2 * HOUR + at,
+            samples: vec![((at % 5) as usize, 1 + at), (4, 2)],
+        })
+        .map(|mut pushed| {
+            pushed.samples.dedup_by_key(|sample| sample.0);
+            pushed
+        })
+        .collect();
+    for (at, pushed) in all.iter().enumerate() {
+        lake.append(batch(&lake, pushed, at as u128)).await.unwrap();
+        if at == 200 {
+            lake.flush().await.unwrap();
+            lake.compact().await.unwrap();
+        }
+    }
+    let deletions = [
+        // A pod for some days, of which the sums of its service must go on without it.
+        (r#"{service_name="api",pod="pod-1"}"#, Some((3, 9))),
+        (r#"{service_name="shop"}"#, None),
+    ];
+    let first_day = (AUGUST / DAY) as i32;
+    for (text, days) in deletions {
+        let selector: Selector = text.parse().unwrap();
+        let is_gone = |pushed: &Pushed| {
+            let day = (pushed.time.div_euclid(DAY)) as i32 - first_day;
+            selector.matches(&pushed.series())
+                && days.is_none_or(|(first, last)| (first..=last).contains(&day))
+        };
+        let expect = all.iter().filter(|pushed| is_gone(pushed)).count() as u64;
+        let select = selector.clone();
+        let deletion = Deletion {
+            select: Arc::new(move |series| select.matches(series)),
+            days: days.map(|(first, last)| (first_day + first, first_day + last)),
+        };
+        let deleted = lake.delete(deletion).await.unwrap();
+        assert_eq!(deleted.profiles, expect);
+        all.retain(|pushed| !is_gone(pushed));
+        let engine = Engine::new(lake.clone(), Limits::default());
+        for text in ["{}", r#"{service_name="api"}"#, r#"{pod="pod-1"}"#, r#"{service_name="shop"}"#] {
+            for (kind, from, until) in [(0, 0, 40), (1, 0, 40), (0, 4, 8), (1, 2, 9)] {
+                let range = TimeRange::new(AUGUST + from * DAY, AUGUST + until * DAY);
+                check(&engine, &all, text, kind, range).await;
+            }
+        }
+        assert_eq!(
+            engine.label_values("service_name", &[], TimeRange::ALL).contains(&"shop".to_owned()),
+            days.is_some()
+        );
+    }
+    drop(lake);
+    let lake = open(folder.path(), &forever(), &clock).await;
+    let engine = Engine::new(lake, Limits::default());
+    check(&engine, &all, "{}", 0, TimeRange::ALL).await;
+    assert_eq!(engine.label_values("service_name", &[], TimeRange::ALL), ["api", "web"]);
 }

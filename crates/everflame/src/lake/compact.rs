@@ -3,8 +3,9 @@
 use super::table;
 use crate::clock::SystemClock;
 use crate::config::{Config, Overrides, process_environment};
-use crate::{client, print, serve, units};
+use crate::{client, print, serve};
 use anyhow::Context;
+use everflame_formats::units;
 use everflame_lake::{Lake, LakeStatus};
 use serde_json::Value;
 use std::sync::Arc;

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<()> {
     if !is_empty {
         bail!("{} is not empty; name a folder that is not there", args.to.display());
     }
-    let lake = super::open(&path).await?;
+    let lake = super::open(&path, None).await?;
     // Written beside, and moved when it is whole.
     let draft = draft(&args.to)?;
     let report = match args.format {
@@ -108,7 +108,7 @@ pub(crate) fn tell(line: &str) {
 pub(crate) fn transferred(transfer: &Transfer) -> String {
     let mut rows = vec![["table", "files", "rows", "bytes"].map(str::to_owned).to_vec()];
     for &(name, files, count, bytes) in &transfer.tables {
-        let bytes = crate::units::format(i64::try_from(bytes).unwrap_or(i64::MAX), "bytes");
+        let bytes = everflame_formats::units::format(i64::try_from(bytes).unwrap_or(i64::MAX), "bytes");
         rows.push(vec![name.to_owned(), files.to_string(), count.to_string(), bytes]);
     }
     table(1, &rows)

@@ -1,7 +1,8 @@
 //! `everflame lake inspect`: what is stored, and how small it is.
 
 use super::{LakeArgs, table};
-use crate::{print, units};
+use crate::print;
+use everflame_formats::units;
 use everflame_lake::{ColumnInfo, Inspection, ServiceInfo, TableInfo};
 use serde_json::{Value, json};
 

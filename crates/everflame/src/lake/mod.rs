@@ -10,11 +10,12 @@ mod verify;
 
 use crate::client::block_on;
 use crate::clock::SystemClock;
+use crate::config::{Config, Overrides, process_environment};
+use crate::serve;
 use anyhow::{Context, bail};
 use everflame_lake::{Lake, LakeConfig, LakePath, Retention};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The commands.
 #[derive(Debug, clap::Subcommand)]
@@ -48,14 +49,17 @@ fn block_on_threads(command: impl Future<Output = anyhow::Result<()>>) -> anyhow
     runtime.context("the threads cannot be started")?.block_on(command)
 }
 
-/// Opens a lake in which nothing is deleted because of its age: that is for the server to decide.
-async fn open(lake: &LakePath) -> anyhow::Result<Arc<Lake>> {
+/// Opens a lake in which nothing is deleted because of its age: that is for the server to decide. A new one
+/// drops `instance_labels` in its sums of services, or what the server's configuration says.
+async fn open(lake: &LakePath, instance_labels: Option<Vec<String>>) -> anyhow::Result<Arc<Lake>> {
+    let config = Config::load(&Overrides::default(), &process_environment)?;
     let config = LakeConfig {
         path: lake.path.clone(),
         tenant: lake.tenant.clone(),
-        flush_interval: Duration::from_secs(60),
-        flush_bytes: 64 << 20,
         retention: Retention { raw: None, five_minutes: None, hour: None, day: None, bytes: None },
+        retention_overrides: Vec::new(),
+        instance_labels: instance_labels.unwrap_or_else(|| config.instance_labels.0.clone()),
+        ..serve::lake_config(&config)
     };
     Ok(Lake::open(config, Arc::new(SystemClock)).await?)
 }
@@ -67,7 +71,7 @@ pub(crate) struct LakeArgs {
     #[arg(long, value_name = "DIR", env = "EVERFLAME_DATA", default_value = "everflame-data")]
     data: PathBuf,
     /// Whose profiles: the name of a folder in the data folder.
-    #[arg(long, value_name = "NAME", default_value = crate::serve::TENANT, value_parser = tenant)]
+    #[arg(long, value_name = "NAME", default_value = serve::TENANT, value_parser = tenant)]
     tenant: String,
 }
 

@@ -5,7 +5,7 @@
 use super::parquet_file::{self, reading_error};
 use super::profile_files::ProfileRows;
 use super::sample_rows::{self, SampleRow};
-use super::{Series, SeriesId, StackId, TableId, columns, frames, schema, series};
+use super::{Series, SeriesDay, SeriesId, StackId, TableId, columns, frames, schema, series};
 use crate::{DataFile, Error};
 use arrow::array::{Array, ArrayRef, BinaryArray, DictionaryArray, ListArray, StringArray};
 use arrow::datatypes::Int32Type;
@@ -65,8 +65,10 @@ pub(crate) struct FileContent {
     pub(crate) sums: BTreeMap<Group, Sum>,
     /// Stacks that samples refer to, or that are in the table `stacks`, by service.
     pub(crate) stacks: HashMap<String, HashSet<u128>>,
-    /// Series and days that rows refer to, or that are in the table `series`.
+    /// Series and days that rows refer to.
     pub(crate) series: HashSet<(SeriesId, i32)>,
+    /// Series and days in the table `series`.
+    pub(crate) series_days: Vec<SeriesDay>,
     /// Stacks or series whose ids are not those of their frames or labels.
     pub(crate) false_ids: u64,
 }
@@ -101,8 +103,8 @@ impl FileContent {
 /// Reads all of `file`, which is one of `table`. Blocking.
 pub(crate) fn read_content(table: TableId, file: &Arc<DataFile>) -> Result<FileContent, Error> {
     match table {
-        TableId::Samples | TableId::SampleTier(_) => samples(table, file),
-        TableId::Profiles | TableId::ProfileTier(_) => profiles(table, file),
+        TableId::Samples | TableId::SampleTier(..) => samples(table, file),
+        TableId::Profiles | TableId::ProfileTier(..) => profiles(table, file),
         TableId::Series => series_days(file),
         TableId::Stacks => stacks(file),
     }
@@ -217,10 +219,9 @@ fn series_days(file: &Arc<DataFile>) -> Result<FileContent, Error> {
             before = (service.to_owned(), id.to_owned());
         }
     }
-    for day in series::read_all(std::slice::from_ref(file))? {
-        content.false_ids += u64::from(Series::id(&day.series) != day.id);
-        content.series.insert((day.id, day.day));
-    }
+    content.series_days = series::read_all(std::slice::from_ref(file))?;
+    content.false_ids =
+        content.series_days.iter().map(|day| u64::from(Series::id(&day.series) != day.id)).sum();
     Ok(content)
 }
 

@@ -32,6 +32,9 @@ const IMPORT: &str = "everflame.import.";
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
 
+/// Property of the table that names the labels that are missing in its series, as a JSON list.
+const DROPPED_PROPERTY: &str = "everflame.droppedLabels";
+
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
@@ -64,6 +67,8 @@ pub(super) struct DeltaLog {
     sequence: u64,
     /// Before this time rows may have been deleted because of their age; see [`Self::horizon`].
     horizon: Option<i64>,
+    /// The labels that are missing in its series; `None` when none are.
+    dropped_labels: Option<Vec<String>>,
     /// Version of the last checkpoint of this process.
     checkpoint: u64,
     /// Files of commits that the caller has not been told of.
@@ -88,6 +93,7 @@ impl DeltaLog {
             next_version: 0,
             sequence: 0,
             horizon: None,
+            dropped_labels: None,
             checkpoint: 0,
             new_files: Vec::new(),
         }
@@ -141,6 +147,22 @@ impl DeltaLog {
         &self.folder
     }
 
+    /// The labels that are missing in its series; `None` when none are.
+    pub(super) fn dropped_labels(&self) -> Option<&[String]> {
+        self.dropped_labels.as_deref()
+    }
+
+    /// Says which labels are missing in its series. Those of a table that exists must be the same.
+    pub(super) fn drop_labels(&mut self, labels: &[String]) -> Result<(), Error> {
+        if self.next_version > 0 && self.dropped_labels.as_deref() != Some(labels) {
+            return Err(self.damaged(&format!(
+                "it drops other labels than {labels:?}, which the tables beside it drop"
+            )));
+        }
+        self.dropped_labels = Some(labels.to_vec());
+        Ok(())
+    }
+
     /// Whether neither the caller nor an earlier attempt has committed `sequence`.
     pub(super) fn lacks(&self, sequence: u64, done: u64) -> bool {
         done.max(self.sequence) < sequence
@@ -180,6 +202,8 @@ impl DeltaLog {
                  start the version that wrote it"
             )));
         }
+        let dropped = snapshot.metadata().configuration().get(DROPPED_PROPERTY);
+        self.dropped_labels = dropped.and_then(|labels| serde_json::from_str(labels).ok());
         let log_store = table.log_store();
         let transaction =
             async |application: &str| snapshot.transaction_version(log_store.as_ref(), application).await;
@@ -226,7 +250,8 @@ impl DeltaLog {
         let stats = file.stats().and_then(|stats| file_stats(&stats));
         match (inside, stats, u64::try_from(file.size())) {
             (true, Some(stats), Ok(bytes)) => {
-                Ok(Arc::new(DataFile::new(self.folder.join(relative), bytes, stats)))
+                let data = DataFile::new(self.folder.join(relative), bytes, stats);
+                Ok(Arc::new(data.written_at(file.modification_time())))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
@@ -300,7 +325,8 @@ impl DeltaLog {
         self.sequence = change.sequence.unwrap_or(self.sequence);
         self.horizon = change.horizon.or(self.horizon);
         let file = |file: &NewFile| {
-            DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats())
+            let data = DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats());
+            data.written_at(file.modified)
         };
         Ok(change.added.iter().map(|added| Arc::new(file(added))).collect())
     }
@@ -326,6 +352,9 @@ impl DeltaLog {
                 // The log of a table that is written every minute is cleaned after a day.
                 ("delta.logRetentionDuration", "interval 1 day".to_owned()),
             ];
+            let dropped =
+                self.dropped_labels.as_ref().map(|labels| (DROPPED_PROPERTY, json!(labels).to_string()));
+            let properties = properties.into_iter().chain(dropped);
             let metadata = new_metadata(&schema, partitions, properties)
                 .map_err(|error| fault(DeltaTableError::generic(error)))?;
             let metadata =

@@ -33,7 +33,7 @@ pub(crate) use days::date_text;
 pub(crate) use profiles::read_profile_ids;
 pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
-pub use tiers::Tier;
+pub use tiers::{Level, Tier};
 
 use crate::{DataFile, Error, HeadChunk};
 use delta_log::{DeltaLog, Replacement};
@@ -58,12 +58,12 @@ pub(crate) enum TableId {
     Series,
     Profiles,
     Samples,
-    ProfileTier(Tier),
-    SampleTier(Tier),
+    ProfileTier(Tier, Level),
+    SampleTier(Tier, Level),
 }
 
 impl TableId {
-    const COUNT: usize = 10;
+    const COUNT: usize = 16;
 
     /// All of them; the first four in the order in which a flush commits.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -71,12 +71,18 @@ impl TableId {
         Self::Series,
         Self::Profiles,
         Self::Samples,
-        Self::ProfileTier(Tier::FiveMinutes),
-        Self::ProfileTier(Tier::Hour),
-        Self::ProfileTier(Tier::Day),
-        Self::SampleTier(Tier::FiveMinutes),
-        Self::SampleTier(Tier::Hour),
-        Self::SampleTier(Tier::Day),
+        Self::ProfileTier(Tier::FiveMinutes, Level::Series),
+        Self::ProfileTier(Tier::Hour, Level::Series),
+        Self::ProfileTier(Tier::Day, Level::Series),
+        Self::ProfileTier(Tier::FiveMinutes, Level::Service),
+        Self::ProfileTier(Tier::Hour, Level::Service),
+        Self::ProfileTier(Tier::Day, Level::Service),
+        Self::SampleTier(Tier::FiveMinutes, Level::Series),
+        Self::SampleTier(Tier::Hour, Level::Series),
+        Self::SampleTier(Tier::Day, Level::Series),
+        Self::SampleTier(Tier::FiveMinutes, Level::Service),
+        Self::SampleTier(Tier::Hour, Level::Service),
+        Self::SampleTier(Tier::Day, Level::Service),
     ];
 
     /// Its position in [`Self::ALL`].
@@ -86,8 +92,8 @@ impl TableId {
             Self::Series => 1,
             Self::Profiles => 2,
             Self::Samples => 3,
-            Self::ProfileTier(tier) => 4 + tier as usize,
-            Self::SampleTier(tier) => 7 + tier as usize,
+            Self::ProfileTier(tier, level) => 4 + 3 * level as usize + tier as usize,
+            Self::SampleTier(tier, level) => 10 + 3 * level as usize + tier as usize,
         }
     }
 
@@ -102,8 +108,8 @@ impl TableId {
             Self::Series => &schema::SERIES,
             Self::Profiles => &schema::PROFILES,
             Self::Samples => &schema::SAMPLES,
-            Self::ProfileTier(tier) => tier.profiles(),
-            Self::SampleTier(tier) => tier.samples(),
+            Self::ProfileTier(tier, level) => tier.profiles(level),
+            Self::SampleTier(tier, level) => tier.samples(level),
         }
     }
 }
@@ -159,6 +165,8 @@ pub(crate) struct Opened {
     pub(crate) tables: TableStates,
     /// When which series has profiles; one entry for each series and day.
     pub(crate) series: Vec<SeriesDay>,
+    /// The labels that [`Level::Service`] drops: those that it was made with.
+    pub(crate) dropped_labels: Vec<String>,
 }
 
 /// For each table the last write-ahead log sequence that is in it; 0 when there is none.
@@ -260,6 +268,11 @@ pub(crate) struct Import {
 pub(crate) struct Written(Vec<parquet_file::NewFile>);
 
 impl Written {
+    /// Rows in them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.iter().map(|file| file.bounds.rows).sum()
+    }
+
     /// Adds those of `other`.
     pub(crate) fn add(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -274,20 +287,29 @@ pub(crate) fn file_day(file: &DataFile) -> Option<i32> {
 impl Tables {
     /// Opens the tables below `root`, the tenant's folder, and deletes what a crashed flush left there.
     /// A table that does not exist is empty, and is made by the first commit.
-    pub(crate) async fn open(root: PathBuf) -> Result<(Self, Opened), Error> {
+    /// Tables of [`Level::Service`] that do not exist yet will drop `dropped_labels`.
+    pub(crate) async fn open(root: PathBuf, dropped_labels: &[String]) -> Result<(Self, Opened), Error> {
         let root = std::path::absolute(&root).map_err(|source| Error::io(&root, source))?;
         let logs = TableId::ALL.map(|table| DeltaLog::open(&root, table.table()));
+        let mut dropped = None;
         let mut tables = TableStates::default();
         let mut opened = Vec::with_capacity(TableId::COUNT);
         for (table, log) in TableId::ALL.into_iter().zip(futures::future::try_join_all(logs).await?) {
             let (log, files) = log;
             tables[table] = log.state(files);
+            dropped = dropped.or_else(|| log.dropped_labels().map(<[String]>::to_vec));
             opened.push(log);
+        }
+        let dropped_labels = dropped.unwrap_or_else(|| dropped_labels.to_vec());
+        for (table, log) in TableId::ALL.into_iter().zip(&mut opened) {
+            if let TableId::ProfileTier(_, Level::Service) | TableId::SampleTier(_, Level::Service) = table {
+                log.drop_labels(&dropped_labels)?;
+            }
         }
         let logs: [DeltaLog; TableId::COUNT] =
             opened.try_into().map_err(|_| Error::Damaged { path: root, why: "a table is missing".into() })?;
         let series = series::read(&tables[TableId::Series].files);
-        Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, series }))
+        Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, series, dropped_labels }))
     }
 
     /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
@@ -301,6 +323,9 @@ impl Tables {
             match DeltaLog::look(&root, table.table()).await {
                 Ok((log, files)) => {
                     look.orphans.extend(log.orphans(&files)?);
+                    if look.dropped_labels.is_empty() {
+                        look.dropped_labels = log.dropped_labels().unwrap_or_default().to_vec();
+                    }
                     look.tables[table] = log.state(files);
                     look.logs.push(log);
                 }
@@ -395,6 +420,8 @@ pub(crate) struct Look {
     pub(crate) faults: Vec<(TableId, Error)>,
     /// Data files that no log names.
     pub(crate) orphans: Vec<PathBuf>,
+    /// The labels that sums of [`Level::Service`] do not tell apart.
+    pub(crate) dropped_labels: Vec<String>,
     logs: Vec<DeltaLog>,
 }
 

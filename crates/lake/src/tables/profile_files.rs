@@ -60,6 +60,17 @@ impl ProfileRows {
         Ok(all)
     }
 
+    /// Adds the rows of `other`.
+    pub(super) fn append(&mut self, other: Self) {
+        let names: Vec<u32> =
+            other.groups.iter().map(|(service, kind)| self.groups.position(service, kind)).collect();
+        let rows = other
+            .rows
+            .into_iter()
+            .filter_map(|row| names.get(row.group as usize).map(|&group| ProfileFileRow { group, ..row }));
+        self.rows.extend(rows);
+    }
+
     /// Adds them up for a tier.
     pub(super) fn sum(&mut self, tier: Tier) {
         for row in &mut self.rows {

@@ -1,15 +1,21 @@
 //! Writes what some files of a table hold into new ones: fewer, with some rows left out, or summed for a tier.
 
+use super::columns;
 use super::days::micros;
-use super::parquet_file::NewFile;
+use super::parquet_file::{self, NewFile, reading_error};
 use super::profile_files::ProfileRows;
 use super::sample_files::{Place, SampleFiles, partition};
 use super::sample_rows::{self, Groups};
 use super::stack_files::KeepStack;
-use super::tiers::{self, SampleSums};
+use super::tiers::{self, Reduce, SampleSums};
 use super::{DataFile, SeriesDay, TableId, Tables, Written, schema, series, stack_files};
-use crate::{Error, Tier};
+use crate::{Error, Level, Tier};
+use arrow::array::{Array, BinaryArray, DictionaryArray};
+use arrow::datatypes::Int32Type;
 use everflame_profile::SeriesId;
+use hashbrown::HashSet;
+use parquet::arrow::ProjectionMask;
+use parquet::errors::ParquetError;
 use std::sync::Arc;
 
 /// Says which rows stay: by series and time in microseconds since the epoch.
@@ -61,29 +67,62 @@ impl Tables {
         let place = Place { part, ..self.place(table, date, sequence).await? };
         let written = match table {
             TableId::Samples => rewrite_samples(None, files, place, keep, pace),
-            TableId::SampleTier(tier) => rewrite_samples(Some(tier), files, place, keep, pace),
+            TableId::SampleTier(tier, level) => {
+                rewrite_samples(Some((tier, level)), files, place, keep, pace)
+            }
             TableId::Profiles => rewrite_profiles(None, files, &place, keep, pace),
-            TableId::ProfileTier(tier) => rewrite_profiles(Some(tier), files, &place, keep, pace),
+            TableId::ProfileTier(tier, level) => {
+                rewrite_profiles(Some((tier, level)), files, &place, keep, pace)
+            }
             TableId::Series => rewrite_series(files, &place, keep),
             TableId::Stacks => stack_files::rewrite(files, place, keep_stack, pace),
         };
         written.map(Written)
     }
 
+    /// Whether `keep` refuses a row of `file`; asked once for each series, with the time 0. Blocking.
+    pub(crate) fn any_row_goes(
+        &self,
+        table: TableId,
+        file: &DataFile,
+        keep: Keep<'_>,
+    ) -> Result<bool, Error> {
+        let fault = reading_error(file);
+        let reader = parquet_file::reader(file, table.table())?;
+        let column = ProjectionMask::columns(reader.parquet_schema(), ["series_id"]);
+        for batch in reader.with_projection(column).build().map_err(&fault)? {
+            let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
+            let ids: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0).map_err(&fault)?;
+            let values: &BinaryArray =
+                columns::typed(std::slice::from_ref(ids.values()), 0).map_err(&fault)?;
+            let mut goes = Vec::with_capacity(values.len());
+            for id in values.iter().flatten() {
+                let id = columns::bytes(id).map(u64::from_be_bytes).map_err(&fault)?;
+                goes.push(!keep(SeriesId(id), 0));
+            }
+            if ids.keys().values().iter().any(|&key| goes.get(key as usize) == Some(&true)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Adds up `files` of the table `samples`, all of one day, for `tiers`. To be called on a thread that
     /// may block.
     pub(crate) async fn sum_samples(
         &self,
-        tiers: &[Tier],
+        tiers: &[(Tier, Level)],
         files: &[Arc<DataFile>],
         sequence: u64,
+        reduce: Reduce<'_>,
         pace: Pace<'_>,
     ) -> Result<Vec<Written>, Error> {
         let time = files.first().map_or(0, |file| file.stats.min_time);
         let mut sums = Vec::with_capacity(tiers.len());
-        for &tier in tiers {
-            let place = self.place(TableId::SampleTier(tier), tier.partition(time), sequence).await?;
-            sums.push(SampleSums::new(tier, day_of(place, time)));
+        for &(tier, level) in tiers {
+            let place = self.place(TableId::SampleTier(tier, level), tier.partition(time), sequence).await?;
+            let reduce = if level == Level::Service { reduce } else { &|series| series };
+            sums.push(SampleSums::new(tier, level, day_of(place, time), reduce));
         }
         let mut rows = 0;
         let groups = sample_rows::merge(&schema::SAMPLES, files, &mut |groups, run| {
@@ -101,15 +140,73 @@ impl Tables {
     /// block.
     pub(crate) async fn sum_profiles(
         &self,
-        tier: Tier,
+        (tier, level): (Tier, Level),
         files: &[Arc<DataFile>],
         sequence: u64,
+        reduce: Reduce<'_>,
     ) -> Result<Written, Error> {
         let time = files.first().map_or(0, |file| file.stats.min_time);
-        let place = self.place(TableId::ProfileTier(tier), tier.partition(time), sequence).await?;
+        let place = self.place(TableId::ProfileTier(tier, level), tier.partition(time), sequence).await?;
         let mut rows = ProfileRows::read(&schema::PROFILES, files)?;
+        if level == Level::Service {
+            rows.rows.iter_mut().for_each(|row| row.series = reduce(SeriesId(row.series)).0);
+        }
         rows.sum(tier);
-        rows.write(tier.profiles(), &day_of(place, time)).map(Written)
+        rows.write(tier.profiles(level), &day_of(place, time)).map(Written)
+    }
+}
+
+impl Tables {
+    /// Writes the rows of `files`, of one partition of a table of [`Level::Service`], again: those of the series
+    /// `again` are summed from `sources`, the files of the partition of the same sums by series. To be called
+    /// on a thread that may block.
+    pub(crate) async fn sum_again(
+        &self,
+        table: TableId,
+        files: &[Arc<DataFile>],
+        sources: &[Arc<DataFile>],
+        again: &HashSet<SeriesId>,
+        reduce: Reduce<'_>,
+        pace: Pace<'_>,
+    ) -> Result<Written, Error> {
+        let all = || files.iter().chain(sources);
+        let sequence = all().map(|file| file.sequence()).max().unwrap_or_default();
+        let date = all().next().and_then(|file| partition(&file.path)).unwrap_or_default();
+        let place = self.place(table, date, sequence).await?;
+        let written = match table {
+            TableId::SampleTier(tier, level) => {
+                let mut kept = rewrite_samples(
+                    Some((tier, level)),
+                    files,
+                    place.clone(),
+                    Some(&|series, _| !again.contains(&series)),
+                    pace,
+                )?;
+                let mut sums = SampleSums::new(tier, level, Place { part: -1, ..place }, reduce);
+                let groups = sample_rows::merge(tier.samples(Level::Series), sources, &mut |groups, run| {
+                    let rows: Vec<_> = run
+                        .iter()
+                        .filter(|row| again.contains(&reduce(SeriesId(row.series))))
+                        .copied()
+                        .collect();
+                    sums.add(groups, &rows)
+                })?;
+                kept.extend(sums.finish(&groups)?);
+                kept
+            }
+            TableId::ProfileTier(tier, level) => {
+                let mut rows = ProfileRows::read(tier.profiles(level), files)?;
+                rows.rows.retain(|row| !again.contains(&SeriesId(row.series)));
+                let mut more = ProfileRows::read(tier.profiles(Level::Series), sources)?;
+                more.rows.iter_mut().for_each(|row| row.series = reduce(SeriesId(row.series)).0);
+                more.rows.retain(|row| again.contains(&SeriesId(row.series)));
+                rows.append(more);
+                rows.sum(tier);
+                rows.write(tier.profiles(level), &place)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Written(written))
     }
 }
 
@@ -121,13 +218,13 @@ fn day_of(place: Place, time: i64) -> Place {
 }
 
 fn rewrite_samples(
-    tier: Option<Tier>,
+    tier: Option<(Tier, Level)>,
     files: &[Arc<DataFile>],
     place: Place,
     keep: Option<Keep<'_>>,
     pace: Pace<'_>,
 ) -> Result<Vec<NewFile>, Error> {
-    let table = tier.map_or(&schema::SAMPLES, Tier::samples);
+    let table = tier.map_or(&schema::SAMPLES, |(tier, level)| tier.samples(level));
     let mut out = SampleFiles::new(table, place);
     let (mut kept, mut rows) = (Vec::new(), 0);
     sample_rows::merge(table, files, &mut |groups: &Groups, run| {
@@ -152,19 +249,19 @@ fn rewrite_samples(
 }
 
 fn rewrite_profiles(
-    tier: Option<Tier>,
+    tier: Option<(Tier, Level)>,
     files: &[Arc<DataFile>],
     place: &Place,
     keep: Option<Keep<'_>>,
     pace: Pace<'_>,
 ) -> Result<Vec<NewFile>, Error> {
-    let table = tier.map_or(&schema::PROFILES, Tier::profiles);
+    let table = tier.map_or(&schema::PROFILES, |(tier, level)| tier.profiles(level));
     let mut all = ProfileRows::read(table, files)?;
     pace()?;
     if let Some(keep) = keep {
         all.rows.retain(|row| keep(SeriesId(row.series), row.time));
     }
-    if let Some(tier) = tier {
+    if let Some((tier, _)) = tier {
         all.sum(tier);
     }
     all.write(table, place)

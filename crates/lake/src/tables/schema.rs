@@ -178,6 +178,12 @@ pub(super) static SAMPLES_1D: Table = samples_tier("samples_1d", Partition::Mont
 pub(super) static PROFILES_5M: Table = profiles_tier("profiles_5m", Partition::Day);
 pub(super) static PROFILES_1H: Table = profiles_tier("profiles_1h", Partition::Month);
 pub(super) static PROFILES_1D: Table = profiles_tier("profiles_1d", Partition::Month);
+pub(super) static SAMPLES_5M_SERVICE: Table = samples_tier("samples_5m_service", Partition::Day);
+pub(super) static SAMPLES_1H_SERVICE: Table = samples_tier("samples_1h_service", Partition::Month);
+pub(super) static SAMPLES_1D_SERVICE: Table = samples_tier("samples_1d_service", Partition::Month);
+pub(super) static PROFILES_5M_SERVICE: Table = profiles_tier("profiles_5m_service", Partition::Day);
+pub(super) static PROFILES_1H_SERVICE: Table = profiles_tier("profiles_1h_service", Partition::Month);
+pub(super) static PROFILES_1D_SERVICE: Table = profiles_tier("profiles_1d_service", Partition::Month);
 
 impl Table {
     /// The schema as it stands in the Delta log, the partition column included.

@@ -260,7 +260,7 @@ fn sorted_files(files: &[Arc<DataFile>]) -> Vec<(PathBuf, u64, crate::FileStats)
 async fn nothing_is_made_before_the_first_commit() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
-    let (_, opened) = Tables::open(root.clone()).await.unwrap();
+    let (_, opened) = Tables::open(root.clone(), &[]).await.unwrap();
     assert_eq!(sequences(&opened), Sequences::default());
     assert!(!root.exists());
 }
@@ -270,11 +270,11 @@ async fn a_flush_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a tenant #1");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let committed = tables.commit(&head.flush(7), Sequences::default()).await.unwrap();
     check_samples(&head, &paths(added(&committed, TableId::Samples)));
 
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
     assert_eq!(sequences(&opened), Sequences { stacks: 7, series: 7, profiles: 7, samples: 7 });
     assert_eq!(
         sorted_files(&opened.tables[TableId::Samples].files),
@@ -350,7 +350,7 @@ async fn a_flush_is_committed_once() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let first = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
     let again = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
     assert!(
@@ -359,11 +359,11 @@ async fn a_flush_is_committed_once() {
             && added(&again, TableId::Stacks).is_empty()
     );
     drop(tables);
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    let (tables, opened) = Tables::open(root.clone(), &[]).await.unwrap();
     let after = tables.commit(&head.flush(3), sequences(&opened)).await.unwrap();
     assert!(added(&after, TableId::Samples).is_empty());
     assert_eq!(
-        sorted_files(&Tables::open(root).await.unwrap().1.tables[TableId::Samples].files),
+        sorted_files(&Tables::open(root, &[]).await.unwrap().1.tables[TableId::Samples].files),
         sorted_files(added(&first, TableId::Samples))
     );
 }
@@ -373,7 +373,7 @@ async fn a_crash_between_two_tables_is_made_good() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let done = Sequences { profiles: u64::MAX, samples: u64::MAX, ..Sequences::default() };
     let committed = tables.commit(&head.flush(9), done).await.unwrap();
     assert!(added(&committed, TableId::Samples).is_empty() && !added(&committed, TableId::Stacks).is_empty());
@@ -384,13 +384,13 @@ async fn a_crash_between_two_tables_is_made_good() {
     std::fs::create_dir_all(root.join("profiles/_delta_log")).unwrap();
     std::fs::write(partition.join("00000000000000000009.parquet"), "half").unwrap();
     std::fs::write(root.join("profiles/_delta_log/00000000000000000000.json.tmp"), "{").unwrap();
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
+    let (tables, opened) = Tables::open(root.clone(), &[]).await.unwrap();
     assert_eq!(sequences(&opened), Sequences { stacks: 9, series: 9, profiles: 0, samples: 0 });
     assert_eq!(std::fs::read_dir(&partition).unwrap().count(), 0);
     let committed = tables.commit(&head.flush(9), sequences(&opened)).await.unwrap();
     assert!(added(&committed, TableId::Stacks).is_empty());
     check_samples(&head, &paths(added(&committed, TableId::Samples)));
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
     assert_eq!(sequences(&opened), Sequences { stacks: 9, series: 9, profiles: 9, samples: 9 });
     assert_eq!(
         sorted_files(&opened.tables[TableId::Profiles].files),
@@ -403,7 +403,7 @@ async fn a_commit_that_failed_can_be_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     std::fs::create_dir_all(&root).unwrap();
     std::fs::write(root.join("samples"), "in the way").unwrap();
     tables.commit(&head.flush(2), Sequences::default()).await.unwrap_err();
@@ -413,7 +413,7 @@ async fn a_commit_that_failed_can_be_tried_again() {
         !added(&committed, TableId::Stacks).is_empty() && !added(&committed, TableId::Profiles).is_empty(),
         "files of the first try"
     );
-    let (_, opened) = Tables::open(root).await.unwrap();
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
     assert_eq!(
         sorted_files(&opened.tables[TableId::Profiles].files),
         sorted_files(added(&committed, TableId::Profiles))
@@ -427,14 +427,14 @@ async fn a_commit_that_failed_can_be_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (tables, _) = Tables::open(folder.path().to_owned()).await.unwrap();
+    let (tables, _) = Tables::open(folder.path().to_owned(), &[]).await.unwrap();
     tables.commit(&hostile().flush(1), Sequences::default()).await.unwrap();
     let entry = folder.path().join("series/_delta_log/00000000000000000000.json");
     let text = std::fs::read_to_string(&entry).unwrap();
     let newer = text.replace(r#""everflame.formatVersion":"1""#, r#""everflame.formatVersion":"2""#);
     assert_ne!(text, newer);
     std::fs::write(&entry, newer).unwrap();
-    let error = Tables::open(folder.path().to_owned()).await.err().unwrap().to_string();
+    let error = Tables::open(folder.path().to_owned(), &[]).await.err().unwrap().to_string();
     assert!(error.contains("start the version that wrote it"), "{error}");
 }
 
@@ -465,7 +465,7 @@ async fn what_is_on_disk() {
     let stack = head.add_stack("shop", &["work", "main"]);
     let series = head.add_series("shop", "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "shop-1");
     head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
     let mut text = String::new();
     for (table, partition) in [

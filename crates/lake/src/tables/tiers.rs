@@ -7,8 +7,9 @@ use super::days;
 use super::parquet_file::NewFile;
 use super::sample_files::{Place, SampleFiles};
 use super::sample_rows::{Groups, SampleRow};
-use super::schema::{PROFILES_1D, PROFILES_1H, PROFILES_5M, SAMPLES_1D, SAMPLES_1H, SAMPLES_5M, Table};
+use super::schema::{self, Table};
 use crate::Error;
+use everflame_profile::SeriesId;
 
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -74,34 +75,61 @@ impl Tier {
         }
     }
 
-    pub(super) fn samples(self) -> &'static Table {
-        match self {
-            Self::FiveMinutes => &SAMPLES_5M,
-            Self::Hour => &SAMPLES_1H,
-            Self::Day => &SAMPLES_1D,
+    /// The table of sums of `samples`.
+    pub(super) fn samples(self, level: Level) -> &'static Table {
+        match (self, level) {
+            (Self::FiveMinutes, Level::Series) => &schema::SAMPLES_5M,
+            (Self::Hour, Level::Series) => &schema::SAMPLES_1H,
+            (Self::Day, Level::Series) => &schema::SAMPLES_1D,
+            (Self::FiveMinutes, Level::Service) => &schema::SAMPLES_5M_SERVICE,
+            (Self::Hour, Level::Service) => &schema::SAMPLES_1H_SERVICE,
+            (Self::Day, Level::Service) => &schema::SAMPLES_1D_SERVICE,
         }
     }
 
-    pub(super) fn profiles(self) -> &'static Table {
-        match self {
-            Self::FiveMinutes => &PROFILES_5M,
-            Self::Hour => &PROFILES_1H,
-            Self::Day => &PROFILES_1D,
+    /// The table of sums of `profiles`.
+    pub(super) fn profiles(self, level: Level) -> &'static Table {
+        match (self, level) {
+            (Self::FiveMinutes, Level::Series) => &schema::PROFILES_5M,
+            (Self::Hour, Level::Series) => &schema::PROFILES_1H,
+            (Self::Day, Level::Series) => &schema::PROFILES_1D,
+            (Self::FiveMinutes, Level::Service) => &schema::PROFILES_5M_SERVICE,
+            (Self::Hour, Level::Service) => &schema::PROFILES_1H_SERVICE,
+            (Self::Day, Level::Service) => &schema::PROFILES_1D_SERVICE,
         }
     }
 }
 
+/// What the sums of a tier are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// By series.
+    Series,
+    /// By series without the labels that have many values, such as the pod's name.
+    Service,
+}
+
+impl Level {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Series, Self::Service];
+}
+
 /// Adds up rows of `samples`, of one day and in their order, for a tier.
-pub(super) struct SampleSums {
+pub(super) struct SampleSums<'a> {
     tier: Tier,
+    /// What takes the place of a series' id.
+    reduce: Reduce<'a>,
     files: SampleFiles,
     /// Sums that are not in a file yet, all of one service and type.
     sums: Vec<SampleRow>,
 }
 
-impl SampleSums {
-    pub(super) fn new(tier: Tier, place: Place) -> Self {
-        Self { tier, files: SampleFiles::new(tier.samples(), place), sums: Vec::new() }
+/// The id of a series without the labels that [`Level::Service`] drops; the same for [`Level::Series`].
+pub(super) type Reduce<'a> = &'a dyn Fn(SeriesId) -> SeriesId;
+
+impl<'a> SampleSums<'a> {
+    pub(super) fn new(tier: Tier, level: Level, place: Place, reduce: Reduce<'a>) -> Self {
+        Self { tier, reduce, files: SampleFiles::new(tier.samples(level), place), sums: Vec::new() }
     }
 
     /// Adds the rows of one stack in one hour.
@@ -109,10 +137,12 @@ impl SampleSums {
         if self.sums.first().zip(run.first()).is_some_and(|(sum, row)| sum.group != row.group) {
             self.write(groups)?;
         }
-        for row in run {
-            let time = self.tier.window(row.time);
-            let sum = SampleRow { time, window: self.tier.span(row.time), span: 0, trace: 0, ..*row };
-            add(&mut self.sums, sum);
+        for rows in run.chunk_by(|a, b| a.series == b.series) {
+            let series = rows.first().map_or(0, |row| (self.reduce)(SeriesId(row.series)).0);
+            for row in rows {
+                let (time, window) = (self.tier.window(row.time), self.tier.span(row.time));
+                add(&mut self.sums, SampleRow { time, window, series, span: 0, trace: 0, ..*row });
+            }
         }
         match self.tier {
             // Rows come hour by hour, as they are sorted.

@@ -62,7 +62,13 @@ pub(crate) struct ImportArgs {
 /// Copies profiles into the lake.
 pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let target = args.lake.path_to_make();
-    let lake = super::open(&target).await?;
+    if let Some(folder) = &args.folder {
+        let source = LakePath { path: folder.clone(), tenant: target.tenant.clone() };
+        if is_lake(&source) {
+            return print(&from_lake(&target, &source).await?);
+        }
+    }
+    let lake = super::open(&target, None).await?;
     let result = import(&args, &target, &lake).await;
     // What came is kept, also when the rest failed.
     lake.close().await?;
@@ -70,15 +76,9 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
 }
 
 async fn import(args: &ImportArgs, target: &LakePath, lake: &Arc<Lake>) -> anyhow::Result<String> {
+    let into = Target::new(lake, &target.path, &args.labels)?;
     if let Some(folder) = &args.folder {
-        let source = LakePath { path: folder.clone(), tenant: target.tenant.clone() };
-        return match is_lake(&source) {
-            true => from_lake(lake, &source).await,
-            false => {
-                let into = Target::new(lake, &target.path, &args.labels)?;
-                files::run(into, folder, args.service.as_deref(), args.name.as_deref()).await
-            }
-        };
+        return files::run(into, folder, args.service.as_deref(), args.name.as_deref()).await;
     }
     let now = SystemClock.now();
     let time =
@@ -87,7 +87,6 @@ async fn import(args: &ImportArgs, target: &LakePath, lake: &Arc<Lake>) -> anyho
     if range.is_empty() {
         bail!("there is nothing from {} until {}; swap the two", args.from, args.until);
     }
-    let into = Target::new(lake, &target.path, &args.labels)?;
     match (&args.from_pyroscope, &args.from_profefe) {
         (Some(url), _) => pyroscope::run(into, url, range, args.step, &args.selector).await,
         (None, Some(url)) => profefe::run(into, url, range).await,
@@ -99,9 +98,12 @@ fn is_lake(source: &LakePath) -> bool {
     source.path.join("wal").is_dir() || source.path.join(&source.tenant).join("samples/_delta_log").is_dir()
 }
 
-async fn from_lake(lake: &Arc<Lake>, source: &LakePath) -> anyhow::Result<String> {
-    let other = super::open(source).await?;
+async fn from_lake(target: &LakePath, source: &LakePath) -> anyhow::Result<String> {
+    let other = super::open(source, None).await?;
+    let labels = other.snapshot().dropped_labels;
+    let lake = super::open(target, Some(labels)).await?;
     let transfer = lake.import(&other, &mut |table| tell(&format!("{table} …"))).await;
+    lake.close().await?;
     other.close().await?;
     let transfer = transfer?;
     let report = transferred(&transfer);
