@@ -213,6 +213,7 @@ impl Compactor {
                 changes_data: true,
                 sequence: Some(until),
                 horizon: None,
+                import: None,
             };
             apply(&self.shared, &self.tables, runtime, change)?;
         }
@@ -282,6 +283,7 @@ impl Compactor {
             changes_data: false,
             sequence: None,
             horizon: None,
+            import: None,
         };
         apply(&self.shared, &self.tables, runtime, change)?;
         self.shared.compactions.fetch_add(1, Relaxed);
@@ -325,7 +327,7 @@ pub(crate) fn apply(
 }
 
 /// All sums that are made of a table.
-const SUMS: [(Tier, Level); 6] = [
+pub(crate) const SUMS: [(Tier, Level); 6] = [
     (Tier::FiveMinutes, Level::Series),
     (Tier::Hour, Level::Series),
     (Tier::Day, Level::Series),

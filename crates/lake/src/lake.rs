@@ -59,7 +59,8 @@ pub enum Appended {
 
 /// An open lake.
 pub struct Lake {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: Arc<Tables>,
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
     compactor: mpsc::Sender<CompactionRequest>,
@@ -166,8 +167,8 @@ impl Lake {
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
         let (compactor, requests) = mpsc::channel(1);
-        compaction::start(shared.clone(), tables, clock, requests);
-        Ok(Arc::new(Self { shared, writer, flusher, compactor, replayed, _lock: lock }))
+        compaction::start(shared.clone(), tables.clone(), clock, requests);
+        Ok(Arc::new(Self { shared, tables, writer, flusher, compactor, replayed, _lock: lock }))
     }
 
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
