@@ -30,6 +30,11 @@ impl Server {
     /// Starts `binary` on `data` and waits for the URL on its standard output. Its log goes to
     /// `server.log` beside `data`.
     pub(crate) fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(binary, data, &[])
+    }
+
+    /// The same, with more `arguments`.
+    pub(crate) fn start_with(binary: &Path, data: &Path, arguments: &[&str]) -> Result<Self> {
         let log = data.with_extension("log");
         let log_file = File::options().create(true).append(true).open(&log)?;
         let spawned = Instant::now();
@@ -38,6 +43,7 @@ impl Server {
             .arg("--data")
             .arg(data)
             .args(["--listen", "127.0.0.1:0", "--self-profiling=false"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)
@@ -186,6 +192,25 @@ fn table_of(data: &Path, folder: &Path) -> String {
         })
         .collect();
     if inside.as_os_str().is_empty() { ".".to_owned() } else { inside.display().to_string() }
+}
+
+/// Drops the files below `data` from the page cache, so that the next read of each comes from the disk.
+/// What is not written back yet stays; the server syncs what it writes.
+pub(crate) fn drop_from_page_cache(data: &Path) -> Result<()> {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(file) = File::open(&path) {
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+                    .with_context(|| format!("drop {} from the page cache", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the files below `data` have not changed for `quiet`, at most `limit`.

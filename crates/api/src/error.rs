@@ -64,6 +64,11 @@ impl ApiError {
         Self::new(ErrorCode::ResourceExhausted, message)
     }
 
+    /// 503 on HTTP, `resource_exhausted` on RPC wires: memory is short now; later it will do.
+    pub(crate) fn exhausted(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::new(ErrorCode::ResourceExhausted, message) }
+    }
+
     /// 501: nothing that this version does.
     pub(crate) fn unimplemented(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Unimplemented, message)
@@ -92,6 +97,11 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The number of the status that gRPC gives this.
+    pub(crate) fn grpc_code(&self) -> u32 {
+        self.code.grpc_code()
     }
 
     fn retry_after(&self) -> Option<HeaderValue> {

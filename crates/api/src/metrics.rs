@@ -29,6 +29,8 @@ pub(crate) enum Wire {
     Push,
     /// `/ingest`
     Ingest,
+    /// OpenTelemetry profiles, HTTP and gRPC
+    Otlp,
     /// `querier.v1`
     Querier,
     /// `/pyroscope/*`
@@ -50,6 +52,8 @@ impl Wire {
             ("/push.v1.", Self::Push),
             ("/ingest", Self::Ingest),
             ("/pyroscope/ingest", Self::Ingest),
+            ("/v1development/", Self::Otlp),
+            ("/opentelemetry.", Self::Otlp),
             ("/querier.v1.", Self::Querier),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
@@ -202,7 +206,11 @@ impl prometheus_client::collector::Collector for Reading {
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
             ("head_profiles", "Profiles in the head", lake.head_profiles),
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
-            ("compaction_pending_files", "Files that wait for being merged", lake.compaction_pending_files),
+            (
+                "compaction_pending_files",
+                "Files that wait for being summed or merged",
+                lake.compaction_pending_files,
+            ),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
             ("storage_cache_bytes", "Bytes of the bucket's data files kept locally", storage.cache_bytes),

@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{self, Age, LogFormat, Names, Room, Setting, Size, StorageUrl};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size, StorageUrl};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: String,
+    pub(crate) extra_listen: Addresses,
     pub(crate) data: PathBuf,
     pub(crate) storage: StorageUrl,
     pub(crate) storage_cache: Size,
@@ -53,6 +54,7 @@ impl Default for Config {
         let retention = everflame_lake::Retention::default();
         Self {
             listen: "127.0.0.1:4040".to_owned(),
+            extra_listen: Addresses::default(),
             data: PathBuf::from("everflame-data"),
             storage: StorageUrl(String::new()),
             storage_cache: Size(10 << 30),
@@ -77,7 +79,7 @@ impl Default for Config {
             max_profile_size: Size(64 << 20),
             max_samples: 1_000_000,
             max_stack_depth: 2_048,
-            max_labels: 64,
+            max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
             query_max_rows: 4_000_000_000,
@@ -129,6 +131,12 @@ macro_rules! key {
 /// All keys, in the order in which people read them.
 pub(crate) const KEYS: &[Key] = &[
     key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
+    key!(
+        "extra-listen",
+        extra_listen,
+        "ADDRS",
+        "More addresses on which the same is served, separated by commas; 127.0.0.1:4317,127.0.0.1:4318 is where OpenTelemetry's senders look; none for none"
+    ),
     key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
     key!(
         "storage",

@@ -10,13 +10,14 @@ use everflame_ingest::Ingest;
 use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
 use everflame_query::{Engine, Selector};
+use futures::{FutureExt, future};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The tenant of a server without tenants.
-const TENANT: &str = "anonymous";
+pub(crate) const TENANT: &str = "anonymous";
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
@@ -27,8 +28,12 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
-    let listener = listen(config).await?;
+    let listener = listen("listen", &config.listen, config.allow_insecure_listen).await?;
     let address = listener.local_addr()?;
+    let mut listeners = vec![listener];
+    for address in &config.extra_listen.0 {
+        listeners.push(listen("extra-listen", address, config.allow_insecure_listen).await?);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lake = Lake::open(lake_config(config), clock.clone()).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
@@ -38,7 +43,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
     // The one line on standard output: connections are queued by now, and accepted at once.
     print(&format!("http://{address}\n"))?;
-    let served = server.serve(listener, async move {
+    let stopping = async move {
         stop.wait().await;
         tracing::info!("stopping; a second signal stops at once");
         // Everything acknowledged is in the log: nothing is lost by leaving now.
@@ -46,7 +51,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             stop.wait().await;
             std::process::exit(1);
         });
-    });
+    };
+    let stopping = stopping.boxed().shared();
+    let served =
+        future::try_join_all(listeners.into_iter().map(|listener| server.serve(listener, stopping.clone())));
     let served = served.await;
     if let Some(profiling) = profiling {
         profiling.abort();
@@ -57,20 +65,21 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let addresses = tokio::net::lookup_host(&config.listen).await;
+/// Listens on `address`, which stands under `key` of the configuration.
+async fn listen(key: &str, address: &str, allow_insecure: bool) -> anyhow::Result<TcpListener> {
+    let addresses = tokio::net::lookup_host(address).await;
     let addresses: Vec<_> = addresses
         .map_err(|error| ConfigError::Value {
-            place: "listen".to_owned(),
-            why: format!("{:?}: {error}; write address:port, as in 127.0.0.1:4040", config.listen),
+            place: key.to_owned(),
+            why: format!("{address:?}: {error}; write address:port, as in 127.0.0.1:4040"),
         })?
         .collect();
-    if !config.allow_insecure_listen && addresses.iter().any(|address| !address.ip().is_loopback()) {
-        return Err(ConfigError::InsecureListen(config.listen.clone()).into());
+    if !allow_insecure && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ConfigError::InsecureListen(address.to_owned()).into());
     }
     let listener = TcpListener::bind(addresses.as_slice()).await;
     listener.with_context(|| {
-        format!("cannot listen on {}; is something else there? choose another with --listen", config.listen)
+        format!("cannot listen on {address}; is something else there? choose another with --{key}")
     })
 }
 
@@ -99,7 +108,8 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn lake_config(config: &Config) -> LakeConfig {
+/// How the server opens its lake.
+pub(crate) fn lake_config(config: &Config) -> LakeConfig {
     LakeConfig {
         path: config.data.clone(),
         tenant: TENANT.to_owned(),
@@ -202,15 +212,13 @@ mod tests {
 
     #[tokio::test]
     async fn no_open_door_without_a_word() {
-        let mut config = Config { listen: "0.0.0.0:0".to_owned(), ..Config::default() };
-        let error = listen(&config).await.unwrap_err();
+        let error = listen("listen", "0.0.0.0:0", false).await.unwrap_err();
         assert!(
             error.is::<ConfigError>() && error.to_string().contains("--allow-insecure-listen"),
             "{error}"
         );
-        config.allow_insecure_listen = true;
-        assert!(listen(&config).await.is_ok());
-        config.listen = "nonsense".to_owned();
-        assert!(listen(&config).await.unwrap_err().to_string().starts_with("listen: \"nonsense\""));
+        assert!(listen("listen", "0.0.0.0:0", true).await.is_ok());
+        let error = listen("extra-listen", "nonsense", true).await.unwrap_err();
+        assert!(error.to_string().starts_with("extra-listen: \"nonsense\""));
     }
 }

@@ -32,6 +32,10 @@ pub(crate) struct Names(pub(crate) Vec<String>);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Overrides(pub(crate) Vec<(Selector, Vec<(String, Age)>)>);
 
+/// Addresses with ports, written with commas between them; `none` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses(pub(crate) Vec<String>);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -65,6 +69,23 @@ impl Setting for String {
 
     fn show(&self) -> String {
         self.clone()
+    }
+}
+
+impl Setting for Addresses {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let addresses: Vec<String> = text.split(',').map(|address| address.trim().to_owned()).collect();
+        match addresses.iter().any(String::is_empty) {
+            true => Err(format!("{text:?} has an empty address; write address:port,address:port, or none")),
+            false => Ok(Self(addresses)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
     }
 }
 

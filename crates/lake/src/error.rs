@@ -59,6 +59,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// It is as it should be, and what was asked for cannot be done with it.
+    #[error("{path}: {why}")]
+    Refused {
+        /// The data folder.
+        path: PathBuf,
+        /// Why, and what to do instead.
+        why: String,
+    },
     /// A Delta table could not be read or committed.
     #[error("table {table}: {source}")]
     Delta {
@@ -94,9 +102,11 @@ impl Error {
         match self {
             Self::Full { .. } | Self::Storage { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } | Self::Parquet { .. } => ErrorKind::Damaged,
-            Self::Locked { .. } | Self::Conflict { .. } | Self::Io { .. } | Self::Delta { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Locked { .. }
+            | Self::Conflict { .. }
+            | Self::Refused { .. }
+            | Self::Io { .. }
+            | Self::Delta { .. } => ErrorKind::Internal,
         }
     }
 

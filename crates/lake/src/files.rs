@@ -5,7 +5,7 @@ use crate::store::{Store, TableFolder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -65,6 +65,12 @@ impl DataFile {
         name.get(..SEQUENCE_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
     }
 
+    /// CRC-32C of its bytes, which stands in its name: Parquet has no checksum over a file, and those of its
+    /// pages cover neither the footer nor the indices. `None` for files from before there were any.
+    pub fn checksum(&self) -> Option<u32> {
+        checksum_in(&self.path)
+    }
+
     /// Says that no table names it any more: it goes when the last one who holds it lets go.
     pub(crate) fn retire(&self) {
         self.obsolete.store(true, Relaxed);
@@ -112,6 +118,12 @@ impl DataFile {
             .parse_and_finish(&file)
             .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })
     }
+}
+
+/// The checksum in the name of a file; see [`DataFile::checksum`].
+pub(crate) fn checksum_in(path: &Path) -> Option<u32> {
+    let digits = path.file_stem()?.to_str()?.rsplit('-').next()?.strip_prefix("crc")?;
+    u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8)
 }
 
 impl Drop for DataFile {

@@ -63,7 +63,8 @@ pub enum Appended {
 
 /// An open lake.
 pub struct Lake {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: Arc<Tables>,
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
     compactor: mpsc::Sender<CompactionRequest>,
@@ -200,9 +201,9 @@ impl Lake {
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
         let (compactor, requests) = mpsc::channel(1);
-        compaction::start(shared.clone(), tables, clock, requests);
+        compaction::start(shared.clone(), tables.clone(), clock, requests);
         let locks = [Some(lock), store_lock];
-        Ok(Arc::new(Self { shared, writer, flusher, compactor, replayed, store, _locks: locks }))
+        Ok(Arc::new(Self { shared, tables, writer, flusher, compactor, replayed, store, _locks: locks }))
     }
 
     /// A lake without threads: whoever has the rest of `core` does their work.
@@ -213,8 +214,9 @@ impl Lake {
         writer: mpsc::Sender<Command>,
         flusher: mpsc::Sender<FlushRequest>,
     ) -> Self {
-        let (shared, (compactor, _)) = (core.shared.clone(), mpsc::channel(1));
-        Self { shared, writer, flusher, compactor, replayed: core.replayed, store, _locks: [None, None] }
+        let (shared, tables, (compactor, _)) = (core.shared.clone(), core.tables.clone(), mpsc::channel(1));
+        let replayed = core.replayed;
+        Self { shared, tables, writer, flusher, compactor, replayed, store, _locks: [None, None] }
     }
 
     #[cfg(test)]
@@ -390,7 +392,7 @@ pub struct LakeStatus {
     pub compactions: u64,
     /// Rounds of compaction that failed since the start.
     pub compaction_failures: u64,
-    /// Files that wait for being merged.
+    /// Files that wait for being summed or merged.
     pub compaction_pending_files: u64,
     /// Series known.
     pub series: u64,

@@ -9,6 +9,7 @@ use super::requests::Requests;
 use super::{Put, StorageStatus, Store, StoredFile};
 use crate::Error;
 use crate::disk::Disk;
+use crate::files::checksum_in;
 use everflame_profile::{Clock, Nanos};
 use futures::TryStreamExt;
 use object_store::path::Path as Name;
@@ -113,7 +114,7 @@ impl Bucket {
         let local = |source| Error::io(path, source);
         let mut file = self.disk.append(path).map_err(local)?;
         let object = Name::from(name);
-        let mut start = 0;
+        let (mut start, mut checksum) = (0, 0);
         while start < bytes {
             let end = bytes.min(start + PIECE_BYTES);
             let piece = wait(self.requests.get_range(&object, start..end));
@@ -125,8 +126,13 @@ impl Bucket {
                     format!("the object ends at byte {}, its table says {bytes}", start + piece.len() as u64);
                 return Err(Error::Damaged { path: self.place_of(name), why });
             }
+            checksum = crc32c::crc32c_append(checksum, &piece);
             file.write(&piece).map_err(local)?;
             start = end;
+        }
+        if checksum_in(Path::new(name)).is_some_and(|expected| expected != checksum) {
+            let why = format!("its checksum is {checksum:08x}, and not the one in its name");
+            return Err(Error::Damaged { path: self.place_of(name), why });
         }
         self.fetched_bytes.fetch_add(bytes, Relaxed);
         Ok(())

@@ -3,7 +3,7 @@
 use super::disk_objects::DiskObjects;
 use super::{Put, StorageStatus, Store, StoredFile};
 use crate::Error;
-use crate::disk::Disk;
+use crate::disk::{Disk, RealDisk};
 use hashbrown::HashSet;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
@@ -26,6 +26,12 @@ impl Folder {
     /// The tables below `root`, which need not exist.
     pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
         Self { disk, root, durable: Mutex::default() }
+    }
+
+    /// The tables below `root` on the disk of this machine.
+    pub(crate) fn local(root: &Path) -> Result<Self, Error> {
+        let root = std::path::absolute(root).map_err(|source| Error::io(root, source))?;
+        Ok(Self::new(Arc::new(RealDisk), root))
     }
 
     /// Makes the folder of `path` with those above it, and their names durable.

@@ -8,18 +8,19 @@
 //! A commit whose writing failed may be there all the same (the answer of a bucket was lost), or come to
 //! be there later. It is kept, and written again unchanged, before there is another one.
 
+use super::Import;
 use super::days::{date_text, parse_time};
 use super::parquet_file::NewFile;
 use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
 use crate::Error;
 use crate::files::{DataFile, FileStats};
-use crate::store::{Put, Store, TableFolder};
+use crate::store::{Put, Store, StoredFile, TableFolder};
 use deltalake_core::kernel::{LogicalFileView, new_metadata};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use everflame_profile::Nanos;
 use hashbrown::HashSet;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
 
@@ -28,6 +29,10 @@ const APPLICATION: &str = "everflame";
 
 /// Who the application transactions are from that name a [`DeltaLog::horizon`], in seconds.
 const RETENTION: &str = "everflame.retention";
+
+/// Begin of who the application transactions are from that say what of another lake was copied here; that
+/// lake's id follows, and the version is its sequence.
+const IMPORT: &str = "everflame.import.";
 
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
@@ -63,6 +68,8 @@ pub(super) struct Replacement {
     pub(super) flushed: Option<u64>,
     /// The new [`DeltaLog::horizon`]; as before when `None`.
     pub(super) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(super) import: Option<Import>,
 }
 
 /// A commit that was made.
@@ -112,8 +119,8 @@ pub(super) struct DeltaLog {
 }
 
 impl DeltaLog {
-    /// Opens `table` in `store`.
-    pub(super) async fn open(
+    /// Reads the log of `table` in `store` and changes nothing, so that it may be done beside a server.
+    pub(super) async fn look(
         store: &Arc<dyn Store>,
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
@@ -131,11 +138,33 @@ impl DeltaLog {
             changes: Vec::new(),
             draft: None,
         };
-        let mut files = Vec::new();
-        if log.exists()? {
-            files = log.load().await?;
-        }
+        let files = if log.exists()? { log.load().await? } else { Vec::new() };
         Ok((log, files))
+    }
+
+    /// Whether somebody has committed since this log was read.
+    pub(super) fn has_moved_on(&self) -> bool {
+        let next = format!("{:020}.json", self.next_version);
+        let files = self.folder.store.list(&self.folder.name(LOG));
+        files.is_ok_and(|files| files.iter().any(|file| file.name.ends_with(&next)))
+    }
+
+    /// Data files in the folder of the table that are none of `files`.
+    pub(super) fn orphans(&self, files: &[Arc<DataFile>]) -> Result<Vec<PathBuf>, Error> {
+        let unnamed = self.unnamed(files)?;
+        Ok(unnamed.iter().map(|file| self.folder.store.path(&file.name)).collect())
+    }
+
+    fn unnamed(&self, files: &[Arc<DataFile>]) -> Result<Vec<StoredFile>, Error> {
+        let store = &self.folder.store;
+        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+        let log = self.folder.name(LOG);
+        let mut unnamed = store.list(self.folder.table)?;
+        unnamed.retain(|file| {
+            let is_data = file.name.ends_with(".parquet") && !file.name.starts_with(&log);
+            is_data && !known.contains(store.path(&file.name).as_path())
+        });
+        Ok(unnamed)
     }
 
     /// The write-ahead log sequence that the last commit names.
@@ -244,6 +273,29 @@ impl DeltaLog {
         Ok(files)
     }
 
+    /// The id that the table got with its first commit.
+    pub(super) async fn id(&self) -> Result<Option<String>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let table = self.read().await?;
+        Ok(Some(table.snapshot().map_err(self.fault())?.metadata().id().to_owned()))
+    }
+
+    /// The sequence of the lake `source` up to which its rows were copied here.
+    pub(super) async fn imported(&self, source: &str) -> Result<Option<u64>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let fault = self.fault();
+        let table = self.read().await?;
+        let snapshot = table.snapshot().map_err(&fault)?;
+        let log_store = table.log_store();
+        let application = format!("{IMPORT}{source}");
+        let version = snapshot.transaction_version(log_store.as_ref(), &application).await.map_err(&fault)?;
+        Ok(version.and_then(|version| u64::try_from(version).ok()))
+    }
+
     fn data_file(&self, file: &LogicalFileView) -> Result<Arc<DataFile>, Error> {
         let name = file.path();
         let relative = Path::new(name.as_ref());
@@ -263,19 +315,14 @@ impl DeltaLog {
     /// finished: what a crash leaves, when it is old enough. Nobody reads them.
     pub(super) fn delete_orphans(&self, files: &[Arc<DataFile>], now: Nanos) -> Result<(), Error> {
         let store = &self.folder.store;
-        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         let grace = i64::try_from(store.orphan_grace().as_millis()).unwrap_or(i64::MAX);
         let oldest_kept = (now / NANOS_A_MILLI).saturating_sub(grace);
-        let log = self.folder.name(LOG);
-        for file in store.list(self.folder.table)? {
-            let is_orphan = match file.name.starts_with(&log) {
-                true => file.name.ends_with(".tmp"),
-                false => file.name.ends_with(".parquet") && !known.contains(store.path(&file.name).as_path()),
-            };
-            if is_orphan && (grace == 0 || file.modified < oldest_kept) {
-                tracing::warn!(file = file.name, "deleting a file that a crash left unfinished");
-                store.remove(&file.name)?;
-            }
+        let mut orphans = store.list(&self.folder.name(LOG))?;
+        orphans.retain(|file| file.name.ends_with(".tmp"));
+        orphans.extend(self.unnamed(files)?);
+        for file in orphans.iter().filter(|file| grace == 0 || file.modified < oldest_kept) {
+            tracing::warn!(file = file.name, "deleting a file that a crash left unfinished");
+            store.remove(&file.name)?;
         }
         Ok(())
     }
@@ -438,6 +485,9 @@ impl DeltaLog {
         }
         if let Some(horizon) = change.horizon {
             actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
+        }
+        if let Some(Import { source, sequence }) = &change.import {
+            actions.push(json!({ "txn": { "appId": format!("{IMPORT}{source}"), "version": sequence } }));
         }
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }

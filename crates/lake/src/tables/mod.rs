@@ -8,6 +8,7 @@
 //! `docs/rfcs/0001-lake-format.md`.
 
 mod columns;
+mod content;
 mod days;
 mod delta_log;
 mod frames;
@@ -27,17 +28,20 @@ mod stacks;
 mod tests;
 mod tiers;
 
+pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
+pub(crate) use days::date_text;
 pub(crate) use profiles::read_profile_ids;
-pub(crate) use rewrite::Pace;
+pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
 pub use tiers::{Level, Tier};
 
-use crate::store::Store;
+use crate::store::{Folder, Store};
 use crate::{DataFile, Error, HeadChunk};
 pub(crate) use delta_log::Applied;
 use delta_log::{DeltaLog, Replacement};
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use hashbrown::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -254,6 +258,17 @@ pub(crate) struct Change {
     pub(crate) sequence: Option<u64>,
     /// The new [`TableState::horizon`]; as before when `None`.
     pub(crate) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(crate) import: Option<Import>,
+}
+
+/// Another lake, and how much of it was copied here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// The other lake's id.
+    pub(crate) source: String,
+    /// Its write-ahead log sequence up to which its rows are here.
+    pub(crate) sequence: u64,
 }
 
 /// What [`Tables::replace`] did.
@@ -305,7 +320,7 @@ impl Tables {
         dropped_labels: &[String],
         now: Nanos,
     ) -> Result<(Self, Opened), Error> {
-        let logs = TableId::ALL.map(|table| DeltaLog::open(&store, table.table()));
+        let logs = TableId::ALL.map(|table| DeltaLog::look(&store, table.table()));
         let mut dropped = None;
         let mut opened = Vec::with_capacity(TableId::COUNT);
         for log in futures::future::try_join_all(logs).await? {
@@ -325,7 +340,7 @@ impl Tables {
                 files = others;
             }
             log.delete_orphans(&files, now)?;
-            tables[table] = TableState { files, sequence: log.sequence(), horizon: horizon(log.horizon()) };
+            tables[table] = log.state(files);
             logs.push(log);
         }
         let logs: [DeltaLog; TableId::COUNT] = logs
@@ -340,6 +355,29 @@ impl Tables {
         };
         let series = series::read(&tables[TableId::Series].files)?;
         Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, flushed, series, dropped_labels }))
+    }
+
+    /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
+    /// be called beside a server.
+    pub(crate) async fn look(root: &Path) -> Result<Look, Error> {
+        let store: Arc<dyn Store> = Arc::new(Folder::local(root)?);
+        let mut look = Look::default();
+        // Against the order in which a flush and the sums of it are committed: what rows refer to, and
+        // what sums are made of, is there then.
+        for table in TableId::ALL.into_iter().rev() {
+            match DeltaLog::look(&store, table.table()).await {
+                Ok((log, files)) => {
+                    look.orphans.extend(log.orphans(&files)?);
+                    if look.dropped_labels.is_empty() {
+                        look.dropped_labels = log.dropped_labels().unwrap_or_default().to_vec();
+                    }
+                    look.tables[table] = log.state(files);
+                    look.logs.push(log);
+                }
+                Err(error) => look.faults.push((table, error)),
+            }
+        }
+        Ok(look)
     }
 
     /// Writes `flush` and makes it durable, leaving out the tables that have it already according to
@@ -392,9 +430,20 @@ impl Tables {
             sequence: change.sequence,
             flushed: None,
             horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
+            import: change.import,
         })?;
         log.checkpoint_when_due().await;
         Ok(Replaced { applied: log.take_changes(), is_made })
+    }
+
+    /// The id of `table`, made with its first commit; `None` when there was none.
+    pub(crate) async fn table_id(&self, table: TableId) -> Result<Option<String>, Error> {
+        self.logs.lock().await.0[table.index()].id().await
+    }
+
+    /// The write-ahead log sequence of the lake `source` up to which its rows were copied into `table`.
+    pub(crate) async fn imported(&self, table: TableId, source: &str) -> Result<Option<u64>, Error> {
+        self.logs.lock().await.0[table.index()].imported(source).await
     }
 
     /// Where files of `table` for a partition go whose rows reach up to a sequence.
@@ -408,6 +457,32 @@ impl Tables {
 
 /// So many tables, the first ones, are what a flush commits to.
 const FLUSHED: usize = 4;
+/// What [`Tables::look`] saw.
+#[derive(Default)]
+pub(crate) struct Look {
+    /// The tables; those whose logs cannot be read are empty.
+    pub(crate) tables: TableStates,
+    /// The logs that cannot be read.
+    pub(crate) faults: Vec<(TableId, Error)>,
+    /// Data files that no log names.
+    pub(crate) orphans: Vec<PathBuf>,
+    /// The labels that sums of [`Level::Service`] do not tell apart.
+    pub(crate) dropped_labels: Vec<String>,
+    logs: Vec<DeltaLog>,
+}
+
+impl Look {
+    /// Whether somebody has written since.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.logs.iter().any(DeltaLog::has_moved_on)
+    }
+}
+
+impl DeltaLog {
+    fn state(&self, files: Vec<Arc<DataFile>>) -> TableState {
+        TableState { files, sequence: self.sequence(), horizon: horizon(self.horizon()) }
+    }
+}
 
 const MICROS_A_SECOND: i64 = 1_000_000;
 

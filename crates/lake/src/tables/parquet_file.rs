@@ -154,7 +154,7 @@ pub(super) fn store(
 }
 
 /// Writes an encoded file durably: `<folder>/[date=<date>/]<name>.parquet`. A name begins with a sequence,
-/// see [`DataFile::sequence`].
+/// see [`DataFile::sequence`], and gets the checksum of the file at its end, see [`DataFile::checksum`].
 pub(super) fn store_as(
     folder: &TableFolder,
     date: Option<i32>,
@@ -162,7 +162,7 @@ pub(super) fn store_as(
     encoded: &[u8],
     bounds: Bounds,
 ) -> Result<NewFile, Error> {
-    let name = format!("{name}{}.parquet", folder.store.mark());
+    let name = format!("{name}{}-crc{:08x}.parquet", folder.store.mark(), crc32c::crc32c(encoded));
     let path = date.map_or_else(|| name.clone(), |day| format!("{DATE}={}/{name}", date_text(day)));
     let modified = folder.store.put(&folder.name(&path), encoded)?;
     Ok(NewFile { path, date, bytes: encoded.len() as u64, modified, bounds })
