@@ -1,11 +1,12 @@
 //! The engine: turns a question into scans over one snapshot of the lake, within the limits.
 
+use crate::buckets::Buckets;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
 use crate::scan::{self, Control, Plan, ScanStats, Scanned, Warning};
 use crate::selection::Selection;
-use crate::time_series::{Buckets, CallSiteScan, Exemplars, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Exemplars, Grouping, TotalScan};
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
 use crate::{Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
 use everflame_lake::{Lake, ProfileId, Snapshot};

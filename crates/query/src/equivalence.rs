@@ -1,13 +1,14 @@
 //! Tests that every scan gives what a plain loop over all rows gives, however rows are laid out over files,
 //! row groups, pages and the head.
 
+use crate::buckets::Buckets;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan};
 use crate::scan::{self, Control, Scan, Scanned};
 use crate::selection::{Selection, label_value};
 use crate::test_tables::*;
-use crate::time_series::{Buckets, CallSiteScan, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Grouping, TotalScan};
 use crate::*;
 use everflame_lake::{DataFile, HeadChunk, ProfileId, SeriesMatch};
 use everflame_profile::{Labels, ProfileType, StackId};
