@@ -7,6 +7,7 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::flush::{self, FlushRequest, Frozen};
+use crate::footers::{CacheStatus, Footers};
 use crate::head::Head;
 use crate::record;
 use crate::series::{SeriesIndex, TouchedDays};
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     pub(crate) series: RwLock<SeriesIndex>,
     pub(crate) stacks: RwLock<StackStore>,
+    pub(crate) footers: Arc<Footers>,
     pub(crate) wal_bytes: AtomicU64,
     pub(crate) wal_syncs: AtomicU64,
     pub(crate) flushes: AtomicU64,
@@ -97,6 +99,7 @@ impl Lake {
             state: RwLock::new(State { samples, profiles, stacks, ..State::default() }),
             series: RwLock::default(),
             stacks: RwLock::default(),
+            footers: Arc::default(),
             wal_bytes: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -192,7 +195,7 @@ impl Lake {
             let state = self.shared.state.read();
             (state.stacks.clone(), state.flushing.clone())
         };
-        let loaded = stacks::read_files(&files, services, &absent);
+        let loaded = stacks::read_files(&files, &self.shared.footers, services, &absent);
         let mut store = self.shared.stacks.write();
         store.shrink(flushing.as_ref().map(|frozen| &frozen.stacks));
         store.load(loaded);
@@ -215,6 +218,11 @@ impl Lake {
         self.flush().await
     }
 
+    /// The footers of its files, as far as they were read.
+    pub fn footers(&self) -> &Arc<Footers> {
+        &self.shared.footers
+    }
+
     /// Figures for metrics and the status page.
     pub fn status(&self) -> LakeStatus {
         let shared = &self.shared;
@@ -235,6 +243,7 @@ impl Lake {
             flush_failures: shared.flush_failures.load(Relaxed),
             series: shared.series.read().len() as u64,
             cached_stacks: shared.stacks.read().len() as u64,
+            footers: shared.footers.status(),
             tables: vec![
                 table("samples", &state.samples),
                 table("profiles", &state.profiles),
@@ -269,6 +278,8 @@ pub struct LakeStatus {
     pub series: u64,
     /// Stacks in the cache.
     pub cached_stacks: u64,
+    /// The cache of footers.
+    pub footers: CacheStatus,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
 }

@@ -1,11 +1,11 @@
 //! Frames of stacks: those that are not in the tables yet, and a bounded cache of the others.
 
 use crate::batch::Batch;
-use crate::error::Error;
 use crate::files::DataFile;
+use crate::footers::Footers;
 use crate::snapshot::ResolvedStacks;
 use crate::tables::{self, StackRow, StackRows};
-use everflame_profile::{FrameIndex, StackId, SymbolInterner};
+use everflame_profile::{Frame, FrameIndex, Mapping, StackId, StringIndex, SymbolInterner, Symbols};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -97,20 +97,16 @@ impl StackStore {
     /// What a flush must write: everything since the last call.
     pub(crate) fn take_pending(&mut self) -> StackRows {
         let pending = std::mem::take(&mut self.pending);
-        let mut resolved = Resolver::default();
+        let mut copies = Copies::new(&self.cache);
         let mut rows = Vec::with_capacity(pending.len());
         for (service, id) in pending {
             if let Some(frames) = self.cache.frames(id) {
-                resolved.push(&self.cache, frames);
-                rows.push(StackRow { service, id, end: resolved.frames.len() as u32 });
+                copies.push(frames);
+                rows.push(StackRow { service, id, end: copies.frames.len() as u32 });
             }
         }
-        StackRows {
-            symbols: resolved.interner.into_symbols(),
-            rows,
-            services: self.services.clone(),
-            frames: resolved.frames,
-        }
+        let (symbols, frames) = (copies.symbols, copies.frames);
+        StackRows { symbols, rows, services: self.services.clone(), frames }
     }
 
     /// Empties the cache if it is over its bound, but for the stacks that are not in the tables: `pending`
@@ -129,11 +125,10 @@ impl StackStore {
             if self.cache.stacks.contains_key(&id) {
                 continue;
             }
-            let mut resolved =
-                Resolver { interner: std::mem::take(&mut self.cache.interner), ..Resolver::default() };
-            resolved.push(&old, frames);
-            self.cache.interner = resolved.interner;
-            self.cache.insert(id, resolved.frames.into_iter());
+            let interner = &mut self.cache.interner;
+            let frames: Vec<FrameIndex> =
+                frames.iter().map(|&frame| intern_from(interner, &old.interner, frame)).collect();
+            self.cache.insert(id, frames.into_iter());
         }
     }
 
@@ -161,17 +156,17 @@ impl StackStore {
 
     /// Frames of `stacks`, as far as the cache has them.
     pub(crate) fn resolve(&self, stacks: &[StackId]) -> ResolvedStacks {
-        let mut resolved = Resolver::default();
+        let mut copies = Copies::new(&self.cache);
         let mut ends = Vec::with_capacity(stacks.len());
         let mut missing = Vec::new();
         for &stack in stacks {
             match self.cache.frames(stack) {
-                Some(frames) => resolved.push(&self.cache, frames),
+                Some(frames) => copies.push(frames),
                 None => missing.push(stack),
             }
-            ends.push(resolved.frames.len() as u32);
+            ends.push(copies.frames.len() as u32);
         }
-        ResolvedStacks { symbols: resolved.interner.into_symbols(), frames: resolved.frames, ends, missing }
+        ResolvedStacks { symbols: copies.symbols, frames: copies.frames, ends, missing }
     }
 
     /// Stacks in the cache.
@@ -190,25 +185,86 @@ impl StackStore {
     }
 }
 
-/// Copies frames out of a cache, each once.
-#[derive(Default)]
-struct Resolver {
-    interner: SymbolInterner,
+/// Copies frames out of a cache, each once. What the cache holds is distinct already, so that nothing is
+/// looked up by its content: for each string, mapping and frame of the cache there is the index of its
+/// copy, 0 when it has none yet; frames count from 1.
+struct Copies<'a> {
+    cache: &'a Cache,
+    symbols: Symbols,
     frames: Vec<FrameIndex>,
-    /// For each frame of the cache its index in `interner` plus one, 0 when not copied yet.
-    copied: Vec<u32>,
+    strings_at: Vec<StringIndex>,
+    mappings_at: Vec<u32>,
+    frames_at: Vec<u32>,
 }
 
-impl Resolver {
-    fn push(&mut self, cache: &Cache, frames: &[FrameIndex]) {
-        self.copied.resize(cache.interner.len().max(self.copied.len()), 0);
-        for &frame in frames {
-            let copied = &mut self.copied[frame as usize];
-            if *copied == 0 {
-                *copied = intern_from(&mut self.interner, &cache.interner, frame) + 1;
-            }
-            self.frames.push(*copied - 1);
+impl<'a> Copies<'a> {
+    fn new(cache: &'a Cache) -> Self {
+        Self {
+            cache,
+            symbols: Symbols::default(),
+            frames: Vec::new(),
+            strings_at: vec![0; cache.interner.strings().len()],
+            mappings_at: Vec::new(),
+            frames_at: vec![0; cache.interner.len()],
         }
+    }
+
+    fn push(&mut self, frames: &[FrameIndex]) {
+        self.frames.reserve(frames.len());
+        for &frame in frames {
+            let copy = match self.frames_at.get(frame as usize) {
+                Some(0) | None => self.frame(frame),
+                Some(copy) => *copy,
+            };
+            self.frames.push(copy - 1);
+        }
+    }
+
+    fn frame(&mut self, index: FrameIndex) -> u32 {
+        let frame = self.cache.interner.frames().get(index as usize).copied().unwrap_or_default();
+        let frame = Frame {
+            function: self.string(frame.function),
+            system_name: self.string(frame.system_name),
+            file: self.string(frame.file),
+            mapping: self.mapping(frame.mapping),
+            ..frame
+        };
+        self.symbols.frames.push(frame);
+        let copy = self.symbols.frames.len() as u32;
+        if let Some(at) = self.frames_at.get_mut(index as usize) {
+            *at = copy;
+        }
+        copy
+    }
+
+    fn string(&mut self, index: StringIndex) -> StringIndex {
+        let Some(at) = self.strings_at.get_mut(index as usize) else { return 0 };
+        if *at == 0 {
+            // The empty string stays 0.
+            *at = self.symbols.strings.push(self.cache.interner.strings().get(index));
+        }
+        *at
+    }
+
+    fn mapping(&mut self, index: u32) -> u32 {
+        if index == 0 {
+            return 0;
+        }
+        let at = index as usize;
+        if self.mappings_at.len() <= at {
+            self.mappings_at.resize(at + 1, 0);
+        }
+        if let Some(&copy @ 1..) = self.mappings_at.get(at) {
+            return copy;
+        }
+        let mapping = self.cache.interner.mapping(index);
+        let (file, build_id) = (self.string(mapping.file), self.string(mapping.build_id));
+        let copy = self.symbols.mappings.len() as u32;
+        self.symbols.mappings.push(Mapping { file, build_id, ..mapping });
+        if let Some(at) = self.mappings_at.get_mut(at) {
+            *at = copy;
+        }
+        copy
     }
 }
 
@@ -216,11 +272,10 @@ fn intern_from(target: &mut SymbolInterner, source: &SymbolInterner, frame: Fram
     let frame = source.frames()[frame as usize];
     let mapping = source.mapping(frame.mapping);
     let mut copy = |index| target.intern_string(source.strings().get(index));
-    let mapping =
-        everflame_profile::Mapping { file: copy(mapping.file), build_id: copy(mapping.build_id), ..mapping };
+    let mapping = Mapping { file: copy(mapping.file), build_id: copy(mapping.build_id), ..mapping };
     let (function, system_name, file) = (copy(frame.function), copy(frame.system_name), copy(frame.file));
     let mapping = target.intern_mapping(mapping);
-    target.intern_frame(everflame_profile::Frame { function, system_name, file, mapping, ..frame })
+    target.intern_frame(Frame { function, system_name, file, mapping, ..frame })
 }
 
 /// Stacks read from one file of the table.
@@ -233,34 +288,47 @@ pub(crate) struct LoadedStacks {
 /// skipped with a warning; what only it has stays missing.
 pub(crate) fn read_files(
     files: &[Arc<DataFile>],
+    footers: &Footers,
     services: &[&str],
     wanted: &HashSet<StackId>,
 ) -> Vec<LoadedStacks> {
-    let mut found: HashSet<StackId> = HashSet::new();
+    // Several services, and several files, may have one stack: it is read once.
+    let mut missing = wanted.clone();
     let mut loaded = Vec::new();
     // Newest first: what is asked for most is there, and the rest need not be read.
     for file in files.iter().rev() {
-        if found.len() == wanted.len() {
+        if missing.is_empty() {
             break;
         }
+        let (min, max) = (file.stats.min_service.as_str(), file.stats.max_service.as_str());
+        let services: Vec<&str> =
+            services.iter().copied().filter(|service| (min..=max).contains(service)).collect();
+        if services.is_empty() {
+            continue;
+        }
         let (mut interner, mut stacks) = (SymbolInterner::default(), Vec::new());
-        for service in services {
-            let (min, max) = (file.stats.min_service.as_str(), file.stats.max_service.as_str());
-            if *service < min || *service > max {
-                continue;
-            }
-            let read: Result<(), Error> = tables::read_stacks(
+        let mut chosen = Vec::new();
+        let read = footers.get(file).and_then(|footer| {
+            tables::read_stacks(
                 file,
-                service,
-                &|stack| wanted.contains(&stack) && !found.contains(&stack),
+                &footer,
+                &services,
+                &mut |stack| {
+                    let is_new = missing.remove(&stack);
+                    if is_new {
+                        chosen.push(stack);
+                    }
+                    is_new
+                },
                 &mut interner,
                 &mut |stack, frames| stacks.push((stack, frames.to_vec())),
-            );
-            if let Err(error) = read {
-                tracing::warn!(%error, "frames of some stacks cannot be read");
-            }
+            )
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "frames of some stacks cannot be read");
+            let read: HashSet<StackId> = stacks.iter().map(|(stack, _)| *stack).collect();
+            missing.extend(chosen.into_iter().filter(|stack| !read.contains(stack)));
         }
-        found.extend(stacks.iter().map(|(stack, _)| *stack));
         loaded.push(LoadedStacks { interner, stacks });
     }
     loaded

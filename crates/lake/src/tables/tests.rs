@@ -280,13 +280,16 @@ async fn a_flush_reads_back() {
     expected.sort_unstable();
     assert_eq!(ids, expected);
 
+    let footer = opened.stacks[0].metadata().unwrap();
+    let read = |services: &[&str],
+                wanted: &mut dyn FnMut(StackId) -> bool,
+                symbols: &mut SymbolInterner,
+                found: &mut dyn FnMut(StackId, &[FrameIndex])| {
+        read_stacks(&opened.stacks[0], &footer, services, wanted, symbols, found).unwrap();
+    };
     for service in &HOSTILE[1..] {
         let (mut symbols, mut found) = (SymbolInterner::default(), Vec::new());
-        let file = &opened.stacks[0];
-        read_stacks(file, service, &|_| true, &mut symbols, &mut |id, frames| {
-            found.push((id, frames.to_vec()))
-        })
-        .unwrap();
+        read(&[service], &mut |_| true, &mut symbols, &mut |id, frames| found.push((id, frames.to_vec())));
         let symbols = symbols.into_symbols();
         assert_eq!(found.len(), 2, "{service:?}");
         for (id, frames) in found {
@@ -301,11 +304,13 @@ async fn a_flush_reads_back() {
     let mut symbols = SymbolInterner::default();
     let mut count = 0;
     let wanted = head.stacks.rows[0].id;
-    read_stacks(&opened.stacks[0], HOSTILE[1], &|id| id == wanted, &mut symbols, &mut |_, _| count += 1)
-        .unwrap();
-    read_stacks(&opened.stacks[0], "no such service", &|_| true, &mut symbols, &mut |_, _| count += 1)
-        .unwrap();
+    read(&[HOSTILE[1]], &mut |id| id == wanted, &mut symbols, &mut |_, _| count += 1);
+    read(&["no such service"], &mut |_| true, &mut symbols, &mut |_, _| count += 1);
     assert_eq!(count, 1);
+    let mut left = true;
+    let mut once = |id| id == wanted && std::mem::take(&mut left);
+    read(&HOSTILE[1..], &mut once, &mut symbols, &mut |_, _| count += 1);
+    assert_eq!(count, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
