@@ -209,9 +209,10 @@ impl Block {
 
     fn found(&self) -> impl Iterator<Item = Found<'_>> {
         let largest = |at: u32| *self.largest.as_ref()?.get(at as usize)?;
-        (0..BLOCK).zip(&self.buckets).filter(|(at, _)| self.seen >> at & 1 != 0).map(move |(at, bucket)| {
-            Found { point: self.number * BLOCK + at, bucket, largest: largest(at) }
-        })
+        (0..BLOCK)
+            .zip(&self.buckets)
+            .filter(|(at, _)| self.seen >> at & 1 != 0)
+            .map(move |(at, bucket)| Found { point: self.number * BLOCK + at, bucket, largest: largest(at) })
     }
 }
 

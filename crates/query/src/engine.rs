@@ -1,6 +1,7 @@
 //! The engine: turns a question into scans over one snapshot of the lake, within the limits.
 
 use crate::buckets::Buckets;
+use crate::cache::SumCache;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
@@ -9,7 +10,7 @@ use crate::selection::Selection;
 use crate::time_series::{CallSiteScan, Exemplars, Grouping, TotalScan};
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
 use crate::{Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
-use everflame_lake::{Lake, ProfileId, Snapshot};
+use everflame_lake::{CacheStatus, Lake, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
 use std::future::Future;
 use std::sync::Arc;
@@ -73,18 +74,24 @@ pub struct Engine {
     lake: Arc<Lake>,
     limits: Limits,
     turns: Arc<Semaphore>,
+    cache: Arc<SumCache>,
 }
 
 impl Engine {
     /// An engine on `lake`; every query keeps within `limits`.
     pub fn new(lake: Arc<Lake>, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
-        Self { lake, limits, turns }
+        Self { lake, limits, turns, cache: Arc::default() }
     }
 
     /// The limits that it keeps to.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How full the cache of results is.
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache.status()
     }
 
     pub(crate) fn lake(&self) -> &Lake {
@@ -144,7 +151,8 @@ impl Engine {
         run: impl FnOnce(Arc<Control>) -> F,
     ) -> Result<T, Error> {
         let begin = Instant::now();
-        let control = Arc::new(Control::new(&self.limits));
+        let footers = self.lake.footers().clone();
+        let control = Arc::new(Control::sharing(&self.limits, footers, self.cache.clone()));
         let _cancel = CancelOnDrop(control.clone());
         let answer = tokio::time::timeout(self.limits.time, async {
             let turn = self.turns.clone().acquire_owned().await;

@@ -108,7 +108,7 @@ fn run<S: Scan>(
     scan: &S,
     files: &[Arc<DataFile>],
     head: &[Arc<HeadChunk>],
-    selection: &Selection,
+    selection: &Arc<Selection>,
     range: TimeRange,
 ) -> Scanned<S::Partial> {
     let control = Control::new(&Limits::default());

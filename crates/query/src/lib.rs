@@ -6,7 +6,9 @@
 //! once at the end. It never writes, and knows no wire.
 
 mod buckets;
+mod cache;
 mod catalogue;
+mod columns;
 mod engine;
 #[cfg(test)]
 mod equivalence;
@@ -21,6 +23,8 @@ mod samples;
 mod scan;
 mod selection;
 mod selector;
+mod source;
+mod sums;
 #[cfg(test)]
 mod test_tables;
 mod time_series;

@@ -7,6 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Labels that every series has without storing them: they come from its profile type and service.
 pub const VIRTUAL_LABELS: [&str; 7] = [
@@ -45,6 +46,8 @@ pub(crate) struct Selection {
     positions: HashMap<SeriesId, u32>,
     /// Big-endian ids in order, as page statistics compare them.
     sorted_ids: Vec<[u8; 8]>,
+    /// A hash of all ids.
+    identity: u128,
     services: BTreeSet<String>,
     types: BTreeSet<String>,
     /// Services and types of which every known series is selected, so that rows need no look at theirs.
@@ -104,11 +107,17 @@ impl Selection {
             selection.sorted_ids.push(found.id.0.to_be_bytes());
         }
         selection.sorted_ids.sort_unstable();
+        selection.identity = xxh3_128(selection.sorted_ids.as_flattened());
         selection
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    /// The same for equal sets of series, and different for others.
+    pub(crate) fn identity(&self) -> u128 {
+        self.identity
     }
 
     /// Position in `series` of the one with this id.

@@ -5,6 +5,7 @@
 //! samples are read only when the question is about one call site.
 
 use crate::buckets::{Bucket, Buckets, Largest};
+use crate::columns::{Fault, Ids, Numbers};
 use crate::plan::Unit;
 use crate::row_group::{self, binary, ids, numbers};
 use crate::samples::{Lookup, NONE, head_profiles};
@@ -269,6 +270,89 @@ impl Scan for TotalScan {
     type Partial = Buckets;
 
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
+        match self.add_pages(unit, control, into) {
+            Ok(()) => Ok(()),
+            Err(fault) => match fault.interrupt() {
+                Some(interrupt) => Err(interrupt),
+                None => self.add_batches(unit, control, into),
+            },
+        }
+    }
+
+    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
+        control.go_on()?;
+        for profile in &chunk.profiles {
+            let Some(position) = self.grouping.selection.position(profile.series) else { continue };
+            let &HeadProfile { id, time, duration, total, .. } = profile;
+            let wanted = self.exemplars == Exemplars::Largest;
+            let largest = wanted.then_some(Largest { value: total, time, id, position });
+            self.take(self.grouping.group(position), time, duration, total, largest, control, into)?;
+        }
+        Ok(chunk.profiles.len() as u64)
+    }
+
+    fn merge(into: &mut Buckets, other: Buckets) {
+        into.merge(other);
+    }
+}
+
+impl TotalScan {
+    /// Adds up a row group straight from its pages. With [`Fault::Unsupported`] nothing was added: what a
+    /// column is written in is known before its first page, but for the kind of its pages, which is one.
+    fn add_pages(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Fault> {
+        if self.exemplars == Exemplars::Largest {
+            return Err(Fault::Unsupported);
+        }
+        let ranges = unit.row_ranges();
+        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
+        let mut series = Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?;
+        let [mut times, mut durations, mut totals] =
+            [numbers("time")?, numbers("duration")?, numbers("total")?];
+        control.charge_read(series.bytes() + times.bytes() + durations.bytes() + totals.bytes())?;
+        let selection = &self.grouping.selection;
+        let mut groups: Vec<u32> = Vec::new();
+        for range in ranges {
+            let mut row = range.start;
+            while row < range.end {
+                control.go_on()?;
+                let mut end = range.end.min(series.load(row)?);
+                for column in [&mut times, &mut durations, &mut totals] {
+                    end = end.min(column.load(row)?);
+                }
+                let new = series.ids().get(groups.len()..).unwrap_or_default();
+                groups.extend(new.iter().map(|id| {
+                    let position = selection.position_of_bytes(id);
+                    position.map_or(NONE, |position| self.grouping.group(position))
+                }));
+                let columns = [&times, &durations, &totals].map(|column| column.values(row..end));
+                let mut at = 0;
+                let mut result = Ok(());
+                series.runs(row..end, |key, length| {
+                    let rows = at..at + length;
+                    at += length;
+                    let group = groups.get(key as usize).copied().unwrap_or(NONE);
+                    if group == NONE || result.is_err() {
+                        return;
+                    }
+                    let [times, durations, totals] =
+                        columns.map(|column| column.get(rows.clone()).unwrap_or_default());
+                    for ((&time, &duration), &total) in times.iter().zip(durations).zip(totals) {
+                        let time = time.saturating_mul(1000);
+                        result = self.take(group, time, duration, total, None, control, into);
+                        if result.is_err() {
+                            return;
+                        }
+                    }
+                });
+                result?;
+                row = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up a row group through Arrow.
+    fn add_batches(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         let mut columns = vec!["series_id", "time", "duration", "total"];
         if self.exemplars == Exemplars::Largest {
             columns.push("profile_id");
@@ -306,24 +390,6 @@ impl Scan for TotalScan {
         Ok(())
     }
 
-    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
-        control.go_on()?;
-        for profile in &chunk.profiles {
-            let Some(position) = self.grouping.selection.position(profile.series) else { continue };
-            let &HeadProfile { id, time, duration, total, .. } = profile;
-            let wanted = self.exemplars == Exemplars::Largest;
-            let largest = wanted.then_some(Largest { value: total, time, id, position });
-            self.take(self.grouping.group(position), time, duration, total, largest, control, into)?;
-        }
-        Ok(chunk.profiles.len() as u64)
-    }
-
-    fn merge(into: &mut Buckets, other: Buckets) {
-        into.merge(other);
-    }
-}
-
-impl TotalScan {
     #[allow(clippy::too_many_arguments, reason = "the columns of a row")]
     #[inline]
     fn take(
