@@ -134,7 +134,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     let lake = app.lake.status();
     let reading = Reading {
         counters: app.ingest.counters(),
-        caches: [("footers", lake.footers), ("results", app.engine.cache_status())],
+        caches: [("footers", lake.footers), ("stacks", lake.stacks), ("results", app.engine.cache_status())],
         lake,
         gauges: [
             ("request_body_bytes", "Bytes of request bodies in memory", body_bytes),
@@ -154,7 +154,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
 struct Reading {
     counters: Counters,
     lake: LakeStatus,
-    caches: [(&'static str, CacheStatus); 2],
+    caches: [(&'static str, CacheStatus); 3],
     gauges: [(&'static str, &'static str, u64); 3],
 }
 

@@ -183,23 +183,23 @@ impl Lake {
 
     /// Frames of stacks that occurred in `services`. Blocking: reads files for those that are not cached.
     pub fn resolve_stacks(&self, services: &[&str], stacks: &[StackId]) -> Result<ResolvedStacks, Error> {
-        let absent = {
-            let store = self.shared.stacks.read();
-            let absent = store.absent(stacks);
-            if absent.is_empty() {
-                return Ok(store.resolve(stacks));
-            }
-            absent
+        let mut absent = match self.shared.stacks.read().resolve_all(stacks) {
+            Ok(resolved) => return Ok(resolved),
+            Err(absent) => absent,
         };
+        self.shared.stacks.write().promote(&mut absent);
         let (files, flushing) = {
             let state = self.shared.state.read();
             (state.stacks.clone(), state.flushing.clone())
         };
-        let loaded = stacks::read_files(&files, &self.shared.footers, services, &absent);
+        let loaded = match absent.is_empty() {
+            true => Vec::new(),
+            false => stacks::read_files(&files, &self.shared.footers, services, &absent),
+        };
         let mut store = self.shared.stacks.write();
+        let resolved = store.resolve(stacks, &loaded);
         store.shrink(flushing.as_ref().map(|frozen| &frozen.stacks));
-        store.load(loaded);
-        Ok(store.resolve(stacks))
+        Ok(resolved)
     }
 
     /// Moves the head into the tables now.
@@ -244,6 +244,7 @@ impl Lake {
             series: shared.series.read().len() as u64,
             cached_stacks: shared.stacks.read().len() as u64,
             footers: shared.footers.status(),
+            stacks: shared.stacks.read().status(),
             tables: vec![
                 table("samples", &state.samples),
                 table("profiles", &state.profiles),
@@ -278,6 +279,8 @@ pub struct LakeStatus {
     pub series: u64,
     /// Stacks in the cache.
     pub cached_stacks: u64,
+    /// The cache of stacks.
+    pub stacks: CacheStatus,
     /// The cache of footers.
     pub footers: CacheStatus,
     /// Files and bytes of each table: name, files, bytes.

@@ -15,6 +15,7 @@ mod lake;
 mod record;
 mod series;
 mod snapshot;
+mod stack_cache;
 mod stacks;
 mod tables;
 #[cfg(test)]

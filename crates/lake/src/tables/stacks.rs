@@ -4,10 +4,11 @@ use super::frames;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader_with, reading_error};
 use super::schema::STACKS;
 use super::{StackRow, StackRows, columns};
+use crate::stack_cache::Generation;
 use crate::{DataFile, Error};
 use arrow::array::{Array, BinaryArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
-use everflame_profile::{FrameIndex, StackId, SymbolInterner};
+use everflame_profile::{FrameIndex, StackId};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::errors::ParquetError;
@@ -96,16 +97,15 @@ fn keys_of_runs(rows: &[Stack<'_>], key: impl Fn(&Stack<'_>) -> i32) -> Vec<i32>
     runs.flat_map(|run| std::iter::repeat_n(run.first().map_or(0, &key), run.len())).collect()
 }
 
-/// Calls `found` with the frames, leaf first, of those stacks of `services` in `file` that are `wanted`;
-/// `wanted` is asked once for each row. Blocking. Reads the columns of ids first, and then of the frames
+/// Adds to `found` those stacks of `services` in `file` that are `wanted`, which is asked once for each row.
+/// Blocking. Reads the columns of ids first, and then of the frames
 /// only the pages that are needed.
 pub(crate) fn read_stacks(
     file: &DataFile,
     footer: &Arc<ParquetMetaData>,
     services: &[&str],
     wanted: &mut dyn FnMut(StackId) -> bool,
-    symbols: &mut SymbolInterner,
-    found: &mut dyn FnMut(StackId, &[FrameIndex]),
+    found: &mut Generation,
 ) -> Result<(), Error> {
     let fault = reading_error(file);
     let groups = footer.row_groups().iter().enumerate();
@@ -129,16 +129,14 @@ pub(crate) fn read_stacks(
         .with_row_selection(RowSelection::from_filters(&masks));
     let columns = ProjectionMask::columns(rows.parquet_schema(), ["frames"]);
     let mut ids = ids.into_iter();
-    let mut stack = Vec::new();
     for batch in rows.with_projection(columns).build().map_err(&fault)? {
         let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
         let lists: &ListArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
-        let frames = frames::read(lists.values(), symbols).map_err(&fault)?;
+        let frames = frames::read(lists.values(), found.interner()).map_err(&fault)?;
         for (ends, id) in lists.value_offsets().windows(2).zip(&mut ids) {
             let &[start, end] = ends else { continue };
-            stack.clear();
-            stack.extend_from_slice(frames.get(start as usize..end as usize).unwrap_or_default());
-            found(id, &stack);
+            let stack = frames.get(start as usize..end as usize).unwrap_or_default();
+            found.insert(id, stack.iter().copied());
         }
     }
     Ok(())

@@ -5,9 +5,10 @@ use super::series_order::SeriesOrder;
 use super::*;
 use crate::HeadProfile;
 use crate::batch::ProfileId;
+use crate::stack_cache::{Generation, StackCache};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use everflame_profile::{Frame, FrameKind, Labels, Mapping, SymbolInterner, stack_id};
+use everflame_profile::{Frame, FrameKind, Labels, Mapping, stack_id};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -281,36 +282,39 @@ async fn a_flush_reads_back() {
     assert_eq!(ids, expected);
 
     let footer = opened.stacks[0].metadata().unwrap();
-    let read = |services: &[&str],
-                wanted: &mut dyn FnMut(StackId) -> bool,
-                symbols: &mut SymbolInterner,
-                found: &mut dyn FnMut(StackId, &[FrameIndex])| {
-        read_stacks(&opened.stacks[0], &footer, services, wanted, symbols, found).unwrap();
+    let read = |services: &[&str], wanted: &mut dyn FnMut(StackId) -> bool| {
+        let mut found = Generation::default();
+        read_stacks(&opened.stacks[0], &footer, services, wanted, &mut found).unwrap();
+        let mut cache = StackCache::default();
+        cache.load(&found);
+        let mut ids: Vec<StackId> = head.stacks.rows.iter().map(|row| row.id).collect();
+        ids.retain(|&id| found.contains(id));
+        ids.sort();
+        ids.dedup();
+        (cache.resolve(&ids), ids)
     };
     for service in &HOSTILE[1..] {
-        let (mut symbols, mut found) = (SymbolInterner::default(), Vec::new());
-        read(&[service], &mut |_| true, &mut symbols, &mut |id, frames| found.push((id, frames.to_vec())));
-        let symbols = symbols.into_symbols();
-        assert_eq!(found.len(), 2, "{service:?}");
-        for (id, frames) in found {
+        let (found, ids) = read(&[service], &mut |_| true);
+        assert_eq!(ids.len(), 2, "{service:?}");
+        for (at, id) in ids.into_iter().enumerate() {
             let mut buffer = Vec::new();
+            let frames = found.stack(at).iter();
             let ids: Vec<_> = frames
-                .iter()
-                .map(|&at| symbols.frame_id(&symbols.frames[at as usize], &mut buffer))
+                .map(|&at| found.symbols.frame_id(&found.symbols.frames[at as usize], &mut buffer))
                 .collect();
             assert_eq!(stack_id(ids.into_iter(), &mut buffer), id);
         }
     }
-    let mut symbols = SymbolInterner::default();
-    let mut count = 0;
     let wanted = head.stacks.rows[0].id;
-    read(&[HOSTILE[1]], &mut |id| id == wanted, &mut symbols, &mut |_, _| count += 1);
-    read(&["no such service"], &mut |_| true, &mut symbols, &mut |_, _| count += 1);
-    assert_eq!(count, 1);
-    let mut left = true;
-    let mut once = |id| id == wanted && std::mem::take(&mut left);
-    read(&HOSTILE[1..], &mut once, &mut symbols, &mut |_, _| count += 1);
-    assert_eq!(count, 2);
+    assert_eq!(read(&[HOSTILE[1]], &mut |id| id == wanted).1, [wanted]);
+    assert!(read(&["no such service"], &mut |_| true).1.is_empty());
+    let (mut left, mut asked) = (true, 0);
+    let mut once = |id| {
+        asked += usize::from(id == wanted);
+        id == wanted && std::mem::take(&mut left)
+    };
+    assert_eq!(read(&HOSTILE[1..], &mut once).1, [wanted]);
+    assert!(asked > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
