@@ -1,11 +1,10 @@
 //! The engine: turns a question into scans over one snapshot of the lake, within the limits.
 
 use crate::buckets::Buckets;
-use crate::cache::SumCache;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
-use crate::scan::{self, Control, Plan, ScanStats, Scanned, Warning};
+use crate::scan::{self, Control, Interrupt, Plan, ScanStats, Scanned, Shared};
 use crate::selection::Selection;
 use crate::time_series::{CallSiteScan, Exemplars, Grouping, TotalScan};
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
@@ -14,6 +13,7 @@ use everflame_lake::{CacheStatus, Lake, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -74,14 +74,15 @@ pub struct Engine {
     lake: Arc<Lake>,
     limits: Limits,
     turns: Arc<Semaphore>,
-    cache: Arc<SumCache>,
+    shared: Shared,
 }
 
 impl Engine {
     /// An engine on `lake`; every query keeps within `limits`.
     pub fn new(lake: Arc<Lake>, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
-        Self { lake, limits, turns, cache: Arc::default() }
+        let shared = Shared { footers: lake.footers().clone(), ..Shared::default() };
+        Self { lake, limits, turns, shared }
     }
 
     /// The limits that it keeps to.
@@ -91,7 +92,12 @@ impl Engine {
 
     /// How full the cache of results is.
     pub fn cache_status(&self) -> CacheStatus {
-        self.cache.status()
+        self.shared.cache.status()
+    }
+
+    /// Bytes of memory that the queries which run came to need.
+    pub fn memory(&self) -> u64 {
+        self.shared.pool.load(Relaxed)
     }
 
     pub(crate) fn lake(&self) -> &Lake {
@@ -151,8 +157,7 @@ impl Engine {
         run: impl FnOnce(Arc<Control>) -> F,
     ) -> Result<T, Error> {
         let begin = Instant::now();
-        let footers = self.lake.footers().clone();
-        let control = Arc::new(Control::sharing(&self.limits, footers, self.cache.clone()));
+        let control = Arc::new(Control::sharing(&self.limits, self.shared.clone()));
         let _cancel = CancelOnDrop(control.clone());
         let answer = tokio::time::timeout(self.limits.time, async {
             let turn = self.turns.clone().acquire_owned().await;
@@ -207,8 +212,8 @@ impl Engine {
         scanned.warnings.extend(first.warnings);
         let lake = self.lake.clone();
         blocking(move || {
-            let resolved = merged(&lake, &selection, scanned, &query.call_site);
-            drop((snapshot, shared));
+            let resolved = merged(&lake, &selection, scanned, &query.call_site, &shared);
+            drop(snapshot);
             resolved
         })
         .await
@@ -237,7 +242,8 @@ impl Engine {
             let scan = StackScan { selection: selection.clone(), range, filter: SampleFilter::default() };
             let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
             let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
-            let below = blocking(move || merged(&lake, &of, scanned, &call_site)).await?;
+            let shared = control.clone();
+            let below = blocking(move || merged(&lake, &of, scanned, &call_site, &shared)).await?;
             let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
             let stacks = below.ids.iter().copied().collect();
             let scan = CallSiteScan { grouping: grouping.clone(), stacks };
@@ -357,12 +363,19 @@ fn select(
     Selection::new(profile_type, selector, |taken| lake.series(range.from, range.until, taken))
 }
 
+/// What a frame of a stack takes in an answer and in the tree that is made of it, at most.
+const FRAME_BYTES: usize = 48;
+
+/// What a distinct frame takes in an answer beside its texts.
+const SYMBOL_BYTES: usize = 80;
+
 /// Looks up the frames of what a scan found.
 fn merged(
     lake: &Lake,
     selection: &Selection,
     scanned: Scanned<Sums>,
     call_site: &[String],
+    control: &Control,
 ) -> Result<Merged, Error> {
     let Scanned { partial, stats, warnings } = scanned;
     let mut sums: Vec<(StackId, i128)> = partial.into_iter().collect();
@@ -370,6 +383,12 @@ fn merged(
     let ids: Vec<StackId> = sums.iter().map(|(id, _)| *id).collect();
     let values = sums.iter().map(|(_, sum)| clamp(*sum)).collect();
     let stacks = lake.resolve_stacks(&selection.services(), &ids)?;
-    let warnings: Vec<Warning> = warnings;
+    let symbols = &stacks.symbols;
+    let bytes = stacks.frames.len() * FRAME_BYTES
+        + symbols.frames.len() * SYMBOL_BYTES
+        + symbols.strings.text_bytes();
+    if let Err(Interrupt::TooLarge(error)) = control.charge(bytes) {
+        return Err(error);
+    }
     Ok(Merged { ids, stacks, values, stats, warnings }.keep_below(call_site))
 }

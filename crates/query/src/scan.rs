@@ -65,7 +65,24 @@ pub(crate) struct Control {
     limits: Limits,
     pub(crate) footers: Arc<Footers>,
     pub(crate) cache: Arc<SumCache>,
+    /// What all queries of the engine that run need together.
+    pool: Arc<AtomicU64>,
     turn: OnceLock<OwnedSemaphorePermit>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.pool.fetch_sub(self.memory.load(Relaxed), Relaxed);
+    }
+}
+
+/// What queries share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) footers: Arc<Footers>,
+    pub(crate) cache: Arc<SumCache>,
+    /// Bytes of memory that they need together.
+    pub(crate) pool: Arc<AtomicU64>,
 }
 
 /// Why a piece of a scan ended early.
@@ -73,7 +90,7 @@ pub(crate) struct Control {
 pub(crate) enum Interrupt {
     /// Nobody waits for the result, or another piece failed.
     Cancelled,
-    /// A limit is exceeded.
+    /// A limit is exceeded, its own or that of all queries.
     TooLarge(Error),
     /// The file cannot be read; other files can.
     Unreadable(ParquetError),
@@ -95,11 +112,12 @@ impl Control {
     /// For a query that shares nothing with others.
     #[cfg(test)]
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self::sharing(limits, Arc::default(), Arc::default())
+        Self::sharing(limits, Shared::default())
     }
 
     /// For a query that uses what earlier ones read and found.
-    pub(crate) fn sharing(limits: &Limits, footers: Arc<Footers>, cache: Arc<SumCache>) -> Self {
+    pub(crate) fn sharing(limits: &Limits, shared: Shared) -> Self {
+        let Shared { footers, cache, pool } = shared;
         Self {
             cancelled: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
@@ -107,6 +125,7 @@ impl Control {
             limits: limits.clone(),
             footers,
             cache,
+            pool,
             turn: OnceLock::new(),
         }
     }
@@ -126,10 +145,16 @@ impl Control {
         if self.cancelled.load(Relaxed) { Err(Interrupt::Cancelled) } else { Ok(()) }
     }
 
-    /// Counts memory that a partial result came to need.
+    /// Counts memory that a result came to need.
     pub(crate) fn charge(&self, bytes: usize) -> Result<(), Interrupt> {
-        let needed = self.memory.fetch_add(bytes as u64, Relaxed).saturating_add(bytes as u64);
-        within("bytes of memory", needed, self.limits.memory).map_err(Interrupt::TooLarge)
+        let bytes = bytes as u64;
+        let needed = self.memory.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let together = self.pool.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        within("bytes of memory", needed, self.limits.memory).map_err(Interrupt::TooLarge)?;
+        match together > self.limits.memory {
+            true => Err(Interrupt::TooLarge(Error::Crowded { needed: together, limit: self.limits.memory })),
+            false => Ok(()),
+        }
     }
 
     /// Bytes read from files so far.
