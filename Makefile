@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR ?= $(EVERFLAME_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/release/everflame
 DATA := $(or $(EVERFLAME_DATA),./data)
 
-.PHONY: help run build ui test bench fmt clean
+.PHONY: help run build ui demo screenshots test bench fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -35,8 +35,16 @@ ui: ## build the web pages into ui/dist, when their sources are newer
 test: ## run every check and test; the last line holds the totals
 	@scripts/test.sh
 
-bench: build ## run the benchmark and print its table
+demo: ## send a made-up shop to the server that runs on port 4040 (or EVERFLAME_URL)
+	@node ui/dev/demo-data.mjs $(or $(EVERFLAME_URL),http://127.0.0.1:4040)
+
+screenshots: build ## take pictures of every page into ui/screenshots and docs/images
+	@EVERFLAME_BIN=$(BIN) node ui/dev/screenshots.mjs
+
+bench: build ## run the benchmarks of the server and of the pages, and print their tables
 	@cargo run --release --locked -p everflame-bench -- --server-binary $(BIN)
+	@if command -v chromium >/dev/null; then EVERFLAME_BIN=$(BIN) node ui/dev/bench.mjs; \
+	else echo "chromium is not installed: the pages are not measured"; fi
 
 fmt: ## format the Rust sources
 	@cargo fmt --all

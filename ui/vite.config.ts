@@ -16,6 +16,6 @@ export default defineConfig({
     target: "es2023",
   },
   server: {
-    proxy: { "/querier.v1.QuerierService": server, "/api": server, "/ingest": server },
+    proxy: { "/querier.v1.QuerierService": server, "/api": server, "/ingest": server, "/ready": server },
   },
 });

@@ -40,14 +40,35 @@ pub(crate) struct Body {
     pub(crate) rows: u64,
 }
 
+/// Samples that a small body keeps of each profile, on average.
+const SMALL: u64 = 10;
+
+/// How much of the real profiles the bodies keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 35 to 80 % of the samples: a busy service.
+    Full,
+    /// About ten samples: an idle one.
+    Small,
+}
+
+/// The real profiles with their names.
+pub(crate) fn real() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    PROFILES.into_iter()
+}
+
 /// All variants of all profiles, in a fixed order.
-pub(crate) fn bodies() -> Result<Vec<Body>> {
+pub(crate) fn bodies(size: Size) -> Result<Vec<Body>> {
     let mut bodies = Vec::new();
     for (index, (name, bytes)) in PROFILES.into_iter().enumerate() {
         let decoded = pprof::read(bytes, &Limits::default()).with_context(|| format!("profile {name}"))?;
         for variant in 0..VARIANTS {
             let mut random = Random(index as u64 * VARIANTS + variant);
-            let profile = vary(&decoded.profile, KEPT_FIRST + KEPT_STEP * variant, &mut random);
+            let kept = match size {
+                Size::Full => KEPT_FIRST + KEPT_STEP * variant,
+                Size::Small => SMALL * 1000 / decoded.profile.samples.len().max(1) as u64,
+            };
+            let profile = vary(&decoded.profile, kept, &mut random);
             bodies.push(body(&profile).with_context(|| format!("profile {name}, variant {variant}"))?);
         }
     }
@@ -124,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_body_with_its_time_reads_back() {
-        for body in bodies().unwrap() {
+        for body in [Size::Full, Size::Small].into_iter().flat_map(|size| bodies(size).unwrap()) {
             let mut sent = body.gzip.clone();
             let time = 1_767_225_600_123_456_789;
             push_time(&mut sent, time);
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn variants_differ_and_are_the_same_each_time() {
-        let (first, again) = (bodies().unwrap(), bodies().unwrap());
+        let (first, again) = (bodies(Size::Full).unwrap(), bodies(Size::Full).unwrap());
         assert_eq!(first.len(), PROFILES.len() * VARIANTS as usize);
         for (at, body) in first.iter().enumerate() {
             assert_eq!(body.gzip, again[at].gzip);
@@ -147,5 +168,8 @@ mod tests {
         let samples: u64 = first.iter().map(|body| body.samples).sum();
         let average = samples / first.len() as u64;
         assert!((170..210).contains(&average), "{average} samples a profile");
+        let small = bodies(Size::Small).unwrap();
+        let average = small.iter().map(|body| body.samples).sum::<u64>() / small.len() as u64;
+        assert!((7..14).contains(&average), "{average} samples a small profile");
     }
 }

@@ -127,6 +127,11 @@ pub(crate) fn post(address: &Address, path: &str, content_type: &str, body: &[u8
     request
 }
 
+/// A `GET`.
+pub(crate) fn get(address: &Address, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: everflame-bench\r\n\r\n", address.0).into_bytes()
+}
+
 /// Appends the head of a `POST` whose body of `len` bytes follows.
 pub(crate) fn post_head(out: &mut Vec<u8>, address: &Address, path: &str, content_type: &str, len: usize) {
     let Address(host) = address;

@@ -55,7 +55,7 @@ pub(crate) async fn load(
         next: Cell::new(0),
         failed: Cell::new(false),
         sent_bytes: Cell::new(0),
-        latencies: RefCell::new(Vec::with_capacity(plan.profiles)),
+        latencies: RefCell::new(Vec::with_capacity(plan.profiles / plan.per_request)),
     });
     let own = std::process::id();
     let idle = usage(own)?.cpu_seconds;
@@ -93,19 +93,20 @@ async fn send_all(shared: &Shared) -> Result<()> {
     let mut request = Vec::with_capacity(64 << 10);
     loop {
         let index = shared.next.get();
-        if index >= shared.plan.profiles || shared.failed.get() {
+        let profiles: Vec<_> = shared.plan.request(index).collect();
+        if profiles.is_empty() || shared.failed.get() {
             return Ok(());
         }
         shared.next.set(index + 1);
-        let planned = shared.plan.profile(index);
-        shared.target.request(&mut request, &shared.address, &planned);
+        shared.target.request(&mut request, &shared.address, &profiles);
         let began = Instant::now();
-        let response = connection.send(&request).await.with_context(|| format!("profile {index}"))?;
+        let response = connection.send(&request).await.with_context(|| format!("request {index}"))?;
         let latency = began.elapsed();
         if !shared.target.accepted(&response) {
-            bail!("profile {index} was refused with status {}: {}", response.status, response.text());
+            bail!("request {index} was refused with status {}: {}", response.status, response.text());
         }
-        shared.sent_bytes.set(shared.sent_bytes.get() + planned.body.gzip.len() as u64);
+        let bytes: usize = profiles.iter().map(|planned| planned.body.gzip.len()).sum();
+        shared.sent_bytes.set(shared.sent_bytes.get() + bytes as u64);
         shared.latencies.borrow_mut().push(latency);
     }
 }
@@ -114,7 +115,7 @@ async fn send_all(shared: &Shared) -> Result<()> {
 pub(crate) async fn send_first(target: Target, address: &Address, plan: &Plan) -> Result<()> {
     let mut connection = Connection::open(address).await?;
     let mut request = Vec::new();
-    target.request(&mut request, address, &plan.profile(0));
+    target.request(&mut request, address, &[plan.profile(0)]);
     let response = connection.send(&request).await?;
     if !target.accepted(&response) {
         bail!("the first profile was refused with status {}: {}", response.status, response.text());

@@ -7,6 +7,8 @@
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod bodies;
+mod datasets;
+mod decode;
 mod everflame;
 mod http;
 mod latency;
@@ -16,42 +18,48 @@ mod plan;
 mod process;
 mod queries;
 mod report;
+mod settle;
 mod target;
 mod wire;
 
 use crate::http::Address;
 use crate::load::{Loaded, load};
-use crate::options::Options;
+use crate::options::{Command, Options};
 use crate::plan::{Plan, SECOND};
 use crate::queries::Query;
-use crate::report::{Report, figure};
+use crate::report::{Mark, Report, figure};
 use anyhow::{Context, Result};
 use clap::Parser;
 use everflame_profile::Nanos;
+use serde_json::json;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let now = now()?;
-    let (services, pods) = (options.services as usize, options.pods as usize);
-    let interval = Nanos::from(options.interval) * SECOND;
-    let bodies = bodies::bodies()?;
-    let plan_of = |profiles| Rc::new(Plan::new(bodies.clone(), services, pods, interval, profiles, now));
-    let plan = plan_of(options.total_profiles());
-    let mut report = Report::default();
-    describe(&mut report, &options, &plan);
-    match &options.url {
-        Some(url) => running_server(&options, url, &plan, &mut report).await?,
-        None => {
-            let few = plan_of(options.few_profiles as usize);
-            everflame::run(&options, &plan, &few, &mut report).await?;
-        }
+    if let Some(Command::Decode(args)) = &options.command {
+        decode::run(args)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let now = now()?;
+    let mut report = Report::default();
+    match &options.url {
+        Some(url) => {
+            let plan = datasets::dense(&options, options.total_profiles(), now)?;
+            describe(&mut report, "dense", &plan);
+            running_server(&options, url, &plan, &mut report).await?;
+        }
+        None => everflame::run(&options, now, &mut report).await?,
+    }
+    report.fact("target", format!("{:?}", options.target).to_lowercase());
+    report.fact("connections", options.connections);
     let format = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]");
     let date = OffsetDateTime::from_unix_timestamp_nanos(i128::from(now))?.format(format)?;
     let path = report.write(&options.results, &date)?;
@@ -65,26 +73,31 @@ fn now() -> Result<Nanos> {
     Ok(now.as_nanos() as Nanos)
 }
 
-fn describe(report: &mut Report, options: &Options, plan: &Plan) {
+/// Says what `dataset` is, in the output and in the JSON file.
+fn describe(report: &mut Report, dataset: &str, plan: &Plan) {
     let sizes = plan.bodies.iter().map(|body| body.gzip.len());
     let average = sizes.sum::<usize>() / plan.bodies.len().max(1);
+    let (samples, rows) = (plan.samples(), plan.rows());
+    let seconds = (plan.end() - plan.start) / SECOND;
     println!(
-        "{} profiles of {} series, {} samples, {} rows, {} bodies of {} bytes on average",
+        "{dataset}: {} profiles of {} series over {} h, {samples} samples, {rows} rows, {} bodies of {average} \
+         bytes on average",
         plan.profiles,
         plan.series.len(),
-        plan.samples(),
-        plan.rows(),
+        seconds / 3600,
         plan.bodies.len(),
-        average,
     );
-    report.fact("target", format!("{:?}", options.target).to_lowercase());
-    report.fact("profiles", plan.profiles);
-    report.fact("series", plan.series.len());
-    report.fact("samples", plan.samples());
-    report.fact("rows", plan.rows());
-    report.fact("body_bytes", average);
-    report.fact("connections", options.connections);
-    report.fact("span_seconds", (plan.end() - plan.start) / SECOND);
+    report.fact(
+        dataset,
+        json!({
+            "profiles": plan.profiles,
+            "series": plan.series.len(),
+            "samples": samples,
+            "rows": rows,
+            "body_bytes": average,
+            "span_seconds": seconds,
+        }),
+    );
 }
 
 /// Loads a server that somebody else started, and asks it if it speaks the query wire.
@@ -99,7 +112,7 @@ async fn running_server(options: &Options, url: &str, plan: &Rc<Plan>, report: &
         let limit = Duration::from_secs(u64::from(options.settle));
         process::settle(data, Duration::from_secs(15), limit).await?;
         let bytes = process::disk_bytes(data)?.values().sum::<u64>() as f64;
-        report.row("disk_mb", "on disk", bytes / 1e6, "MB", "");
+        report.row("disk_compacted_mb", "on disk", bytes / 1e6, "MB", "");
     }
     if let (Some(before), Some(after)) = (before, usage()?) {
         let cpu = (after.cpu_seconds - before.cpu_seconds) * 1e3 / plan.profiles as f64;
@@ -107,8 +120,8 @@ async fn running_server(options: &Options, url: &str, plan: &Rc<Plan>, report: &
         report.row("peak_mb", "peak memory", after.peak_bytes as f64 / 1e6, "MB", "");
     }
     if options.target.has_querier() {
-        for query in queries::queries(plan) {
-            query_row(report, &address, &query, None).await;
+        for query in queries::dense(plan) {
+            query_row(report, &address, &query, Mark::of(query.key)).await;
         }
     }
     Ok(())
@@ -126,17 +139,13 @@ fn load_rows(report: &mut Report, connections: usize, loaded: &Loaded) {
     report.row("ack_max_ms", "acknowledgement, max", latencies.percentile_ms(100), "ms", "");
 }
 
-/// Measures one query warm and adds its row, with the first answer after a start where there is one.
-async fn query_row(report: &mut Report, address: &Address, query: &Query, cold: Option<Duration>) {
-    let warm = match query.warm(address).await {
-        Ok(warm) => warm,
-        Err(error) => return report.wrong(&error),
-    };
-    let mut note = format!("p95 {} ms", figure(warm.percentile_ms(95)));
-    if let Some(cold) = cold {
-        let cold = cold.as_secs_f64() * 1e3;
-        note.push_str(&format!(", cold {} ms", figure(cold)));
-        report.fact(&format!("{}_cold_ms", query.key), cold);
+/// Measures one query warm and adds its row.
+async fn query_row(report: &mut Report, address: &Address, query: &Query, mark: Mark) {
+    match query.warm(address).await {
+        Ok(warm) => {
+            let note = format!("p95 {} ms", figure(warm.percentile_ms(95)));
+            report.marked_row(query.key, query.title.as_str(), warm.percentile_ms(50), "ms", mark, note);
+        }
+        Err(error) => report.wrong(&error),
     }
-    report.row(query.key, query.title.as_str(), warm.percentile_ms(50), "ms", note);
 }

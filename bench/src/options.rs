@@ -1,13 +1,17 @@
 //! The command line.
 
+use crate::datasets::Dataset;
+use crate::decode::DecodeArgs;
 use crate::target::Target;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Loads a profiling server with real profiles, asks it the usual questions, and prints what it cost.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// The kind of server.
     #[arg(long, value_enum, default_value = "everflame")]
     pub(crate) target: Target,
@@ -26,7 +30,10 @@ pub(crate) struct Options {
     /// Where fresh stores are made [default: the system's temporary folder].
     #[arg(long)]
     pub(crate) work_dir: Option<PathBuf>,
-    /// Services that send.
+    /// What our own server is loaded with, one after the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "dense,backfill", conflicts_with = "url")]
+    pub(crate) datasets: Vec<Dataset>,
+    /// Services that send, of the dense data set.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) services: u32,
     /// Pods of each service.
@@ -55,6 +62,12 @@ pub(crate) struct Options {
     pub(crate) results: PathBuf,
 }
 
+/// What needs no server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Decode(DecodeArgs),
+}
+
 impl Options {
     /// Profiles of the whole load.
     pub(crate) fn total_profiles(&self) -> usize {
@@ -73,6 +86,9 @@ mod tests {
         let options = Options::parse_from(["everflame-bench"]);
         assert_eq!(options.total_profiles(), 57_600);
         assert!(Options::try_parse_from(["x", "--target", "parca"]).is_err());
+        assert_eq!(options.datasets, [Dataset::Dense, Dataset::Backfill]);
+        let options = Options::parse_from(["x", "--datasets", "year"]);
+        assert_eq!(options.datasets, [Dataset::Year]);
         let options = Options::parse_from(["x", "--target", "parca", "--url", "http://a", "--profiles", "9"]);
         assert_eq!(options.total_profiles(), 9);
     }

@@ -188,6 +188,25 @@ fn table_of(data: &Path, folder: &Path) -> String {
     if inside.as_os_str().is_empty() { ".".to_owned() } else { inside.display().to_string() }
 }
 
+/// Drops the files below `data` from the page cache, so that the next read of each comes from the disk.
+/// What is not written back yet stays; the server syncs what it writes.
+pub(crate) fn drop_from_page_cache(data: &Path) -> Result<()> {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(file) = File::open(&path) {
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+                    .with_context(|| format!("drop {} from the page cache", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Waits until the files below `data` have not changed for `quiet`, at most `limit`.
 pub(crate) async fn settle(data: &Path, quiet: Duration, limit: Duration) -> Result<()> {
     let began = Instant::now();

@@ -17,9 +17,6 @@ const WARM: usize = 20;
 /// The profile type that is asked for.
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
 
-/// Seconds between two points of the timeline.
-const STEP: f64 = 15.0;
-
 /// One question with its right answer.
 #[derive(Debug)]
 pub(crate) struct Query {
@@ -34,32 +31,33 @@ pub(crate) struct Query {
 
 #[derive(Debug)]
 enum Answer {
-    FlameGraph { total: i64 },
-    Timeline { series: usize, total: i64 },
-    Profile { total: i64 },
+    FlameGraph {
+        total: i64,
+    },
+    /// `points` where there is one for each profile.
+    Timeline {
+        series: usize,
+        total: i64,
+        points: Option<usize>,
+    },
+    Profile {
+        total: i64,
+    },
     Names(Vec<String>),
 }
 
-/// The whole list for `plan`. "6 h" is the whole span of the load, "1 h" its last hour.
-pub(crate) fn queries(plan: &Plan) -> Vec<Query> {
+/// The whole list for the dense load. "6 h" is the whole span of the load, "1 h" its last hour.
+pub(crate) fn dense(plan: &Plan) -> Vec<Query> {
     let (start, end) = (plan.start, plan.end());
     let hour = start.max(end - 3600 * SECOND);
     let service = plan.services().get(plan.services().len() / 2).copied().unwrap_or_default();
     let one = format!("{{service_name=\"{service}\"}}");
-    let flame_graph = |key, selector: &str, service: Option<&str>, from: Nanos| Query {
-        key,
-        title: format!(
-            "flame graph, {}, {}",
-            if service.is_some() { "one service" } else { "all services" },
-            span(end - from)
-        ),
-        path: "/querier.v1.QuerierService/SelectMergeStacktraces",
-        request: select(selector, from, end),
-        answer: Answer::FlameGraph { total: plan.cpu(service, from, end) },
+    let flame_graph = |key, selector: &str, service, from: Nanos| {
+        let what = if service == None::<&str> { "all services" } else { "one service" };
+        flame_graph(key, what, (selector, service), (from, end), plan)
     };
-    let mut timeline = select("{}", start, end);
-    wire::bytes(&mut timeline, 5, b"pod");
-    wire::double(&mut timeline, 6, STEP);
+    let pods =
+        Answer::Timeline { series: plan.series.len(), total: plan.cpu(None, start, end), points: None };
     let mut services = Vec::new();
     wire::bytes(&mut services, 1, b"service_name");
     wire::number(&mut services, 3, millis(start));
@@ -69,13 +67,7 @@ pub(crate) fn queries(plan: &Plan) -> Vec<Query> {
         flame_graph("flame_graph_service_6h", &one, Some(service), start),
         flame_graph("flame_graph_all_1h", "{}", None, hour),
         flame_graph("flame_graph_all_6h", "{}", None, start),
-        Query {
-            key: "timeline_pods_6h",
-            title: format!("timeline of {} pods, {} at 15 s", plan.series.len(), span(end - start)),
-            path: "/querier.v1.QuerierService/SelectSeries",
-            request: timeline,
-            answer: Answer::Timeline { series: plan.series.len(), total: plan.cpu(None, start, end) },
-        },
+        timeline("timeline_pods_6h", "{}", (start, end), 15, pods),
         Query {
             key: "pprof_service_6h",
             title: format!("pprof of one service, {}", span(end - start)),
@@ -93,6 +85,81 @@ pub(crate) fn queries(plan: &Plan) -> Vec<Query> {
     ]
 }
 
+/// The list for thirty days of profiles that were sent late.
+pub(crate) fn backfill(plan: &Plan) -> Vec<Query> {
+    let range = (plan.start, plan.end());
+    let service = plan.services().first().copied().unwrap_or_default();
+    let (one, all) = (format!("{{service_name=\"{service}\"}}"), "{service_name=~\"late-.+\"}");
+    let (series, total) = (plan.series.len(), plan.cpu(None, range.0, range.1));
+    let pods = |points| Answer::Timeline { series, total, points };
+    vec![
+        flame_graph("backfill_flame_graph_30d", "one service", (&one, Some(service)), range, plan),
+        timeline("backfill_timeline_30d", all, range, 1800, pods(None)),
+        // As long as the interval: each profile is a point of its own, and none may be missing.
+        timeline("backfill_count_30d", all, range, plan.interval / SECOND, pods(Some(plan.profiles))),
+    ]
+}
+
+/// The list for a year, over its last 300 days. They begin with an hour: what lies before the last days is
+/// kept by the hour.
+pub(crate) fn year(plan: &Plan) -> Vec<Query> {
+    const HOUR: Nanos = 3600 * SECOND;
+    let range = ((plan.end() - 300 * 24 * HOUR) / HOUR * HOUR, plan.end());
+    let service = plan.services().first().copied().unwrap_or_default();
+    let one = format!("{{service_name=\"{service}\"}}");
+    let mut request = select(&one, range.0, range.1);
+    wire::double(&mut request, 6, (6 * HOUR / SECOND) as f64);
+    vec![
+        flame_graph("year_flame_graph_300d", "one service", (&one, Some(service)), range, plan),
+        Query {
+            key: "year_timeline_300d",
+            title: "timeline of one service, 300 days at 6 h".to_owned(),
+            path: SELECT_SERIES,
+            request,
+            answer: Answer::Timeline { series: 1, total: plan.cpu(None, range.0, range.1), points: None },
+        },
+    ]
+}
+
+const SELECT_SERIES: &str = "/querier.v1.QuerierService/SelectSeries";
+
+/// The flame graph of the selected profiles of `plan`; `selector` takes those of the service, or all.
+fn flame_graph(
+    key: &'static str,
+    what: &str,
+    (selector, service): (&str, Option<&str>),
+    (from, until): (Nanos, Nanos),
+    plan: &Plan,
+) -> Query {
+    Query {
+        key,
+        title: format!("flame graph, {what}, {}", span(until - from)),
+        path: "/querier.v1.QuerierService/SelectMergeStacktraces",
+        request: select(selector, from, until),
+        answer: Answer::FlameGraph { total: plan.cpu(service, from, until) },
+    }
+}
+
+/// A timeline by pod with a point each `step` seconds.
+fn timeline(
+    key: &'static str,
+    selector: &str,
+    (from, until): (Nanos, Nanos),
+    step: i64,
+    answer: Answer,
+) -> Query {
+    let mut request = select(selector, from, until);
+    wire::bytes(&mut request, 5, b"pod");
+    wire::double(&mut request, 6, step as f64);
+    let title = match answer {
+        Answer::Timeline { series, .. } => {
+            format!("timeline of {series} pods, {} at {step} s", span(until - from))
+        }
+        _ => String::new(),
+    };
+    Query { key, title, path: SELECT_SERIES, request, answer }
+}
+
 /// The four fields that all selections begin with.
 fn select(selector: &str, from: Nanos, until: Nanos) -> Vec<u8> {
     let mut request = Vec::new();
@@ -104,8 +171,11 @@ fn select(selector: &str, from: Nanos, until: Nanos) -> Vec<u8> {
 }
 
 fn span(time: Nanos) -> String {
-    let seconds = time / SECOND;
-    if seconds % 3600 == 0 { format!("{} h", seconds / 3600) } else { format!("{seconds} s") }
+    match time / SECOND {
+        seconds if seconds >= 48 * 3600 => format!("{} days", seconds / 86_400),
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 fn millis(time: Nanos) -> u64 {
@@ -144,11 +214,14 @@ impl Query {
             Answer::FlameGraph { total } => {
                 equal("total of the flame graph", flame_graph_total(&response.body)?, *total)
             }
-            Answer::Timeline { series, total } => {
-                let found = timeline(&response.body)?;
-                equal("number of series", found.0, *series)?;
+            Answer::Timeline { series, total, points } => {
+                let found = Points::read(&response.body)?;
+                equal("number of series", found.series, *series)?;
+                if let Some(points) = points {
+                    equal("number of points, one for each profile", found.points, *points)?;
+                }
                 // Whole nanoseconds, below what a double holds exactly.
-                equal("sum of all points", found.1 as i64, *total)
+                equal("sum of all points", found.sum as i64, *total)
             }
             Answer::Profile { total } => {
                 let limits = Limits { inflated_bytes: usize::MAX, ..Limits::default() };
@@ -178,20 +251,31 @@ fn flame_graph_total(body: &[u8]) -> Result<i64> {
     Ok(total.unwrap_or_default())
 }
 
-/// Number of series in a SelectSeriesResponse, and the sum of all their points.
-fn timeline(body: &[u8]) -> Result<(usize, f64)> {
-    let series = messages(body, 1)?;
-    let mut sum = 0.0;
-    for series in &series {
-        for point in messages(series, 2)? {
-            for (number, value) in fields(point)? {
-                if let (1, Value::Double(value)) = (number, value) {
-                    sum += value;
+/// What a SelectSeriesResponse holds.
+#[derive(Default)]
+struct Points {
+    series: usize,
+    /// Points that are not zero.
+    points: usize,
+    sum: f64,
+}
+
+impl Points {
+    fn read(body: &[u8]) -> Result<Self> {
+        let series = messages(body, 1)?;
+        let mut found = Self { series: series.len(), ..Self::default() };
+        for series in &series {
+            for point in messages(series, 2)? {
+                for (number, value) in fields(point)? {
+                    if let (1, Value::Double(value)) = (number, value) {
+                        found.sum += value;
+                        found.points += usize::from(value != 0.0);
+                    }
                 }
             }
         }
+        Ok(found)
     }
-    Ok((series.len(), sum))
 }
 
 fn messages(message: &[u8], field: u32) -> Result<Vec<&[u8]>> {
@@ -219,7 +303,7 @@ mod tests {
     #[test]
     fn wrong_totals_are_found() {
         let plan = plan();
-        let all = queries(&plan);
+        let all = dense(&plan);
         let query = all.iter().find(|query| query.key == "flame_graph_all_6h").unwrap();
         let answer = |total: i64| {
             let mut graph = Vec::new();
@@ -240,9 +324,34 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_profile_is_found() {
+        let plan = plan();
+        let query = backfill(&plan).pop().unwrap();
+        let answer = |points: usize| {
+            let mut body = Vec::new();
+            for at in 0..plan.series.len() {
+                let mut series = Vec::new();
+                // The last point makes up for the total, so that only the number of points can tell.
+                for point in (at..points).step_by(plan.series.len()) {
+                    let total = plan.cpu(None, plan.start, plan.end());
+                    let value = if point == 0 { total - points as i64 + 1 } else { 1 };
+                    let mut message = Vec::new();
+                    wire::double(&mut message, 1, value as f64);
+                    wire::bytes(&mut series, 2, &message);
+                }
+                wire::bytes(&mut body, 1, &series);
+            }
+            response(body)
+        };
+        query.check(&answer(plan.profiles)).unwrap();
+        let error = query.check(&answer(plan.profiles - 1)).unwrap_err().to_string();
+        assert!(error.contains("one for each profile"), "{error}");
+    }
+
+    #[test]
     fn timelines_are_summed() {
         let plan = plan();
-        let all = queries(&plan);
+        let all = dense(&plan);
         let query = all.iter().find(|query| query.key == "timeline_pods_6h").unwrap();
         let mut body = Vec::new();
         for index in 0..plan.series.len() {

@@ -27,13 +27,14 @@ impl Target {
         matches!(self, Self::Everflame | Self::Pyroscope)
     }
 
-    /// Writes the whole request that sends `planned` into `out`.
-    pub(crate) fn request(self, out: &mut Vec<u8>, address: &Address, planned: &Planned<'_>) {
+    /// Writes the whole request that sends `profiles` into `out`. Only Push takes several.
+    pub(crate) fn request(self, out: &mut Vec<u8>, address: &Address, profiles: &[Planned<'_>]) {
         out.clear();
-        match self {
-            Self::Everflame | Self::Pyroscope => push(out, address, planned),
-            Self::Parca => write_raw(out, address, planned),
-            Self::Profefe => profefe(out, address, planned),
+        match (self, profiles) {
+            (Self::Everflame | Self::Pyroscope, profiles) => push(out, address, profiles),
+            (Self::Parca, [planned, ..]) => write_raw(out, address, planned),
+            (Self::Profefe, [planned, ..]) => profefe(out, address, planned),
+            (Self::Parca | Self::Profefe, []) => {}
         }
     }
 
@@ -48,16 +49,20 @@ impl Target {
     }
 }
 
-/// PushRequest { series { labels, samples { raw_profile } } }.
-fn push(out: &mut Vec<u8>, address: &Address, planned: &Planned<'_>) {
-    let raw = planned.body.gzip.len() + TIME_MEMBER;
-    let sample = wire::field_len(raw);
-    let series = planned.series.labels.len() + wire::field_len(sample);
-    let len = wire::field_len(series);
+/// PushRequest { series { labels, samples { raw_profile } } }, one series for each profile.
+fn push(out: &mut Vec<u8>, address: &Address, profiles: &[Planned<'_>]) {
+    let raw_len = |planned: &Planned<'_>| planned.body.gzip.len() + TIME_MEMBER;
+    let series_len = |planned: &Planned<'_>| {
+        planned.series.labels.len() + wire::field_len(wire::field_len(raw_len(planned)))
+    };
+    let len = profiles.iter().map(|planned| wire::field_len(series_len(planned))).sum();
     post_head(out, address, "/push.v1.PusherService/Push", "application/proto", len);
-    wire::head(out, 1, series);
-    out.extend_from_slice(&planned.series.labels);
-    raw_sample(out, planned, sample, raw);
+    for planned in profiles {
+        wire::head(out, 1, series_len(planned));
+        out.extend_from_slice(&planned.series.labels);
+        let raw = raw_len(planned);
+        raw_sample(out, planned, wire::field_len(raw), raw);
+    }
 }
 
 /// WriteRawRequest { series { labels { labels }, samples { raw_profile } } } in one gRPC-Web frame.
@@ -114,7 +119,7 @@ mod tests {
     fn body_of(target: Target) -> (String, Vec<u8>) {
         let plan = plan::tests::plan();
         let mut request = Vec::new();
-        target.request(&mut request, &Address("peer:1".to_owned()), &plan.profile(1));
+        target.request(&mut request, &Address("peer:1".to_owned()), &[plan.profile(1)]);
         let split = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let head = String::from_utf8(request[..split].to_vec()).unwrap();
         let body = request.split_off(split);
@@ -136,6 +141,18 @@ mod tests {
         assert_eq!(message(message(series, 1), 2), b"process_cpu");
         let raw = message(message(series, 2), 1);
         assert_eq!(raw.len(), 2 + TIME_MEMBER);
+    }
+
+    #[test]
+    fn push_takes_several() {
+        let plan = plan::tests::plan();
+        let mut request = Vec::new();
+        let profiles = [plan.profile(0), plan.profile(1)];
+        Target::Everflame.request(&mut request, &Address("peer:1".to_owned()), &profiles);
+        let head = String::from_utf8_lossy(&request).find("\r\n\r\n").unwrap() + 4;
+        let body = &request[head..];
+        assert!(String::from_utf8_lossy(&request).contains(&format!("Content-Length: {}\r\n", body.len())));
+        assert_eq!(fields(body).unwrap().len(), 2);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "capabilities/v1/feature_flags.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
+    "opentelemetry/proto/collector/profiles/v1development/profiles_service.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
     "types/v1/types.proto",

@@ -1,8 +1,22 @@
 //! Writes a few small inputs for each target into `corpus/`.
 
-use everflame_formats::{Limits, folded, gzip, pprof, tree};
+use everflame_formats::{Limits, folded, gzip, otlp, pprof, speedscope, tree};
 use everflame_profile::{Mapping, Tree, ValueType};
 use std::path::Path;
+
+/// `foo;bar 2`, `foo;baz;qu 1`.
+const TRIE: &[u8] = b"\x00\x00\x01\x06foo;ba\x00\x02\x01r\x02\x00\x04z;qu\x01\x00";
+
+const EVENTED: &[u8] = br#"{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"a"},{"name":"b","file":"f","line":1}]},
+"profiles":[{"type":"evented","name":"x","unit":"milliseconds","startValue":0,"endValue":9,"events":[{"type":"O","at":0,"frame":0},{"type":"O","at":1.5,"frame":1},{"type":"C","at":2,"frame":1},{"type":"C","at":9,"frame":0}]},
+{"type":"sampled","name":"y","unit":"bytes","startValue":0,"endValue":3,"samples":[[0,1],[0]],"weights":[1,2]}]}"#;
+
+const OTLP: &[u8] = br#"{"resourceProfiles":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}},{"key":"n","value":{"arrayValue":{"values":[{"intValue":"3"}]}}}]},"scopeProfiles":[{"scope":{"name":"s"},"profiles":[
+{"sampleType":{"typeStrindex":1,"unitStrindex":2},"samples":[{"stackIndex":2,"attributeIndices":[1],"linkIndex":1,"timestampsUnixNano":["1700000000000000011",12]}],"timeUnixNano":"1700000000000000000","durationNano":"5","periodType":{"typeStrindex":3,"unitStrindex":4},"period":"20"},
+{"sampleType":{"typeStrindex":3,"unitStrindex":4},"samples":[{"stackIndex":1,"values":["7","8"],"timestampsUnixNano":["1700000000000000011",12]},{"stackIndex":1,"values":[-3]}]}]}]}],
+"dictionary":{"mappingTable":[{},{"memoryStart":"4096","filenameStrindex":5,"attributeIndices":[2]}],"locationTable":[{},{"mappingIndex":1,"address":4100,"lines":[{"functionIndex":1,"line":"7"}]},{"address":"9"}],
+"functionTable":[{},{"nameStrindex":5}],"linkTable":[{},{"traceId":"000102030405060708090a0b0c0d0e0f","spanId":"0102030405060708"}],
+"stringTable":["","samples","count","cpu","nanoseconds","main","thread.name"],"attributeTable":[{},{"keyStrindex":6,"value":{"stringValue":"w"}},{"keyStrindex":6,"value":{"boolValue":true}}],"stackTable":[{},{"locationIndices":[1]},{"locationIndices":[2,1]}]}}"#;
 
 const FOLDED: &[u8] = b"main;work;read_[k] 12\nmain;idle -3\n\nmain;main;main 9000000000\n";
 
@@ -32,6 +46,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("gzip", vec![gzip::deflate(FOLDED), two_members, gzip::deflate(&[])]),
         ("folded", vec![FOLDED.to_vec(), gzip::deflate(FOLDED)]),
         ("tree", vec![tree::write(&calls), gzip::deflate(&tree::write(&calls))]),
+        ("trie", vec![TRIE.to_vec(), gzip::deflate(TRIE)]),
+        ("speedscope", vec![EVENTED.to_vec(), speedscope::write(&profile, "x").into_bytes()]),
+        ("otlp", vec![otlp::to_protobuf(OTLP, &Limits::default())?]),
+        ("otlp_json", vec![OTLP.to_vec()]),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         std::fs::create_dir_all(&folder)?;

@@ -176,7 +176,11 @@ pub fn now_ms() -> Result<i64> {
     Ok(i64::try_from(since.as_millis())?)
 }
 
-fn binary() -> Result<PathBuf> {
+/// The built binary.
+///
+/// # Errors
+/// When it is missing.
+pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("EVERFLAME_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

@@ -1,39 +1,68 @@
-// Takes a picture of every page and state of a running server: node dev/screenshots.mjs URL FOLDER
+// Takes a picture of every page in both themes and at 390 px, from a server of its own with made-up data;
+// those that the README and the guide show go into docs/images, all into ui/screenshots.
+//
+//   EVERFLAME_BIN=../target/release/everflame node dev/screenshots.mjs
 
-import { mkdir } from "node:fs/promises";
+import { copyFile, mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { CHROMIUM } from "../e2e/chromium.mjs";
+import { startServer } from "../e2e/server.mjs";
+import { sendDemo } from "./demo-data.mjs";
 
-const [server = "http://127.0.0.1:4099", folder = "screenshots"] = process.argv.slice(2);
+const CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
+const SIDES = new URLSearchParams({ type: CPU, service1: "checkout", labels1: 'version="1.4.2"', service2: "checkout", labels2: 'version="1.5.0"' });
 const PAGES = {
   services: "/",
-  explore: "/explore?v=1&service=shop",
-  search: "/explore?v=1&service=shop&search=http",
-  memory: "/explore?v=1&service=shop&type=memory%3Ainuse_space%3Abytes%3Aspace%3Abytes&view=flame",
-  huge: "/explore?v=1&service=huge",
-  hostile: "/explore?v=1&service=hostile",
-  negative: "/explore?v=1&service=leaky",
-  broken: "/explore?v=1&service=broken",
-  nothing: "/explore?v=1&service=nobody&type=process_cpu:cpu:nanoseconds:cpu:nanoseconds",
+  explore: "/explore?v=1&service=checkout&by=version",
+  sandwich: "/explore?v=1&service=checkout&view=sandwich",
+  "call-tree": "/explore?v=1&service=checkout&view=tree",
+  compare: `/compare?v=1&${SIDES}`,
+  "side-by-side": `/compare?v=1&${SIDES}&layout=sides`,
+  labels: "/labels?v=1&service=checkout",
+  function: "/function?v=1&service=checkout&name=regexp.(*Regexp).doExecute&by=version",
+  adhoc: "/adhoc",
+  status: "/status",
+  setup: "/setup",
 };
+const LOOKS = {
+  dark: { colorScheme: "dark", viewport: { width: 1280, height: 800 } },
+  light: { colorScheme: "light", viewport: { width: 1280, height: 800 } },
+  narrow: { colorScheme: "light", viewport: { width: 390, height: 844 } },
+};
+/** Shown in the documentation, together under 1 MB. */
+const CHOSEN = ["services-dark", "explore-dark", "sandwich-dark", "compare-dark", "labels-light", "function-light", "explore-narrow", "compare-narrow"];
 
+const folder = fileURLToPath(new URL("../screenshots/", import.meta.url));
+const images = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 await mkdir(folder, { recursive: true });
+const server = await startServer();
 const browser = await chromium.launch(CHROMIUM);
-for (const [look, options] of Object.entries({
-  light: { colorScheme: "light", viewport: { width: 1600, height: 900 } },
-  dark: { colorScheme: "dark", viewport: { width: 1600, height: 900 } },
-  narrow: { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 },
-})) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && console.error(look, message.text()));
-  page.on("pageerror", (error) => console.error(look, error.message));
-  for (const [name, path] of Object.entries(PAGES)) {
-    await page.goto(server + path, { waitUntil: "networkidle" });
-    await page.screenshot({ path: `${folder}/${name}-${look}.png`, fullPage: look === "narrow" });
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    if (overflow > 0) console.error(`${name} ${look}: ${overflow} px too wide`);
+let faults = 0;
+const fault = (text) => {
+  faults++;
+  console.error(text);
+};
+try {
+  await sendDemo(server.url);
+  for (const [look, options] of Object.entries(LOOKS)) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    page.on("console", (message) => message.type() === "error" && fault(`${look}: ${message.text()}`));
+    page.on("pageerror", (error) => fault(`${look}: ${error.message}`));
+    for (const [name, path] of Object.entries(PAGES)) {
+      await page.goto(server.url + path, { waitUntil: "networkidle" });
+      await page.locator(".skeleton").first().waitFor({ state: "detached" });
+      const file = `${name}-${look}`;
+      await page.screenshot({ path: `${folder}${file}.png`, animations: "disabled" });
+      if (CHOSEN.includes(file)) await copyFile(`${folder}${file}.png`, `${images}${file}.png`);
+      if ((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) > 0) fault(`${file} is too wide`);
+    }
+    await context.close();
   }
-  await context.close();
+} finally {
+  await browser.close();
+  await server.stop();
 }
-await browser.close();
+if (faults > 0) process.exitCode = 1;
+else console.log(`pictures in ${folder}`);

@@ -26,7 +26,7 @@ before(async () => {
   browser = await chromium.launch(CHROMIUM);
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
   page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && faults.push(message.text()));
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("dialog", (dialog) => {
@@ -77,7 +77,7 @@ test("the flame graph and the table show where the time went", async () => {
   await page.waitForURL(/\/explore\?v=1&service=shop/);
   await treeItem(/^total, total 12 s, 100 %/).waitFor();
   await row("(*Cart).Total").getByText("60 %").waitFor();
-  await page.waitForFunction(() => document.querySelector(".flamegraph canvas")?.width > 300);
+  await page.waitForFunction(() => document.querySelector(".flamegraph-canvas")?.width > 300);
   assert.ok(await isPainted(), "the canvas is empty");
   await page.locator(".timeline canvas").waitFor();
 });
@@ -158,8 +158,10 @@ test("dragging over the timeline chooses a part of the range", async () => {
 });
 
 test("the profile can be downloaded for go tool pprof", async () => {
+  await page.getByRole("button", { name: "Export" }).click();
   const link = await page.getByRole("link", { name: "Download pprof" }).getAttribute("href");
   assert.match(link, /^\/api\/v1\/pprof\?query=process_cpu/);
+  await page.keyboard.press("Escape");
   if (process.env.EVERFLAME_URL) return;
   const response = await page.request.get(server.url + link);
   assert.equal(response.status(), 200);

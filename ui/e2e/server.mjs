@@ -1,10 +1,12 @@
 // The real server under test: EVERFLAME_BIN is started on an empty folder and a free port.
-// EVERFLAME_URL names one that runs already, for work on the tests themselves.
+// EVERFLAME_URL names one that runs already, for work on the tests themselves. EVERFLAME_PAGES=dist takes the
+// pages from ui/dist instead of the binary, for work on the pages.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { serveInFrontOf } from "../dev/front.mjs";
 
 const START_MS = 20_000;
 
@@ -13,7 +15,26 @@ export async function startServer() {
   const binary = process.env.EVERFLAME_BIN;
   if (!binary) throw new Error("EVERFLAME_BIN is not set: build the server and name its binary, EVERFLAME_BIN=target/release/everflame npm run e2e");
   const data = await mkdtemp(join(tmpdir(), "everflame-e2e-"));
-  const child = spawn(binary, ["serve", "--data", data, "--listen", "127.0.0.1:0", "--self-profiling=false"], {
+  let running = await listen(binary, data, 0);
+  const { url } = running;
+  const front = process.env.EVERFLAME_PAGES === "dist" ? await serveInFrontOf(url) : null;
+  return {
+    url: front?.url ?? url,
+    /** Stops the server; `start` brings it back on the same port with the same data. */
+    halt: () => running.end(),
+    start: async () => {
+      running = await listen(binary, data, Number(new URL(url).port));
+    },
+    stop: async () => {
+      front?.close();
+      await running.end();
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+async function listen(binary, data, port) {
+  const child = spawn(binary, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`, "--self-profiling=false"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
@@ -33,10 +54,9 @@ export async function startServer() {
   });
   return {
     url,
-    stop: async () => {
+    end: async () => {
       child.kill("SIGTERM");
       await ended;
-      await rm(data, { recursive: true, force: true });
     },
   };
 }

@@ -1,16 +1,25 @@
 import { Component, type ReactNode } from "react";
+import { AdhocPage } from "./adhoc/AdhocPage";
+import { ComparePage } from "./compare/ComparePage";
 import { ExplorePage } from "./explore/ExplorePage";
+import { FunctionPage } from "./function/FunctionPage";
+import { LabelsPage } from "./labels/LabelsPage";
 import { ServicesPage } from "./services/ServicesPage";
+import { SetupPage } from "./setup/SetupPage";
+import { useZone } from "./shell/clock";
 import { Header } from "./shell/Header";
+import { StatusPage } from "./status/StatusPage";
 import { text } from "./text";
 import { followLink, usePath } from "./url/navigation";
 
 export function App() {
   const path = usePath();
+  // Times are written anew when the zone changes.
+  const zone = useZone();
   return (
     <>
       <Header />
-      <Boundary key={path}>{pageOf(path)}</Boundary>
+      <Boundary key={`${path} ${zone}`}>{pageOf(path)}</Boundary>
     </>
   );
 }
@@ -21,6 +30,22 @@ function pageOf(path: string): ReactNode {
       return <ServicesPage />;
     case "/explore":
       return <ExplorePage />;
+    case "/compare":
+    case "/comparison":
+    case "/comparison-diff":
+      return <ComparePage />;
+    case "/labels":
+      return <LabelsPage />;
+    case "/function":
+      return <FunctionPage />;
+    case "/adhoc":
+      return <AdhocPage />;
+    case "/status":
+      return <StatusPage />;
+    case "/setup":
+      return <SetupPage />;
+    case "/services":
+      return <ServicesPage />;
     default:
       return (
         <main className="page">

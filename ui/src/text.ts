@@ -1,115 +1,16 @@
-// Every English text of the pages, in one place so that translations can be added.
+// The texts of the pages in the reader's language. Each language is one file in texts/ that says
+// everything that texts/en.ts says; the compiler checks that nothing is missing.
 
-import type { Kind } from "./profile/profile-type";
+import { en, type Texts } from "./texts/en";
 
-const count = (n: number, one: string, many: string) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+export const LANGUAGES = { en: "English", ja: "日本語" } as const;
+export type Language = keyof typeof LANGUAGES;
 
-const KINDS: Record<Kind, string> = {
-  cpu: "CPU time",
-  wall: "Wall time",
-  "memory-in-use": "Memory in use",
-  allocations: "Allocations",
-  waiting: "Waiting",
-  goroutines: "Goroutines",
-  exceptions: "Exceptions",
-  other: "Other",
-};
+export let text: Texts = en;
+export let language: Language = "en";
 
-export const text = {
-  product: "Everflame",
-  nav: { services: "Services", explore: "Explore", toDark: "Switch to the dark theme", toLight: "Switch to the light theme" },
-  kinds: KINDS,
-  typeDetail: (sampleType: string, sampleUnit: string) => `${sampleType}, ${sampleUnit}`,
-  errors: {
-    title: "The server could not answer.",
-    unreachable: "The server cannot be reached. Is it running, and is the network up? This page tries again when you ask it to.",
-    status: (status: number, reason: string) => `The server answered with status ${status} ${reason}.`,
-    retry: "Try again",
-    crashed: "This page ran into a fault of its own.",
-    notFound: "There is no such page.",
-    home: "Go to the services",
-  },
-  range: {
-    label: "Time range",
-    quick: (span: string) => `Last ${span}`,
-    from: "From",
-    until: "Until",
-    apply: "Apply",
-    hint: "For example now-6h, or 2026-08-01T12:00Z",
-    invalid: "Not a range: both must be times such as now-6h or 2026-08-01T12:00Z, the first before the second.",
-    refresh: "Refresh",
-  },
-  services: {
-    title: "Services",
-    search: "Search services",
-    found: (n: number) => count(n, "service", "services"),
-    noMatch: (search: string) => `No service is named like “${search}”.`,
-    mean: (span: string) => `mean of the last ${span}`,
-    meanRange: "mean of the range",
-    noPoints: "Nothing measured in this range",
-    open: (service: string, type: string) => `Open ${type} of ${service}`,
-    moreTypes: (n: number) => `and ${n} more`,
-    trend: (type: string) => `${type} over time`,
-    waiting: "Waiting for the first profile. It will appear here by itself.",
-    emptyTitle: "Nothing has been profiled yet",
-    emptyRangeTitle: "No profiles in this range",
-    emptyRangeHint: "Services that sent profiles earlier show up with a longer range.",
-    emptyHint: "Send a first profile to this server in any of these ways:",
-    lastYear: "Look at the last year",
-    copy: "Copy",
-    copied: "Copied",
-  },
-  explore: {
-    title: "Explore",
-    service: "Service",
-    type: "Profile type",
-    chooseService: "Choose a service",
-    filters: "Label filters",
-    addFilter: "Filter by label",
-    labelName: "Label",
-    operator: "Operator",
-    labelValue: "Value",
-    noLabels: "No such label",
-    noValues: "No such value",
-    removeFilter: (filter: string) => `Remove the filter ${filter}`,
-    add: "Add",
-    cancel: "Cancel",
-    timeline: "Timeline",
-    timelineOf: (type: string) => `${type} over time`,
-    perStep: (span: string) => `a point every ${span}`,
-    zoomOut: "Zoom out",
-    brushHint: "Drag over the timeline to look at a part of it",
-    noTimeline: "Nothing was measured in this range.",
-    download: "Download pprof",
-    views: { both: "Both", flame: "Flame graph", table: "Table" },
-    view: "View",
-    noData: "No profiles match.",
-    noDataHint: "Try a longer range, or remove a label filter.",
-  },
-  flame: {
-    label: "Flame graph",
-    help: "Arrow keys move, Enter zooms in, Escape zooms out, / searches",
-    root: "total",
-    folded: "folded",
-    foldedExplained: "Small functions that the server folded together; not a function of its own.",
-    self: "self",
-    total: "total",
-    share: "of all",
-    shareOfZoom: "of the zoomed part",
-    reset: "Reset zoom",
-    breadcrumb: "Zoomed into",
-    search: "Search functions (regular expression)",
-    found: (functions: number, share: string) => `${count(functions, "function", "functions")}, ${share} of total`,
-    nothingFound: "No function matches",
-    noRegex: (problem: string) => `Taken letter by letter: ${problem}`,
-    node: (name: string, self: string, total: string, share: string) => `${name}, total ${total}, ${share}, self ${self}`,
-  },
-  table: {
-    label: "Functions",
-    name: "Function",
-    self: "Self",
-    total: "Total",
-    folded: (value: string, share: string) => `${value} (${share}) is folded away in nodes too small to be sent.`,
-    rows: (shown: number, all: number) => (shown === all ? count(all, "function", "functions") : `${shown.toLocaleString("en")} of ${count(all, "function", "functions")}`),
-  },
-};
+/** Called once, before anything is shown. */
+export async function speak(wanted: Language): Promise<void> {
+  if (wanted === "ja") text = (await import("./texts/ja")).ja;
+  language = wanted;
+}

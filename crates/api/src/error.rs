@@ -64,6 +64,11 @@ impl ApiError {
         Self::new(ErrorCode::ResourceExhausted, message)
     }
 
+    /// 503 on HTTP, `resource_exhausted` on RPC wires: memory is short now; later it will do.
+    pub(crate) fn exhausted(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::new(ErrorCode::ResourceExhausted, message) }
+    }
+
     /// 501: nothing that this version does.
     pub(crate) fn unimplemented(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Unimplemented, message)
@@ -92,6 +97,11 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The number of the status that gRPC gives this.
+    pub(crate) fn grpc_code(&self) -> u32 {
+        self.code.grpc_code()
     }
 
     fn retry_after(&self) -> Option<HeaderValue> {
@@ -132,6 +142,15 @@ impl From<everflame_ingest::Error> for ApiError {
             ErrorKind::RateLimited => Self::busy(error),
             ErrorKind::Unavailable => Self::unavailable(error),
             ErrorKind::Internal => Self::internal(error),
+        }
+    }
+}
+
+impl From<everflame_lake::Error> for ApiError {
+    fn from(error: everflame_lake::Error) -> Self {
+        match error.kind() {
+            everflame_lake::ErrorKind::Unavailable => Self::unavailable(error),
+            _ => Self::internal(error),
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::multipart::{self, Parts};
 use crate::params::Params;
 use crate::times;
 use axum::extract::{Request, State};
-use everflame_ingest::{FoldedFormat, IngestFolded, IngestPprof};
+use bytes::Bytes;
+use everflame_formats::Format as FileFormat;
+use everflame_ingest::{FoldedFormat, IngestFile, IngestFolded, IngestPprof};
 use everflame_profile::Nanos;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -22,8 +24,7 @@ enum Format {
     Pprof,
     MultipartPprof,
     Folded(FoldedFormat),
-    /// A format that is not read yet.
-    Missing(&'static str),
+    File(FileFormat),
 }
 
 impl Format {
@@ -33,14 +34,15 @@ impl Format {
             headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let multipart = multipart::is_multipart(headers);
         match (params.text("format"), content_type) {
-            ("trie", _) | (_, "binary/octet-stream+trie") => Self::Missing("trie"),
-            ("tree", _) | (_, "binary/octet-stream+tree") => Self::Missing("tree"),
+            ("trie", _) | (_, "binary/octet-stream+trie") => Self::Folded(FoldedFormat::Trie),
+            ("tree", _) | (_, "binary/octet-stream+tree") => Self::Folded(FoldedFormat::Tree),
             ("lines", _) => Self::Folded(FoldedFormat::Lines),
-            ("jfr", _) => Self::Missing("jfr"),
-            ("speedscope", _) => Self::Missing("speedscope"),
-            _ if multipart => Self::MultipartPprof,
-            ("pprof", _) => Self::Pprof,
-            _ => Self::Folded(FoldedFormat::Folded),
+            (name, _) => match FileFormat::from_name(name) {
+                Some(format) => Self::File(format),
+                None if multipart => Self::MultipartPprof,
+                None if name == "pprof" => Self::Pprof,
+                None => Self::Folded(FoldedFormat::Folded),
+            },
         }
     }
 }
@@ -55,31 +57,33 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
     let spy_name = params.get("spyName").filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
     let sample_rate = params.text("sampleRate").parse().unwrap_or(DEFAULT_SAMPLE_RATE);
     let format = Format::of(&params, &head.headers);
-    if let Format::Missing(format) = format {
-        return Err(ApiError::unprocessable(format_args!(
-            "format {format} is not read by this version; send pprof or folded stacks (format=pprof, format=folded)"
-        )));
-    }
-    let body = body::read(&head.headers, body).await?;
+    let body = body::read(&head.headers, body, app.load.budget()).await?;
     match format {
         Format::Folded(format) => {
             app.ingest
                 .ingest_folded(IngestFolded { name, from, until, sample_rate, spy_name, body, format })
                 .await?;
         }
-        Format::Pprof | Format::Missing(_) => {
+        Format::File(format) => {
+            let (mut body, mut labels) = (body, None);
+            if multipart::is_multipart(&head.headers) {
+                let parts = Parts::read(&head.headers, &body::inflate_by_magic(body, app.load.budget())?)?;
+                body = file_part(&parts, format)?;
+                labels = parts.get("labels").filter(|labels| !labels.is_empty());
+            }
+            let sample_rate = params.text("sampleRate").parse().ok();
+            app.ingest
+                .ingest_file(IngestFile { name, from, until, sample_rate, spy_name, body, labels, format })
+                .await?;
+        }
+        Format::Pprof => {
             let upload = IngestPprof { name, from, until, spy_name, profile: body, ..Default::default() };
             app.ingest.ingest_pprof(upload).await?;
         }
         Format::MultipartPprof => {
             // Some senders compress the multipart body without saying so.
-            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body)?)?;
-            let profile = parts.get("profile").ok_or_else(|| {
-                ApiError::unprocessable(format_args!(
-                    "multipart body: no part is called profile (there are {:?}); send the pprof as profile",
-                    parts.names()
-                ))
-            })?;
+            let parts = Parts::read(&head.headers, &body::inflate_by_magic(body, app.load.budget())?)?;
+            let profile = parts.get("profile").ok_or_else(|| missing_part("profile", &parts))?;
             let (prev_profile, sample_type_config) =
                 (parts.get("prev_profile"), parts.get("sample_type_config"));
             let upload =
@@ -88,6 +92,19 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
         }
     }
     Ok(())
+}
+
+/// The part of a multipart body that holds the file: called like its format, or `profile`.
+fn file_part(parts: &Parts, format: FileFormat) -> Result<Bytes, ApiError> {
+    let found = [format.as_str(), "profile"].iter().find_map(|name| parts.get(name));
+    found.ok_or_else(|| missing_part(format.as_str(), parts))
+}
+
+fn missing_part(name: &str, parts: &Parts) -> ApiError {
+    ApiError::unprocessable(format_args!(
+        "multipart body: no part is called {name} (there are {:?}); send the profile as {name}",
+        parts.names()
+    ))
 }
 
 /// The time called `name`, 0 when it is absent.
@@ -118,7 +135,9 @@ mod tests {
         check("format=pprof", "", Format::Pprof);
         check("format=pprof", multipart, Format::MultipartPprof);
         check("", multipart, Format::MultipartPprof);
-        check("format=jfr", multipart, Format::Missing("jfr"));
-        check("", "binary/octet-stream+trie", Format::Missing("trie"));
+        check("format=speedscope", multipart, Format::File(FileFormat::Speedscope));
+        check("format=jfr", multipart, Format::File(FileFormat::Jfr));
+        check("", "binary/octet-stream+trie", Format::Folded(FoldedFormat::Trie));
+        check("format=tree", "text/plain", Format::Folded(FoldedFormat::Tree));
     }
 }

@@ -1,5 +1,5 @@
 //! All wires of the server on one port: Connect, gRPC and gRPC-Web for Pyroscope's services, `/ingest`,
-//! `/pyroscope/*`, profefe's API, pprof for `go tool pprof`, metrics, health, and the UI's files.
+//! OpenTelemetry profiles, `/pyroscope/*`, profefe's API, pprof for `go tool pprof`, metrics, health, and the UI's files.
 //!
 //! A request is parsed here into the types of `everflame_ingest` and `everflame_query`, and their answers
 //! are written in the form that the wire asks for. There is no profiling logic in this crate.
@@ -10,14 +10,17 @@
 mod app;
 mod body;
 mod capabilities;
+mod deletion;
 mod error;
 mod flamebearer;
 mod guard;
 mod ingest;
+mod json_objects;
 mod load;
 mod metrics;
 mod multipart;
 mod not_found;
+mod otlp;
 mod params;
 mod pprof;
 mod profefe;

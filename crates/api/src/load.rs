@@ -14,12 +14,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The server's load and its bounds.
 pub(crate) struct Load {
     requests: Arc<Semaphore>,
-    body_bytes: Arc<BodyBytes>,
+    body_bytes: BodyBudget,
 }
+
+/// Bytes of bodies that may be in memory, as they arrived and inflated, of all requests together.
+#[derive(Clone)]
+pub(crate) struct BodyBudget(Arc<BodyBytes>);
 
 struct BodyBytes {
     held: AtomicU64,
     limit: u64,
+}
+
+/// A part of the budget, free again when this is dropped.
+pub(crate) struct Hold {
+    budget: BodyBudget,
+    bytes: u64,
 }
 
 /// A request that was let in. Its share of the bounds is free again when this is dropped.
@@ -30,15 +40,15 @@ pub(crate) struct Admission {
 
 /// Bytes of one request's body that count against the bound.
 struct Share {
-    total: Arc<BodyBytes>,
+    total: BodyBudget,
     bytes: AtomicU64,
     refused: AtomicBool,
 }
 
 impl Load {
     pub(crate) fn new(max_requests: usize, max_body_bytes: u64) -> Self {
-        let body_bytes = BodyBytes { held: AtomicU64::new(0), limit: max_body_bytes };
-        Self { requests: Arc::new(Semaphore::new(max_requests)), body_bytes: Arc::new(body_bytes) }
+        let body_bytes = BodyBudget::new(max_body_bytes);
+        Self { requests: Arc::new(Semaphore::new(max_requests)), body_bytes }
     }
 
     /// Lets a request in, or turns it away.
@@ -53,12 +63,47 @@ impl Load {
 
     /// Bytes of bodies in memory, and their bound.
     pub(crate) fn body_bytes(&self) -> (u64, u64) {
-        (self.body_bytes.held.load(Ordering::Relaxed), self.body_bytes.limit)
+        let BodyBytes { held, limit } = &*self.body_bytes.0;
+        (held.load(Ordering::Relaxed), *limit)
+    }
+
+    /// What inflated bodies must fit into.
+    pub(crate) fn budget(&self) -> &BodyBudget {
+        &self.body_bytes
     }
 
     /// How many more requests may come in now.
     pub(crate) fn free_requests(&self) -> usize {
         self.requests.available_permits()
+    }
+}
+
+impl BodyBudget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self(Arc::new(BodyBytes { held: AtomicU64::new(0), limit }))
+    }
+
+    /// Takes `bytes` of the budget; nothing when they do not fit.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Hold> {
+        let hold = Hold { budget: self.clone(), bytes: bytes as u64 };
+        let held = self.0.held.fetch_add(hold.bytes, Ordering::Relaxed);
+        (held.saturating_add(hold.bytes) <= self.0.limit).then_some(hold)
+    }
+}
+
+impl Hold {
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink(mut self, bytes: usize) -> Self {
+        let spare = self.bytes.saturating_sub(bytes as u64);
+        self.budget.0.held.fetch_sub(spare, Ordering::Relaxed);
+        self.bytes -= spare;
+        self
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.budget.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -83,9 +128,10 @@ impl Admission {
 
 impl Share {
     fn take(&self, bytes: u64) -> bool {
-        let held = self.total.held.fetch_add(bytes, Ordering::Relaxed);
+        let total = &self.total.0;
+        let held = total.held.fetch_add(bytes, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = held.saturating_add(bytes) <= self.total.limit;
+        let fits = held.saturating_add(bytes) <= total.limit;
         if !fits {
             self.refused.store(true, Ordering::Relaxed);
         }
@@ -95,7 +141,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.total.held.fetch_sub(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.total.0.held.fetch_sub(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Wire {
     Push,
     /// `/ingest`
     Ingest,
+    /// OpenTelemetry profiles, HTTP and gRPC
+    Otlp,
     /// `querier.v1`
     Querier,
     /// `/pyroscope/*`
@@ -50,6 +52,8 @@ impl Wire {
             ("/push.v1.", Self::Push),
             ("/ingest", Self::Ingest),
             ("/pyroscope/ingest", Self::Ingest),
+            ("/v1development/", Self::Otlp),
+            ("/opentelemetry.", Self::Otlp),
             ("/querier.v1.", Self::Querier),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
@@ -182,6 +186,12 @@ impl prometheus_client::collector::Collector for Reading {
             ),
             ("flushes", "Flushes of the head into the tables", lake.flushes),
             ("flush_failures", "Flushes that failed and are tried again", lake.flush_failures),
+            ("compactions", "Merges of small files into large ones", lake.compactions),
+            (
+                "compaction_failures",
+                "Rounds of compaction that failed and are tried again",
+                lake.compaction_failures,
+            ),
         ];
         for (name, help, value) in counters {
             let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -192,6 +202,7 @@ impl prometheus_client::collector::Collector for Reading {
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
             ("head_profiles", "Profiles in the head", lake.head_profiles),
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
+            ("compaction_pending_files", "Files that wait for being merged", lake.compaction_pending_files),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
         ];
@@ -224,6 +235,17 @@ impl prometheus_client::collector::Collector for Reading {
         for (kind, value) in ingest.rejected {
             let labels = [("kind", kind)];
             ConstCounter::new(value).encode(rejected.encode_family(&labels)?)?;
+        }
+        let mut expiring = encoder.encode_descriptor(
+            "retention_next_bytes",
+            "Bytes of the oldest rows of a table, which go next because of their age",
+            None,
+            MetricType::Gauge,
+        )?;
+        for next in &lake.expiring {
+            let labels = [("table", next.table)];
+            let bytes = i64::try_from(next.bytes).unwrap_or(i64::MAX);
+            ConstGauge::new(bytes).encode(expiring.encode_family(&labels)?)?;
         }
         for (name, help, value) in [
             ("table_files", "Files of a table", (|table| table.1) as fn(&(&'static str, u64, u64)) -> u64),

@@ -12,7 +12,8 @@ const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 /// Says where things are.
 pub(crate) async fn path(uri: Uri) -> ApiError {
     ApiError::not_found(format_args!(
-        "nothing is at {:?}. Profiles come in at /ingest, /push.v1.PusherService/Push and /api/0/profiles; \
+        "nothing is at {:?}. Profiles come in at /ingest, /push.v1.PusherService/Push, /v1development/profiles and \
+         /api/0/profiles; \
          questions go to /querier.v1.QuerierService/*, /pyroscope/render, /pyroscope/render-diff, \
          /pyroscope/label-values and /api/v1/pprof; the state is at /ready, /metrics, /api/v1/status and \
          /api/v1/status/buildinfo; the UI is at /",

@@ -4,13 +4,16 @@ use crate::app::{App, ServerConfig};
 use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
 use crate::guard;
+use crate::json_objects::JsonObjects;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{ingest, not_found, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, not_found, otlp, pprof, profefe, render, status, ui};
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::{Request, State};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, any, get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower::ServiceExt;
 use tower::util::MapRequest;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -71,6 +75,7 @@ impl Server {
         let rest = Router::new()
             .route("/ingest", post(ingest::post))
             .route("/pyroscope/ingest", post(ingest::post))
+            .route("/v1development/profiles", post(otlp::post))
             .route("/pyroscope/render", get(render::get))
             .route("/pyroscope/render-diff", get(render::diff))
             .route("/pyroscope/label-values", get(render::label_values))
@@ -80,6 +85,7 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
@@ -101,7 +107,8 @@ impl Server {
         let capabilities = Arc::new(Capabilities);
         let services = connectrpc::Router::new()
             .add_service(Arc::new(Pusher(self.app.clone())))
-            .add_service(Arc::new(Querier(self.app.clone())));
+            .add_service(Arc::new(Querier(self.app.clone())))
+            .add_service(Arc::new(otlp::Exports(self.app.clone())));
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
             use crate::wire::grpc::health::v1::HealthExt;
@@ -116,7 +123,10 @@ impl Server {
             .with_element_memory_limit(MAX_ELEMENT_BYTES);
         let service = ConnectRpcService::new(services)
             .with_limits(limits)
-            .with_compression(CompressionRegistry::new().register(BoundedGzip));
+            .with_compression(
+                CompressionRegistry::new().register(BoundedGzip(self.app.load.budget().clone())),
+            )
+            .with_interceptor(JsonObjects);
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
@@ -126,7 +136,21 @@ impl Server {
         ]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route_service(path, service.clone()));
+        // Some senders speak OTLP over plain HTTP on the path of the gRPC method.
+        let export = self.otlp_on_grpc_path(service);
+        let routes = routes.route(otlp::GRPC_PATH, export);
         rest.merge(routes.layer(axum::middleware::from_fn(not_found::explain_rpc)))
+    }
+
+    fn otlp_on_grpc_path(&self, grpc: ConnectRpcService) -> MethodRouter {
+        let app = self.app.clone();
+        any(async move |request: Request| match otlp::encoding(request.headers()) {
+            Some(_) if request.method() == http::Method::POST => otlp::post(State(app), request).await,
+            _ => match grpc.oneshot(request).await {
+                Ok(response) => response.into_response(),
+                Err(never) => match never {},
+            },
+        })
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.

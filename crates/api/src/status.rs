@@ -1,6 +1,7 @@
 //! Health, readiness, build information and how full the store is.
 
 use crate::app::{App, BuildInfo};
+use crate::times;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -43,6 +44,15 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
         .iter()
         .map(|(name, files, bytes)| json!({ "name": name, "files": files, "bytes": bytes }))
         .collect();
+    let expiring = lake.expiring.iter().map(|next| {
+        json!({
+            "table": next.table,
+            "oldest": times::rfc3339_micros(next.oldest),
+            "at": times::rfc3339_micros(next.at),
+            "bytes": next.bytes,
+        })
+    });
+    let expiring: Vec<Value> = expiring.collect();
     Json(json!({
         "version": app.config.build.version,
         "ingest": {
@@ -65,9 +75,15 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
             "walDamagedRecords": lake.wal_damaged_records,
             "flushes": lake.flushes,
             "flushFailures": lake.flush_failures,
+            "compactions": lake.compactions,
+            "compactionFailures": lake.compaction_failures,
+            "compactionPendingFiles": lake.compaction_pending_files,
             "series": lake.series,
             "cachedStacks": lake.cached_stacks,
             "tables": tables,
+            "bytes": lake.tables.iter().map(|table| table.2).sum::<u64>(),
+            "bytesLimit": lake.bytes_limit,
+            "expiring": expiring,
         },
     }))
 }

@@ -47,6 +47,12 @@ pub(crate) fn parse_profefe(parameter: &str, text: &str) -> Result<Nanos, ApiErr
     })
 }
 
+/// A time in microseconds since the epoch, in RFC 3339; empty when the calendar does not reach that far.
+pub(crate) fn rfc3339_micros(micros: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
+    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
 fn absolute(text: &str) -> Option<i128> {
     let digits: String = text.chars().filter(|&c| !is_ignored(c)).collect();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -11,7 +11,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui_files.rs"));
 
 /// Pages that the UI draws itself.
-const PAGES: [&str; 5] = ["/", "/explore", "/comparison", "/comparison-diff", "/services"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/services",
+    "/explore",
+    "/compare",
+    "/comparison",
+    "/comparison-diff",
+    "/labels",
+    "/function",
+    "/adhoc",
+    "/status",
+    "/setup",
+];
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";

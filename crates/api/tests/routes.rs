@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use everflame_api::{Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, Retention};
 use everflame_profile::{Clock, Nanos};
 use everflame_query::Engine;
 use http::{HeaderMap, Request, StatusCode};
@@ -57,9 +57,12 @@ impl Fixture {
             tenant: "anonymous".into(),
             flush_interval: Duration::from_secs(3600),
             flush_bytes: 64 << 20,
+            retention: Retention::default(),
+            retention_overrides: Vec::new(),
+            instance_labels: vec!["pod".into()],
         };
-        let lake = Lake::open(lake).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(FixedClock);
+        let lake = Lake::open(lake, clock.clone()).await.unwrap();
         let ingest = Arc::new(Ingest::new(lake.clone(), Default::default(), clock.clone()));
         let engine = Arc::new(Engine::new(lake.clone(), Default::default()));
         Self { router: Server::new(config, ingest, engine, lake, clock).router(), _folder: folder }

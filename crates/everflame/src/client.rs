@@ -44,6 +44,10 @@ impl Client {
         self.http.post(format!("{}{path}", self.base))
     }
 
+    pub(crate) fn delete(&self, path: &str) -> RequestBuilder {
+        self.http.delete(format!("{}{path}", self.base))
+    }
+
     /// Sends `request` and returns the answer if it is a success; otherwise what the server says is wrong.
     pub(crate) async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = match request.send().await {

@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{LogFormat, Setting, Size};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: String,
+    pub(crate) extra_listen: Addresses,
     pub(crate) data: PathBuf,
     pub(crate) allow_insecure_listen: bool,
     pub(crate) self_profiling: bool,
@@ -21,6 +22,13 @@ pub(crate) struct Config {
     pub(crate) shutdown_grace: Duration,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_size: Size,
+    pub(crate) retention_raw: Age,
+    pub(crate) retention_5m: Age,
+    pub(crate) retention_1h: Age,
+    pub(crate) retention_1d: Age,
+    pub(crate) retention_size: Room,
+    pub(crate) retention_overrides: settings::Overrides,
+    pub(crate) instance_labels: Names,
     pub(crate) max_connections: u64,
     pub(crate) max_requests: u64,
     pub(crate) max_request_memory: Size,
@@ -40,8 +48,10 @@ pub(crate) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let retention = everflame_lake::Retention::default();
         Self {
             listen: "127.0.0.1:4040".to_owned(),
+            extra_listen: Addresses::default(),
             data: PathBuf::from("everflame-data"),
             allow_insecure_listen: false,
             self_profiling: true,
@@ -50,13 +60,20 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(10),
             flush_interval: Duration::from_secs(60),
             flush_size: Size(64 << 20),
+            retention_raw: Age(retention.raw),
+            retention_5m: Age(retention.five_minutes),
+            retention_1h: Age(retention.hour),
+            retention_1d: Age(retention.day),
+            retention_size: Room(retention.bytes),
+            retention_overrides: settings::Overrides(Vec::new()),
+            instance_labels: Names(INSTANCE_LABELS.map(str::to_owned).to_vec()),
             max_connections: 8_192,
             max_requests: 1_024,
             max_request_memory: Size(512 << 20),
             max_profile_size: Size(64 << 20),
             max_samples: 1_000_000,
             max_stack_depth: 2_048,
-            max_labels: 64,
+            max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
             query_max_rows: 4_000_000_000,
@@ -68,6 +85,20 @@ impl Default for Config {
         }
     }
 }
+
+/// Labels that name one instance in the conventions of Prometheus, Kubernetes, Pyroscope and OpenTelemetry.
+const INSTANCE_LABELS: [&str; 10] = [
+    "pod",
+    "instance",
+    "hostname",
+    "host",
+    "container_id",
+    "pid",
+    "ip",
+    "k8s_pod_name",
+    "service_instance_id",
+    "host_name",
+];
 
 /// A key of the configuration.
 pub(crate) struct Key {
@@ -94,6 +125,12 @@ macro_rules! key {
 /// All keys, in the order in which people read them.
 pub(crate) const KEYS: &[Key] = &[
     key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
+    key!(
+        "extra-listen",
+        extra_listen,
+        "ADDRS",
+        "More addresses on which the same is served, separated by commas; 127.0.0.1:4317,127.0.0.1:4318 is where OpenTelemetry's senders look; none for none"
+    ),
     key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
     key!(
         "allow-insecure-listen",
@@ -126,6 +163,33 @@ pub(crate) const KEYS: &[Key] = &[
         flush_size,
         "SIZE",
         "New profiles are moved into the tables when they take so much memory"
+    ),
+    key!(
+        "retention-raw",
+        retention_raw,
+        "AGE",
+        "How long single profiles and their samples are kept, in whole UTC days; a duration or forever"
+    ),
+    key!("retention-5m", retention_5m, "AGE", "How long sums of five minutes are kept"),
+    key!("retention-1h", retention_1h, "AGE", "How long sums of an hour are kept, in whole months"),
+    key!("retention-1d", retention_1d, "AGE", "How long sums of a day are kept, in whole months"),
+    key!(
+        "retention-size",
+        retention_size,
+        "SIZE",
+        "What all files may take on disk; the oldest single profiles go first. A size or unlimited"
+    ),
+    key!(
+        "retention-overrides",
+        retention_overrides,
+        "LIST",
+        "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
+    ),
+    key!(
+        "instance-labels",
+        instance_labels,
+        "NAMES",
+        "Labels with a value for each instance of a service: sums for long ranges are also kept without them. Holds for ever once a store has such sums"
     ),
     key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
     key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),

@@ -3,6 +3,7 @@
 mod client;
 mod clock;
 mod config;
+mod delete;
 mod diff;
 mod logging;
 mod push;
@@ -12,7 +13,6 @@ mod self_profiling;
 mod serve;
 mod settings;
 mod text;
-mod units;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -44,6 +44,8 @@ enum Command {
     Top(query::TopArgs),
     /// Compare two ranges, or two selections.
     Diff(diff::DiffArgs),
+    /// Delete profiles, for whole days.
+    Delete(delete::DeleteArgs),
     /// Print the version.
     Version,
     /// Print the effective configuration of the server.
@@ -75,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => client::block_on(query::run(args)),
         Command::Top(args) => client::block_on(query::top(args)),
         Command::Diff(args) => client::block_on(diff::run(args)),
+        Command::Delete(args) => client::block_on(delete::run(args)),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),
         Command::Completions { shell } => {

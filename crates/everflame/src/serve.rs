@@ -2,13 +2,15 @@
 
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::settings::Age;
 use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::Ingest;
-use everflame_lake::{Lake, LakeConfig};
+use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride};
 use everflame_profile::Clock;
-use everflame_query::Engine;
+use everflame_query::{Engine, Selector};
+use futures::{FutureExt, future};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,10 +27,14 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut stop = StopSignal::new()?;
-    let listener = listen(config).await?;
+    let listener = listen("listen", &config.listen, config.allow_insecure_listen).await?;
     let address = listener.local_addr()?;
+    let mut listeners = vec![listener];
+    for address in &config.extra_listen.0 {
+        listeners.push(listen("extra-listen", address, config.allow_insecure_listen).await?);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lake = Lake::open(lake_config(config)).await?;
+    let lake = Lake::open(lake_config(config), clock.clone()).await?;
     let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
@@ -36,7 +42,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
     // The one line on standard output: connections are queued by now, and accepted at once.
     print(&format!("http://{address}\n"))?;
-    let served = server.serve(listener, async move {
+    let stopping = async move {
         stop.wait().await;
         tracing::info!("stopping; a second signal stops at once");
         // Everything acknowledged is in the log: nothing is lost by leaving now.
@@ -44,7 +50,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             stop.wait().await;
             std::process::exit(1);
         });
-    });
+    };
+    let stopping = stopping.boxed().shared();
+    let served =
+        future::try_join_all(listeners.into_iter().map(|listener| server.serve(listener, stopping.clone())));
     let served = served.await;
     if let Some(profiling) = profiling {
         profiling.abort();
@@ -55,20 +64,21 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let addresses = tokio::net::lookup_host(&config.listen).await;
+/// Listens on `address`, which stands under `key` of the configuration.
+async fn listen(key: &str, address: &str, allow_insecure: bool) -> anyhow::Result<TcpListener> {
+    let addresses = tokio::net::lookup_host(address).await;
     let addresses: Vec<_> = addresses
         .map_err(|error| ConfigError::Value {
-            place: "listen".to_owned(),
-            why: format!("{:?}: {error}; write address:port, as in 127.0.0.1:4040", config.listen),
+            place: key.to_owned(),
+            why: format!("{address:?}: {error}; write address:port, as in 127.0.0.1:4040"),
         })?
         .collect();
-    if !config.allow_insecure_listen && addresses.iter().any(|address| !address.ip().is_loopback()) {
-        return Err(ConfigError::InsecureListen(config.listen.clone()).into());
+    if !allow_insecure && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ConfigError::InsecureListen(address.to_owned()).into());
     }
     let listener = TcpListener::bind(addresses.as_slice()).await;
     listener.with_context(|| {
-        format!("cannot listen on {}; is something else there? choose another with --listen", config.listen)
+        format!("cannot listen on {address}; is something else there? choose another with --{key}")
     })
 }
 
@@ -103,7 +113,43 @@ fn lake_config(config: &Config) -> LakeConfig {
         tenant: TENANT.to_owned(),
         flush_interval: config.flush_interval,
         flush_bytes: count(config.flush_size.0),
+        retention: lake_retention(config),
+        retention_overrides: config
+            .retention_overrides
+            .0
+            .iter()
+            .map(|other| retention_override(config, other))
+            .collect(),
+        instance_labels: config.instance_labels.0.clone(),
     }
+}
+
+fn lake_retention(config: &Config) -> Retention {
+    Retention {
+        raw: config.retention_raw.0,
+        five_minutes: config.retention_5m.0,
+        hour: config.retention_1h.0,
+        day: config.retention_1d.0,
+        bytes: config.retention_size.0,
+    }
+}
+
+/// The ages of some series: those that it names, and the others' otherwise.
+fn retention_override(
+    config: &Config,
+    (selector, ages): &(Selector, Vec<(String, Age)>),
+) -> RetentionOverride {
+    let mut retention = lake_retention(config);
+    for (tier, age) in ages {
+        match tier.as_str() {
+            "raw" => retention.raw = age.0,
+            "5m" => retention.five_minutes = age.0,
+            "1h" => retention.hour = age.0,
+            _ => retention.day = age.0,
+        }
+    }
+    let selector = selector.clone();
+    RetentionOverride { select: Arc::new(move |series| selector.matches(series)), retention }
 }
 
 fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
@@ -161,15 +207,13 @@ mod tests {
 
     #[tokio::test]
     async fn no_open_door_without_a_word() {
-        let mut config = Config { listen: "0.0.0.0:0".to_owned(), ..Config::default() };
-        let error = listen(&config).await.unwrap_err();
+        let error = listen("listen", "0.0.0.0:0", false).await.unwrap_err();
         assert!(
             error.is::<ConfigError>() && error.to_string().contains("--allow-insecure-listen"),
             "{error}"
         );
-        config.allow_insecure_listen = true;
-        assert!(listen(&config).await.is_ok());
-        config.listen = "nonsense".to_owned();
-        assert!(listen(&config).await.unwrap_err().to_string().starts_with("listen: \"nonsense\""));
+        assert!(listen("listen", "0.0.0.0:0", true).await.is_ok());
+        let error = listen("extra-listen", "nonsense", true).await.unwrap_err();
+        assert!(error.to_string().starts_with("extra-listen: \"nonsense\""));
     }
 }

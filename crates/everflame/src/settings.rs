@@ -1,5 +1,6 @@
 //! How a value of the configuration is written: the same in the file, the environment and flags.
 
+use everflame_query::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,26 @@ pub(crate) trait Setting: Sized {
 /// A number of bytes, written as `64MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
+
+/// How long something is kept, written as `7d` or `forever`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) Option<Duration>);
+
+/// A number of bytes that something may take, written as `100GiB` or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room(pub(crate) Option<u64>);
+
+/// Names, written with commas in between; none as `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+/// Ages for some series, written as `{team="batch"} raw=30d 5m=90d; {team="web"} raw=1d`; none as `none`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Overrides(pub(crate) Vec<(Selector, Vec<(String, Age)>)>);
+
+/// Addresses with ports, written with commas between them; `none` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses(pub(crate) Vec<String>);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +55,23 @@ impl Setting for String {
 
     fn show(&self) -> String {
         self.clone()
+    }
+}
+
+impl Setting for Addresses {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let addresses: Vec<String> = text.split(',').map(|address| address.trim().to_owned()).collect();
+        match addresses.iter().any(String::is_empty) {
+            true => Err(format!("{text:?} has an empty address; write address:port,address:port, or none")),
+            false => Ok(Self(addresses)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
     }
 }
 
@@ -131,6 +169,91 @@ impl Setting for Duration {
     }
 }
 
+impl Setting for Age {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "forever" => Ok(Self(None)),
+            _ => Duration::parse(text).map(|age| Self(Some(age))).map_err(|why| why + ", or forever"),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "forever".to_owned(), |age| age.show())
+    }
+}
+
+impl Setting for Room {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "unlimited" => Ok(Self(None)),
+            _ => Size::parse(text).map(|size| Self(Some(size.0))).map_err(|why| why + ", or unlimited"),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "unlimited".to_owned(), |bytes| Size(bytes).show())
+    }
+}
+
+impl Setting for Names {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().any(String::is_empty) {
+            true => Err(format!("{text:?} is not a list; write names with commas in between, or none")),
+            false => Ok(Self(names)),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+    }
+}
+
+impl Setting for Overrides {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let example = r#"write {team="batch"} raw=30d 5m=90d; {team="web"} raw=1d"#;
+        let one = |text: &str| {
+            let (selector, ages) =
+                text.rsplit_once('}').ok_or_else(|| format!("{text:?} has no selector; {example}"))?;
+            let selector = format!("{selector}}}").parse().map_err(|error| format!("{error}; {example}"))?;
+            let ages = ages.split_whitespace().map(|age| match age.split_once('=') {
+                Some((tier @ ("raw" | "5m" | "1h" | "1d"), age)) => Ok((tier.to_owned(), Age::parse(age)?)),
+                _ => Err(format!("{age:?} is no age of raw, 5m, 1h or 1d; {example}")),
+            });
+            match ages.collect::<Result<Vec<_>, String>>()? {
+                ages if ages.is_empty() => Err(format!("{text:?} has no age; {example}")),
+                ages => Ok((selector, ages)),
+            }
+        };
+        // A semicolon may be in a label's value, too: one ends where a selector begins.
+        let mut all: Vec<String> = Vec::new();
+        for part in text.split(';') {
+            match all.last_mut() {
+                Some(last) if !part.trim_start().starts_with('{') => *last = format!("{last};{part}"),
+                _ => all.push(part.to_owned()),
+            }
+        }
+        all.iter().map(|text| one(text.trim())).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn show(&self) -> String {
+        if self.0.is_empty() {
+            return "none".to_owned();
+        }
+        let one = |(selector, ages): &(Selector, Vec<(String, Age)>)| {
+            let ages = ages.iter().map(|(tier, age)| format!(" {tier}={}", age.show()));
+            format!("{selector}{}", ages.collect::<String>())
+        };
+        self.0.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl Setting for LogFormat {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -182,6 +305,29 @@ mod tests {
             ("s", "refused"),
         ] {
             check::<Duration>(text, expect);
+        }
+        for (text, expect) in [("7d", "7d"), ("forever", "forever"), ("never", "refused")] {
+            check::<Age>(text, expect);
+        }
+        for (text, expect) in [("10GiB", "10GiB"), ("unlimited", "unlimited"), ("0", "refused")] {
+            check::<Room>(text, expect);
+        }
+        for (text, expect) in [("pod, ip", "pod,ip"), ("none", "none"), ("pod,", "refused")] {
+            check::<Names>(text, expect);
+        }
+        for (text, expect) in [
+            ("none", "none"),
+            (
+                r#"{a="b;c"}  raw=24h 1d=forever;{d=~"e.*"} 5m=2d"#,
+                r#"{a="b;c"} raw=1d 1d=forever; {d=~"e.*"} 5m=2d"#,
+            ),
+            ("{} raw=never", "refused"),
+            ("{a=} raw=1d", "refused"),
+            ("raw=1d", "refused"),
+            ("{} 2h=1d", "refused"),
+            ("{}", "refused"),
+        ] {
+            check::<Overrides>(text, expect);
         }
         check::<u64>("1_000", "1000");
         check::<u64>("0", "refused");

@@ -1,6 +1,6 @@
 //! Trees and tables for a terminal.
 
-use crate::units::{format, percent};
+use everflame_formats::units::{format, percent};
 use everflame_profile::{NodeIndex, TopRow, TopTable, Tree};
 use std::collections::BTreeMap;
 

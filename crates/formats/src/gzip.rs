@@ -8,6 +8,7 @@ use crate::{Error, Limits};
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 use memchr::memmem;
 use std::borrow::Cow;
+use std::cell::Cell;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// CRC-32 and length.
@@ -20,6 +21,30 @@ const LEVEL: i32 = 3;
 /// Whether `bytes` starts as gzip does. Names and content types of senders do not tell.
 pub fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
+}
+
+/// Hands `bytes` to `read`, inflated when they are gzip, as they are otherwise; never more than `limits`
+/// allows. What was inflated lies in a buffer that this thread keeps.
+pub(crate) fn with_inflated<T>(
+    bytes: &[u8],
+    limits: &Limits,
+    read: impl FnOnce(&[u8]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if !is_gzip(bytes) {
+        return match bytes.len() > limits.inflated_bytes {
+            true => Err(too_large(limits.inflated_bytes)),
+            false => read(bytes),
+        };
+    }
+    // Taken out, so that `read` may inflate as well.
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = scratch.inflate(bytes, limits).and_then(|length| {
+        let inflated = scratch.out.get(..length).unwrap_or_default();
+        read(inflated)
+    });
+    scratch.shrink();
+    SCRATCH.set(Some(scratch));
+    result
 }
 
 /// `bytes` inflated when they are gzip, as they are otherwise; never more than `limits` allows.
@@ -35,47 +60,101 @@ pub fn inflate_if_gzip<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, [
 
 /// Inflates one or several concatenated members; zero bytes after the last are padding.
 pub fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
-    let by_ratio = bytes.len().saturating_mul(limits.inflated_ratio).max(limits.inflated_floor);
-    let most = limits.inflated_bytes.min(by_ratio);
-    let padding_start = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-    // The last four bytes are the length, exact for one member without padding; otherwise a first guess.
-    let hint = bytes.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    let plausible = hint > 0 && hint <= most;
-    let mut decompressor = Decompressor::new();
-    let mut out = vec![0; if plausible { hint } else { bytes.len().saturating_mul(4).min(most) }];
-    let (mut filled, mut rest) = (0, bytes);
-    loop {
-        let space = out.get_mut(filled..).unwrap_or_default();
-        match decompressor.gzip_decompress(rest, space) {
-            Ok(written) => {
-                let inflated = space.get(..written).unwrap_or_default();
-                let used =
-                    member_end(rest, inflated, padding_start.saturating_sub(bytes.len() - rest.len()))?;
-                filled += written;
-                rest = rest.get(used..).unwrap_or_default();
-                if !is_gzip(rest) {
-                    out.truncate(filled);
-                    return Ok(out);
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = scratch.inflate(bytes, limits).map(|length| {
+        if scratch.out.len() <= KEPT_BYTES {
+            return scratch.out.get(..length).unwrap_or_default().to_vec();
+        }
+        let mut out = std::mem::take(&mut scratch.out);
+        out.truncate(length);
+        out
+    });
+    scratch.shrink();
+    SCRATCH.set(Some(scratch));
+    result
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// Bytes of the output buffer that a thread keeps: most profiles fit when inflated.
+const KEPT_BYTES: usize = 512 << 10;
+
+/// Bytes of the output buffer to begin with.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// What inflating needs and what is worth keeping: 11 KiB of tables and a buffer that needs no zeroing.
+struct Scratch {
+    decompressor: Decompressor,
+    out: Vec<u8>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { decompressor: Decompressor::new(), out: Vec::new() }
+    }
+}
+
+impl Scratch {
+    fn shrink(&mut self) {
+        if self.out.len() > KEPT_BYTES {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Inflates `bytes` into `out` and returns how many bytes they became.
+    fn inflate(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
+        let by_ratio = bytes.len().saturating_mul(limits.inflated_ratio).max(limits.inflated_floor);
+        let most = limits.inflated_bytes.min(by_ratio);
+        let padding_start = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        // The last four bytes are the length, exact for one member without padding. A smaller one is that
+        // of the last member of several, which says nothing about the others.
+        let hint = bytes.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+        let plausible = hint >= bytes.len() / 2 && hint <= most;
+        let first = if plausible { hint } else { bytes.len().saturating_mul(4) };
+        self.grow(0, first.max(FIRST_BYTES).min(most));
+        let (mut filled, mut rest) = (0, bytes);
+        loop {
+            let end = self.out.len().min(most);
+            let space = self.out.get_mut(filled..end).unwrap_or_default();
+            match self.decompressor.gzip_decompress(rest, space) {
+                Ok(written) => {
+                    let inflated = space.get(..written).unwrap_or_default();
+                    let padding = padding_start.saturating_sub(bytes.len() - rest.len());
+                    let used = member_end(rest, inflated, padding)?;
+                    filled += written;
+                    rest = rest.get(used..).unwrap_or_default();
+                    if !is_gzip(rest) {
+                        return Ok(filled);
+                    }
+                }
+                Err(DecompressionError::InsufficientSpace) if end < most => {
+                    self.grow(filled, end.saturating_mul(2).max(4096).min(most));
+                }
+                Err(DecompressionError::InsufficientSpace) => return Err(too_large(most)),
+                Err(DecompressionError::BadData) => {
+                    return Err(Error::malformed(
+                        "gzip",
+                        format_args!("the member at byte {} is damaged or cut off", bytes.len() - rest.len()),
+                        "send the whole body, unchanged",
+                    ));
                 }
             }
-            Err(DecompressionError::InsufficientSpace) if out.len() < most => {
-                let larger = out.len().saturating_mul(2).max(4096).min(most);
-                if filled == 0 {
-                    // Nothing to keep: the old buffer goes first, so that not both are held.
-                    drop(std::mem::take(&mut out));
-                    out = vec![0; larger];
-                } else {
-                    out.resize(larger, 0);
-                }
-            }
-            Err(DecompressionError::InsufficientSpace) => return Err(too_large(most)),
-            Err(DecompressionError::BadData) => {
-                return Err(Error::malformed(
-                    "gzip",
-                    format_args!("the member at byte {} is damaged or cut off", bytes.len() - rest.len()),
-                    "send the whole body, unchanged",
-                ));
-            }
+        }
+    }
+
+    /// Makes room for `length` bytes, of which the first `filled` are kept.
+    fn grow(&mut self, filled: usize, length: usize) {
+        if self.out.len() >= length {
+            return;
+        }
+        if filled == 0 {
+            // Nothing to keep: the old buffer goes first, so that not both are held.
+            self.out = Vec::new();
+            self.out = vec![0; length];
+        } else {
+            self.out.resize(length, 0);
         }
     }
 }

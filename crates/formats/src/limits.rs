@@ -52,6 +52,14 @@ pub struct Cuts {
     pub strings: u32,
 }
 
+impl Cuts {
+    /// Counts those of another profile as well.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.stacks = self.stacks.saturating_add(other.stacks);
+        self.strings = self.strings.saturating_add(other.strings);
+    }
+}
+
 impl Limits {
     /// `text` without what exceeds the limit, cut at a character.
     pub(crate) fn cut_string<'a>(&self, text: &'a str, cuts: &mut Cuts) -> &'a str {

@@ -1,50 +1,90 @@
 //! Pyroscope's binary call tree: preorder from a nameless root, each node as name length, name, self
 //! value and number of children, all numbers unsigned LEB128. No head, no trailer; no bytes, no data.
 
-use crate::{Cuts, Error, ErrorKind, Limits};
-use everflame_profile::{NodeIndex, StringIndex, Tree};
+use crate::assembly::Assembly;
+use crate::leb::Reader;
+use crate::{Cuts, Decoded, Error, ErrorKind, Limits};
+use everflame_profile::{NodeIndex, Profile, Tree, ValueType};
 use std::borrow::Cow;
-
-/// Most children of a node that readers of this format take.
-const MAX_CHILDREN: u64 = 16_000;
 
 /// Reads a tree, gzip or plain. A name in the first node becomes a frame of its own.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Tree, Error> {
-    let body = crate::gzip::inflate_if_gzip(bytes, limits)?;
     let mut tree = Tree::default();
-    let mut reader = Reader { all: &body, at: 0 };
+    let mut entries = 0usize;
+    walk(
+        bytes,
+        limits,
+        &mut tree,
+        |tree, name| tree.intern(limits.cut_string(&name, &mut Cuts::default())),
+        |tree, _, path, value| {
+            entries += path.len();
+            if entries > limits.entries {
+                let fault = format_args!("its stacks have more than {} frames", limits.entries);
+                return Err(Error::too_large("tree", fault, "send a smaller tree"));
+            }
+            tree.insert(path.iter().copied(), value);
+            Ok(())
+        },
+    )?;
+    Ok(tree)
+}
+
+/// Reads a tree, gzip or plain, into a profile of `samples` in `count`; the caller knows what they really
+/// measure. Each node that has a value of its own, or no children, is a sample.
+pub fn read_profile(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+    let mut profile =
+        Profile { sample_types: vec![ValueType::new("samples", "count")], ..Profile::default() };
+    let mut assembly = Assembly::new(limits);
+    let mut stack = Vec::new();
+    walk(
+        bytes,
+        limits,
+        &mut assembly,
+        |assembly, name| assembly.named(&name),
+        |assembly, node, path, value| {
+            stack.clear();
+            stack.extend(path.iter().rev());
+            assembly.push(format_args!("tree: node {node}"), &stack, &[value], &[])
+        },
+    )?;
+    let cuts = assembly.finish(&mut profile);
+    Ok(Decoded { profile, cuts })
+}
+
+/// Goes through all nodes: `name` gives each name a number, `value` gets the numbers from the root to a
+/// node that has a value.
+fn walk<T>(
+    bytes: &[u8],
+    limits: &Limits,
+    target: &mut T,
+    mut name: impl FnMut(&mut T, Cow<'_, str>) -> u32,
+    mut value: impl FnMut(&mut T, usize, &[u32], i64) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let body = crate::gzip::inflate_if_gzip(bytes, limits)?;
+    let mut reader = Reader::new("tree", &body);
     if body.is_empty() {
-        return Ok(tree);
+        return Ok(());
     }
     // The names from the root to the current node, and how many children each has still to come.
-    let mut path: Vec<StringIndex> = Vec::new();
+    let mut path: Vec<u32> = Vec::new();
     let mut open: Vec<(usize, u64)> = Vec::new();
-    let (mut nodes, mut entries) = (0usize, 0usize);
+    let mut nodes = 0usize;
     loop {
-        let name = reader.name(limits)?;
-        let (self_value, children) = (reader.number()? as i64, reader.number()?);
+        let text = reader.name(limits)?;
+        let (self_value, children) = (reader.number()? as i64, reader.children()?);
         nodes += 1;
-        if children > MAX_CHILDREN {
-            let fault = format!("a node has {children} children, at most {MAX_CHILDREN} are read");
-            return Err(reader.error(ErrorKind::TooLarge, &fault));
-        }
         if nodes > limits.table_entries || open.len() > limits.depth {
             let fault =
                 format!("it has more than {} nodes or is deeper than {}", limits.table_entries, limits.depth);
             return Err(reader.error(ErrorKind::TooLarge, &fault));
         }
         let depth = path.len();
-        if !(open.is_empty() && name.is_empty()) {
-            let name = tree.intern(limits.cut_string(&name, &mut Cuts::default()));
-            path.push(name);
+        if !(open.is_empty() && text.is_empty()) {
+            path.push(name(target, text));
         }
         // What a node without a value of its own weighs is what its children say.
         if self_value != 0 || children == 0 && nodes > 1 {
-            entries += path.len();
-            if entries > limits.entries {
-                return Err(reader.error(ErrorKind::TooLarge, "its stacks have too many frames in all"));
-            }
-            tree.insert(path.iter().copied(), self_value);
+            value(target, nodes, &path, self_value)?;
         }
         open.push((depth, children));
         while let Some((depth, children)) = open.last_mut() {
@@ -59,57 +99,9 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Tree, Error> {
             break;
         }
     }
-    match reader.at < body.len() {
-        true => Err(reader.error(ErrorKind::Malformed, "other bytes follow the tree")),
-        false => Ok(tree),
-    }
-}
-
-struct Reader<'a> {
-    all: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> Result<u64, Error> {
-        let mut number = 0;
-        for nth in 0..10 {
-            let Some(&byte) = self.all.get(self.at) else {
-                return Err(self.error(ErrorKind::Malformed, "it ends in the middle of a node"));
-            };
-            self.at += 1;
-            if nth == 9 && byte > 1 {
-                break;
-            }
-            number |= u64::from(byte & 0x7f) << (7 * nth);
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(self.error(ErrorKind::Malformed, "a number has more than 64 bits"))
-    }
-
-    fn name(&mut self, limits: &Limits) -> Result<Cow<'a, str>, Error> {
-        let length = self.number()?;
-        if length > limits.string_bytes as u64 {
-            let fault = format!("a name has {length} bytes, at most {} are read", limits.string_bytes);
-            return Err(self.error(ErrorKind::TooLarge, &fault));
-        }
-        let end = self.at + length as usize;
-        let Some(bytes) = self.all.get(self.at..end) else {
-            return Err(self.error(ErrorKind::Malformed, "it ends in the middle of a name"));
-        };
-        self.at = end;
-        Ok(String::from_utf8_lossy(bytes))
-    }
-
-    #[cold]
-    fn error(&self, kind: ErrorKind, fault: &str) -> Error {
-        let remedy = match kind {
-            ErrorKind::TooLarge => "send a smaller tree",
-            _ => "send the whole tree, unchanged",
-        };
-        Error::new(kind, format_args!("tree: byte {}", self.at), fault, remedy)
+    match reader.is_at_end() {
+        false => Err(reader.error(ErrorKind::Malformed, "other bytes follow the tree")),
+        true => Ok(()),
     }
 }
 
@@ -167,7 +159,7 @@ mod tests {
     fn bytes_are_as_the_peer_writes_them() {
         let bytes = write(&tree("a;b 300\na 2"));
         assert_eq!(bytes, [0, 0, 1, 1, b'a', 2, 1, 1, b'b', 0xac, 2, 0]);
-        assert_eq!(write(&Tree::default()), []);
+        assert!(write(&Tree::default()).is_empty());
         assert_eq!(read_all(&[]).unwrap(), Tree::default());
     }
 
@@ -196,7 +188,15 @@ mod tests {
                 let stack: Vec<_> = stack.iter().map(|name| tree.intern(name)).collect();
                 tree.insert(stack, value);
             }
-            prop_assert_eq!(read_all(&write(&tree)).unwrap(), tree);
+            prop_assert_eq!(read_all(&write(&tree)).unwrap(), tree.clone());
+            let profile = read_profile(&write(&tree), &Limits::default()).unwrap().profile;
+            prop_assert_eq!(profile.totals(), [tree.total()]);
+            let mut again = Tree::default();
+            for sample in 0..profile.samples.len() {
+                let stack: Vec<_> = profile.frames(sample).rev().map(|frame| again.intern(profile.symbols.strings.get(frame.function))).collect();
+                again.insert(stack, profile.values(sample)[0]);
+            }
+            prop_assert_eq!(again, tree);
         }
     }
 }

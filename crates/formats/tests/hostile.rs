@@ -4,10 +4,17 @@
 
 mod message;
 
-use everflame_formats::{Limits, folded, gzip, pprof, tree};
+use everflame_formats::{Format, Limits, folded, gzip, otlp, pprof, speedscope, tree, trie};
 use everflame_profile::{Profile, Tree};
 use message::valid;
 use proptest::prelude::*;
+
+const OTLP: &str = r#"{"resourceProfiles":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}},{"key":"n","value":{"arrayValue":{"values":[{"intValue":"3"}]}}}]},"scopeProfiles":[{"scope":{"name":"s"},"profiles":[
+{"sampleType":{"typeStrindex":1,"unitStrindex":2},"samples":[{"stackIndex":2,"attributeIndices":[1],"linkIndex":1,"timestampsUnixNano":["1700000000000000011",12]}],"timeUnixNano":"1700000000000000000","durationNano":"5","periodType":{"typeStrindex":3,"unitStrindex":4},"period":"20"},
+{"sampleType":{"typeStrindex":3,"unitStrindex":4},"samples":[{"stackIndex":1,"values":["7","8"],"timestampsUnixNano":["1700000000000000011",12]},{"stackIndex":1,"values":[-3]}]}]}]}],
+"dictionary":{"mappingTable":[{},{"memoryStart":"4096","filenameStrindex":5,"attributeIndices":[2]}],"locationTable":[{},{"mappingIndex":1,"address":4100,"lines":[{"functionIndex":1,"line":"7"}]},{"address":"9"}],
+"functionTable":[{},{"nameStrindex":5}],"linkTable":[{},{"traceId":"000102030405060708090a0b0c0d0e0f","spanId":"0102030405060708"}],
+"stringTable":["","samples","count","cpu","nanoseconds","main","thread.name"],"attributeTable":[{},{"keyStrindex":6,"value":{"stringValue":"w"}},{"keyStrindex":6,"value":{"boolValue":true}}],"stackTable":[{},{"locationIndices":[1]},{"locationIndices":[2,1]}]}}"#;
 
 /// What happens to bytes on their way.
 #[derive(Clone, Debug)]
@@ -124,9 +131,53 @@ proptest! {
     }
 
     #[test]
+    fn tree_profiles_survive(damages in damages()) {
+        if let Ok(decoded) = tree::read_profile(&damage(tree::write(&a_tree()), &damages), &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn trie_survives(damages in damages()) {
+        let bytes = b"\x00\x00\x01\x06foo;ba\x00\x02\x01r\x02\x00\x04z;qu\x01\x00".to_vec();
+        if let Ok(decoded) = trie::read(&damage(bytes, &damages), &small()) {
+            use_up(&decoded.profile);
+        }
+    }
+
+    #[test]
+    fn speedscope_survives(damages in damages()) {
+        let profile = pprof::read(&valid().0, &Limits::default()).unwrap().profile;
+        let bytes = speedscope::write(&profile, "x").into_bytes();
+        if let Ok(parts) = speedscope::read(&damage(bytes, &damages), &small()) {
+            parts.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
+    fn otlp_survives(damages in damages()) {
+        let bytes = otlp::to_protobuf(OTLP.as_bytes(), &Limits::default()).unwrap();
+        if let Ok(export) = otlp::read(&damage(bytes, &damages), &small()) {
+            export.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
+    fn otlp_json_survives(damages in damages()) {
+        if let Ok(export) = otlp::read_json(&damage(OTLP.as_bytes().to_vec(), &damages), &small()) {
+            export.parts.iter().for_each(|part| use_up(&part.profile));
+        }
+    }
+
+    #[test]
     fn noise_survives(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = pprof::read(&bytes, &small());
         let _ = tree::read(&bytes, &small());
+        let _ = trie::read(&bytes, &small());
+        let _ = otlp::read(&bytes, &small());
+        if let Some(format) = Format::detect(&bytes, &small()) {
+            let _ = format.read(&bytes, &small());
+        }
         let _ = folded::read(&bytes, folded::Lines::Counted, &small());
         let _ = gzip::inflate(&[&[0x1f, 0x8b, 8, 0], bytes.as_slice()].concat(), &small());
     }

@@ -87,12 +87,12 @@ fn packed_and_unpacked_numbers_mix() {
 }
 
 #[test]
-fn equal_strings_are_one() {
-    let label = |value| message().number(1, 1).number(2, value);
-    let sample = |value| message().packed(2, &[1]).message(3, label(value));
-    let both = message().strings(&["", "k", "v", "v"]).sample_type(1, 1);
-    let profile = read(&both.message(2, sample(2)).message(2, sample(3))).unwrap().profile;
-    assert_eq!(profile.samples.labels(0), profile.samples.labels(1));
+fn a_table_may_hold_a_text_twice() {
+    // Function 1 is called "f" and, by another index, "f": no system name of its own.
+    let function = message().number(1, 1).number(2, 1).number(3, 2);
+    let both = message().strings(&["", "f", "f"]).sample_type(1, 0).message(5, function);
+    let profile = read(&both.location(1, 0, 0, &[1]).sample(&[1], &[1])).unwrap().profile;
+    assert_eq!(profile.symbols.frames[0].system_name, 0);
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub(crate) fn build(
         service: groups.sets.first().map(|labels| labels.get(SERVICE_NAME).to_owned()).unwrap_or_default(),
         upload: source.deduplicate.then_some(source.upload),
         stacks,
+        samples: Vec::with_capacity(entries.len() * has_value.iter().filter(|&&has| has).count()),
         ..Batch::default()
     };
     // Microseconds are what the tables hold; what the head answers must not differ.
@@ -130,6 +131,9 @@ fn distinct_stacks(ids: &[StackId]) -> (Vec<u32>, Vec<StackId>, Vec<u32>) {
 
 /// Sums equal samples. Returns them sorted by group and stack, and their values, `types` each.
 fn merge(profile: &Profile, groups: &Groups, stacks: &[u32], types: usize) -> (Vec<Entry>, Vec<i64>) {
+    if groups.sets.len() <= 1 && groups.spans.is_empty() {
+        return merge_by_stack(profile, stacks, types);
+    }
     let key = |sample: u32| {
         let at = sample as usize;
         let (span, trace) = groups.spans.get(at).copied().unwrap_or_default();
@@ -156,6 +160,19 @@ fn merge(profile: &Profile, groups: &Groups, stacks: &[u32], types: usize) -> (V
         sums.extend_from_slice(values);
     }
     (entries, sums)
+}
+
+/// The same for samples that differ in their stacks alone, whose numbers are dense: nothing to sort.
+fn merge_by_stack(profile: &Profile, stacks: &[u32], types: usize) -> (Vec<Entry>, Vec<i64>) {
+    let count = stacks.iter().max().map_or(0, |&last| last + 1);
+    let mut sums = vec![0i64; count as usize * types];
+    for (sample, &stack) in stacks.iter().enumerate() {
+        let start = stack as usize * types;
+        for (sum, value) in sums[start..start + types].iter_mut().zip(profile.values(sample)) {
+            *sum = sum.saturating_add(*value);
+        }
+    }
+    ((0..count).map(|stack| Entry { group: 0, stack, span: 0, trace: 0 }).collect(), sums)
 }
 
 fn new_stacks(profile: &Profile, unknown: &[u32], first_samples: &[u32]) -> NewStacks {

@@ -40,11 +40,23 @@ pub(crate) struct LiveCounters {
 }
 
 impl LiveCounters {
-    pub(crate) fn reject(&self, error: &Error) {
-        let at = ErrorKind::ALL.iter().position(|kind| *kind == error.kind());
-        if let Some(counter) = at.and_then(|at| self.rejected.get(at)) {
-            counter.fetch_add(1, Relaxed);
-        }
+    /// An upload of `bytes` bytes came in.
+    pub(crate) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(1, Relaxed);
+        self.received_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// An upload was stored (or was there already), or it was refused.
+    pub(crate) fn settle(&self, is_duplicate: Result<bool, &Error>) {
+        match is_duplicate {
+            Ok(true) => self.deduplicated.fetch_add(1, Relaxed),
+            Ok(false) => self.stored.fetch_add(1, Relaxed),
+            Err(error) => {
+                tracing::debug!(kind = error.kind().as_str(), %error, "upload refused");
+                let at = ErrorKind::ALL.iter().position(|kind| *kind == error.kind());
+                at.and_then(|at| self.rejected.get(at)).map_or(0, |counter| counter.fetch_add(1, Relaxed))
+            }
+        };
     }
 
     pub(crate) fn read(&self) -> Counters {

@@ -8,28 +8,32 @@ use crate::limits::Limits;
 use crate::naming::{self, SampleTypeConfig};
 use crate::{decode, groups, labels, name, spy};
 use bytes::Bytes;
-use everflame_formats::folded::Lines;
+use everflame_formats::folded::{self, Lines};
+use everflame_formats::{Decoded, pprof, tree, trie};
 use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::Semaphore;
 
 /// Bodies from this size on are decoded on a thread for blocking work: 128 KiB take about a millisecond.
 const BLOCKING_BYTES: usize = 128 << 10;
 
 /// A year, in nanoseconds. Times before 1971 are absent, or were sent in another unit.
-const YEAR: Nanos = 365 * 86_400_000_000_000;
+pub(crate) const YEAR: Nanos = 365 * 86_400_000_000_000;
 
 /// Takes profiles in and stores them in one lake. Cheap to clone.
 #[derive(Clone)]
-pub struct Ingest(Arc<Inner>);
+pub struct Ingest(pub(crate) Arc<Inner>);
 
-struct Inner {
-    lake: Arc<Lake>,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
+pub(crate) struct Inner {
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
     label_sets: LabelSets,
-    counters: LiveCounters,
+    pub(crate) counters: LiveCounters,
+    /// Large bodies that may be decoded at once: each may need a hundred megabytes.
+    decoders: Semaphore,
 }
 
 /// One sample of `push.v1.PusherService/Push`.
@@ -62,7 +66,7 @@ pub struct IngestPprof {
     pub sample_type_config: Option<Bytes>,
 }
 
-/// How the lines of an [`IngestFolded`] are to be read.
+/// How the body of an [`IngestFolded`] is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FoldedFormat {
     /// `frame;frame count`.
@@ -70,9 +74,13 @@ pub enum FoldedFormat {
     Folded,
     /// `frame;frame`, each line counts 1.
     Lines,
+    /// Pyroscope's binary call tree.
+    Tree,
+    /// Pyroscope's binary trie of folded stacks.
+    Trie,
 }
 
-/// Stacks as text that came to `/ingest`.
+/// Stacks without types that came to `/ingest`.
 #[derive(Clone, Debug, Default)]
 pub struct IngestFolded {
     /// The parameter `name`: `app.suffix{key=value}`.
@@ -85,7 +93,7 @@ pub struct IngestFolded {
     pub sample_rate: u32,
     /// The parameter `spyName`.
     pub spy_name: String,
-    /// The text, gzip or plain.
+    /// The stacks, gzip or plain.
     pub body: Bytes,
     /// How to read it.
     pub format: FoldedFormat,
@@ -131,12 +139,12 @@ pub struct Stored {
 }
 
 /// A decoded upload, named and labelled.
-struct Upload {
-    labels: Labels,
+pub(crate) struct Upload {
+    pub(crate) labels: Labels,
     types: Vec<ProfileType>,
-    profile: Profile,
-    time: Nanos,
-    duration: Nanos,
+    pub(crate) profile: Profile,
+    pub(crate) time: Nanos,
+    pub(crate) duration: Nanos,
     id: Option<u128>,
 }
 
@@ -144,7 +152,9 @@ impl Ingest {
     /// Takes profiles in for `lake`.
     pub fn new(lake: Arc<Lake>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let (label_sets, counters) = (LabelSets::default(), LiveCounters::default());
-        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters }))
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        let decoders = Semaphore::new(cores.max(2));
+        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters, decoders }))
     }
 
     /// Stores one sample of a Push.
@@ -157,7 +167,7 @@ impl Ingest {
         self.store(upload.profile.len(), move |inner| inner.ingest_pprof(upload)).await
     }
 
-    /// Stores stacks as text from `/ingest`.
+    /// Stores stacks without types from `/ingest`.
     pub async fn ingest_folded(&self, upload: IngestFolded) -> Result<Stored, Error> {
         self.store(upload.body.len(), move |inner| inner.ingest_folded(upload)).await
     }
@@ -194,19 +204,9 @@ impl Ingest {
         bytes: usize,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
-        let counters = &self.0.counters;
-        counters.received.fetch_add(1, Relaxed);
-        counters.received_bytes.fetch_add(bytes as u64, Relaxed);
+        self.0.counters.receive(bytes);
         let result = self.prepare_and_append(bytes, decode).await;
-        match &result {
-            Ok(stored) if stored.duplicate => counters.deduplicated.fetch_add(1, Relaxed),
-            Ok(_) => counters.stored.fetch_add(1, Relaxed),
-            Err(error) => {
-                counters.reject(error);
-                tracing::debug!(kind = error.kind().as_str(), %error, "upload refused");
-                0
-            }
-        };
+        self.0.counters.settle(result.as_ref().map(|stored| stored.duplicate));
         result
     }
 
@@ -215,16 +215,30 @@ impl Ingest {
         bytes: usize,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
-        let (mut stored, batch) = if bytes < BLOCKING_BYTES {
-            self.0.prepare(decode)?
-        } else {
-            let inner = self.0.clone();
-            let task = tokio::task::spawn_blocking(move || inner.prepare(decode));
-            task.await.map_err(|error| {
-                let message = format!("decoding stopped: {error}; please report it with the profile");
-                Error::new(crate::ErrorKind::Internal, message)
-            })??
-        };
+        let (stored, batch) = self.work(bytes, move |inner| inner.prepare(decode)).await?;
+        self.append(stored, batch).await
+    }
+
+    /// Runs `work` here when there is little to do, on a thread for blocking work otherwise.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if bytes < BLOCKING_BYTES {
+            return work(&self.0);
+        }
+        let inner = self.0.clone();
+        // Fails only when it is closed, which nobody does.
+        let _turn = self.0.decoders.acquire().await;
+        let task = tokio::task::spawn_blocking(move || work(&inner));
+        task.await.map_err(|error| {
+            let message = format!("decoding stopped: {error}; please report it with the profile");
+            Error::new(crate::ErrorKind::Internal, message)
+        })?
+    }
+
+    pub(crate) async fn append(&self, mut stored: Stored, batch: Option<Batch>) -> Result<Stored, Error> {
         let Some(batch) = batch else { return Ok(stored) };
         let samples = batch.samples.len() as u64;
         match self.0.lake.append(batch).await? {
@@ -252,28 +266,38 @@ impl Inner {
             duplicate: false,
         };
         stored.time -= stored.time.rem_euclid(1_000);
-        let Some(Upload { labels, types, profile, time, duration, .. }) = upload else {
-            return Ok((stored, None));
-        };
-        let mut groups = groups::group(&profile, &labels, &self.limits);
-        self.label_sets.bound(&self.lake, &mut groups, time, self.limits.label_sets_per_service);
-        self.counters.labels_dropped.fetch_add(groups.dropped, Relaxed);
-        let source = Source {
-            profile: &profile,
-            types: &types,
-            groups: &groups,
-            time,
-            duration,
-            upload: stored.id,
-            deduplicate: id.is_some(),
-        };
-        let batch = batch::build_for(&self.lake, &source);
+        let Some(upload) = upload else { return Ok((stored, None)) };
+        let batch = self.batch(&upload, stored.id, id.is_some());
         stored.rows = batch.iter().flat_map(rows).collect();
         Ok((stored, batch))
     }
 
+    /// The batch of one upload; nothing when it has no samples.
+    pub(crate) fn batch(&self, upload: &Upload, id: ProfileId, deduplicate: bool) -> Option<Batch> {
+        let Upload { labels, types, profile, time, duration, .. } = upload;
+        let mut groups = groups::group(profile, labels, &self.limits);
+        self.label_sets.bound(&self.lake, &mut groups, *time, self.limits.label_sets_per_service);
+        self.counters.labels_dropped.fetch_add(groups.dropped, Relaxed);
+        let source = Source {
+            profile,
+            types,
+            groups: &groups,
+            time: *time,
+            duration: *duration,
+            upload: id,
+            deduplicate,
+        };
+        batch::build_for(&self.lake, &source)
+    }
+
     fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
-        decode::pprof(bytes, &self.limits.decode, &self.counters)
+        self.decoded(pprof::read(bytes, &self.limits.decode))
+    }
+
+    fn decoded(&self, result: Result<Decoded, everflame_formats::Error>) -> Result<Profile, Error> {
+        let Decoded { profile, cuts } = result?;
+        decode::count(cuts, &self.counters);
+        Ok(profile)
     }
 
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
@@ -311,11 +335,13 @@ impl Inner {
         let app = name.app.clone();
         let (service, suffix) = naming::split_suffix(&app);
         let labels = labels::from_name(name, service, &upload.spy_name, &self.limits)?;
-        let lines = match upload.format {
-            FoldedFormat::Folded => Lines::Counted,
-            FoldedFormat::Lines => Lines::Single,
-        };
-        let mut profile = decode::folded(&upload.body, lines, &self.limits.decode, &self.counters)?;
+        let (body, limits) = (&upload.body, &self.limits.decode);
+        let mut profile = self.decoded(match upload.format {
+            FoldedFormat::Folded => folded::read(body, Lines::Counted, limits),
+            FoldedFormat::Lines => folded::read(body, Lines::Single, limits),
+            FoldedFormat::Tree => tree::read_profile(body, limits),
+            FoldedFormat::Trie => trie::read(body, limits),
+        })?;
         suffix.apply(&mut profile, upload.sample_rate);
         (profile.time, profile.duration) = (0, 0);
         self.upload(labels, suffix.name, profile, upload.from, upload.until, None).map(Some)
@@ -340,7 +366,7 @@ impl Inner {
     }
 
     /// Names the types and settles the time: the profile's own, else `from`, else now.
-    fn upload(
+    pub(crate) fn upload(
         &self,
         labels: Labels,
         name: &str,
@@ -365,7 +391,7 @@ impl Inner {
     }
 }
 
-fn rows(batch: &Batch) -> impl Iterator<Item = StoredRow> {
+pub(crate) fn rows(batch: &Batch) -> impl Iterator<Item = StoredRow> {
     batch.profiles.iter().filter_map(|row| {
         let series = batch.series.get(row.series as usize)?;
         Some(StoredRow {

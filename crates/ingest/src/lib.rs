@@ -13,9 +13,13 @@ mod ingest;
 mod label_sets;
 mod labels;
 mod limits;
+mod merge;
 mod name;
 mod naming;
+mod otlp;
+mod parts;
 mod spy;
+mod timestamps;
 
 pub use batch::row_id;
 pub use counters::Counters;
@@ -24,3 +28,5 @@ pub use ingest::{FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushS
 pub use limits::Limits;
 pub use name::{AppName, parse_name};
 pub use naming::{profefe_profile_name, profefe_type, profile_name};
+pub use otlp::{OtlpEncoding, OtlpStored};
+pub use parts::IngestFile;

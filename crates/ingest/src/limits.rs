@@ -7,7 +7,7 @@ use everflame_profile::Nanos;
 pub struct Limits {
     /// Bounds of the readers: inflated bytes, samples, depth, …
     pub decode: everflame_formats::Limits,
-    /// Labels of a request: 64.
+    /// Labels of a request, its own ones among them: 30, as Pyroscope takes.
     pub labels: usize,
     /// Bytes of a label's name: 1,024. Labels of samples that exceed it are dropped.
     pub label_name_bytes: usize,
@@ -26,7 +26,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             decode: everflame_formats::Limits::default(),
-            labels: 64,
+            labels: 30,
             label_name_bytes: 1_024,
             label_value_bytes: 2_048,
             label_sets_per_upload: 64,

@@ -65,6 +65,24 @@ pub(crate) fn split_suffix(app: &str) -> (&str, SuffixType) {
 }
 
 impl SuffixType {
+    /// Whether values in `unit` can be of this type, as they are or as counts that were taken at a rate.
+    pub(crate) fn fits(self, unit: &str) -> bool {
+        unit == self.unit || self.rated && unit == "count"
+    }
+
+    /// Gives `profile`, whose values are in a unit that fits, this type.
+    pub(crate) fn rename(self, profile: &mut Profile, rate: u32) {
+        match profile.sample_types.first() {
+            Some(own) if own.unit == self.unit => {
+                let period =
+                    if self.rated { ValueType::new("cpu", "nanoseconds") } else { ValueType::default() };
+                (profile.period_type, profile.period) = (period, 0);
+                profile.sample_types = vec![ValueType::new(self.kind, self.unit)];
+            }
+            _ => self.apply(profile, rate),
+        }
+    }
+
     /// Gives `profile`, which has one sample type, this type. Counts that were taken at `rate` a second
     /// become nanoseconds; with a rate of 0 they stay counts.
     pub(crate) fn apply(self, profile: &mut Profile, rate: u32) {
@@ -241,6 +259,10 @@ pub fn profefe_profile_name(profefe_type: &str) -> Option<&'static str> {
 
 /// The profefe type of a profile name, `other` when it has no better one.
 pub fn profefe_type(profile_name: &str) -> &'static str {
+    // What a pprof through `/ingest` is called: see `name_by_types`.
+    if profile_name == "goroutines" {
+        return "goroutine";
+    }
     PROFEFE.iter().find(|(_, ours)| *ours == profile_name).map_or("other", |&(theirs, _)| theirs)
 }
 
@@ -330,5 +352,6 @@ mod tests {
             assert_eq!((profefe_profile_name(theirs), profefe_type(ours)), (Some(ours), theirs));
         }
         assert_eq!((profefe_profile_name("trace"), profefe_type("wall")), (None, "other"));
+        assert_eq!(profefe_type(&name_by_types(&types(&["goroutine"]), &Default::default())), "goroutine");
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::Error;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// What a planner may skip a file by. Times are microseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,10 @@ pub struct FileStats {
     pub max_time: i64,
 }
 
-/// An immutable Parquet file.
+/// How many digits a sequence has at the start of a file's name.
+const SEQUENCE_DIGITS: usize = 20;
+
+/// An immutable Parquet file. One that a table no longer names is deleted when nobody reads it any more.
 #[derive(Debug)]
 pub struct DataFile {
     /// A number that no other file has while the process runs, so that caches never take one file for
@@ -34,6 +38,9 @@ pub struct DataFile {
     pub bytes: u64,
     /// What is in it.
     pub stats: FileStats,
+    /// When it was written, milliseconds since the epoch.
+    pub modified: i64,
+    obsolete: AtomicBool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -41,7 +48,26 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 impl DataFile {
     /// A file that is known from the table's log.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { id: NEXT_ID.fetch_add(1, Relaxed), path, bytes, stats }
+        let (id, obsolete) = (NEXT_ID.fetch_add(1, Relaxed), AtomicBool::new(false));
+        Self { id, path, bytes, stats, modified: 0, obsolete }
+    }
+
+    /// The same, written at `modified`.
+    pub(crate) fn written_at(self, modified: i64) -> Self {
+        let mut file = self;
+        file.modified = modified;
+        file
+    }
+
+    /// The last write-ahead log sequence that is in it: the first 20 digits of its name.
+    pub fn sequence(&self) -> u64 {
+        let name = self.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.get(..SEQUENCE_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
+    }
+
+    /// Says that no table names it any more: it goes when the last one who holds it lets go.
+    pub(crate) fn retire(&self) {
+        self.obsolete.store(true, Relaxed);
     }
 
     /// Opens it for reading.
@@ -57,5 +83,15 @@ impl DataFile {
             .parse_and_finish(&file)
             .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })?;
         Ok(Arc::new(metadata))
+    }
+}
+
+impl Drop for DataFile {
+    fn drop(&mut self) {
+        if self.obsolete.load(Relaxed)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a file that is no longer needed stays until the next start");
+        }
     }
 }

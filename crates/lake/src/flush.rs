@@ -114,9 +114,11 @@ pub(crate) async fn commit(
     .await
     .map_err(|_| Error::Closed)??;
     let mut state = shared.state.write();
-    state.samples.extend(committed.samples);
-    state.profiles.extend(committed.profiles);
-    state.stacks.extend(committed.stacks);
+    for (table, files) in committed {
+        let table = &mut state.tables[table];
+        table.replace(&[], files);
+        table.sequence = frozen.sequence;
+    }
     state.flushing = None;
     drop(state);
     shared.stacks.write().shrink(None);

@@ -4,20 +4,22 @@
 //! ([`crate::flush`]); everybody else reads.
 
 use crate::batch::Batch;
+use crate::compaction::{self, CompactionRequest};
+use crate::deletion::{Deleted, Deletion};
 use crate::error::Error;
-use crate::files::DataFile;
 use crate::flush::{self, FlushRequest, Frozen};
 use crate::footers::{CacheStatus, Footers};
 use crate::head::Head;
 use crate::record;
+use crate::retention::{self, Expiring, Retention, RetentionOverride};
 use crate::series::{SeriesIndex, TouchedDays};
-use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot};
+use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
-use crate::tables::{Opened, Tables};
+use crate::tables::{Level, Opened, TableId, TableStates, Tables, Tier};
 use crate::uploads::Uploads;
 use crate::wal::{Replayed, Wal, payload_crc};
 use crate::writer::{self, Command};
-use everflame_profile::{Nanos, Series, SeriesId, StackId};
+use everflame_profile::{Clock, Nanos, Series, SeriesId, StackId};
 use parking_lot::RwLock;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -38,6 +40,13 @@ pub struct LakeConfig {
     /// The head goes into the tables when it holds so many bytes. Twice as many are held while a flush is
     /// under way; then pushes wait.
     pub flush_bytes: usize,
+    /// How long what is kept.
+    pub retention: Retention,
+    /// Other ages for some series.
+    pub retention_overrides: Vec<RetentionOverride>,
+    /// Labels with many values, one for each instance of a service: there are sums for long ranges that do
+    /// not tell them apart. The choice of a new store holds for ever.
+    pub instance_labels: Vec<String>,
 }
 
 /// What became of a batch.
@@ -54,6 +63,7 @@ pub struct Lake {
     shared: Arc<Shared>,
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
+    compactor: mpsc::Sender<CompactionRequest>,
     replayed: Replayed,
     /// Held open: it carries the lock against a second process.
     _lock: File,
@@ -71,6 +81,10 @@ pub(crate) struct Shared {
     pub(crate) flushes: AtomicU64,
     pub(crate) flush_failures: AtomicU64,
     pub(crate) flush_failing: AtomicBool,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compaction_failures: AtomicU64,
+    pub(crate) pending_files: AtomicU64,
+    pub(crate) closing: AtomicBool,
 }
 
 /// Head and files; changed together, so that a snapshot sees every profile exactly once.
@@ -79,25 +93,31 @@ pub(crate) struct State {
     pub(crate) head: Head,
     pub(crate) touched: TouchedDays,
     pub(crate) flushing: Option<Arc<Frozen>>,
-    pub(crate) samples: Vec<Arc<DataFile>>,
-    pub(crate) profiles: Vec<Arc<DataFile>>,
-    pub(crate) stacks: Vec<Arc<DataFile>>,
+    pub(crate) tables: TableStates,
 }
 
 impl Lake {
     /// Opens or makes the lake in `config.path`, and replays what the write-ahead log holds.
-    pub async fn open(config: LakeConfig) -> Result<Arc<Self>, Error> {
+    pub async fn open(config: LakeConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Error> {
         let root = config.path.join(&config.tenant);
         fs::create_dir_all(&root).map_err(|source| Error::io(&root, source))?;
         let lock = lock(&config)?;
-        let (tables, opened) = Tables::open(root).await?;
+        let (tables, opened) = Tables::open(root, &config.instance_labels).await?;
         let tables = Arc::new(tables);
-        let Opened { sequences: done, samples, profiles, stacks, series } = opened;
+        let Opened { tables: states, series, dropped_labels } = opened;
+        if dropped_labels != config.instance_labels {
+            tracing::warn!(
+                ?dropped_labels,
+                "the sums in this store were made without these labels, and go on so: the configuration differs"
+            );
+        }
+        let flushed = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
+        let flushed = flushed.map(|table| states[table].sequence);
         let mut uploads = Uploads::default();
-        uploads.load(&profiles);
+        uploads.load(&states[TableId::Profiles].files);
         let shared = Arc::new(Shared {
-            state: RwLock::new(State { samples, profiles, stacks, ..State::default() }),
-            series: RwLock::default(),
+            state: RwLock::new(State { tables: states, ..State::default() }),
+            series: RwLock::new(SeriesIndex::new(dropped_labels)),
             stacks: RwLock::default(),
             footers: Arc::default(),
             wal_bytes: AtomicU64::new(0),
@@ -105,6 +125,10 @@ impl Lake {
             flushes: AtomicU64::new(0),
             flush_failures: AtomicU64::new(0),
             flush_failing: AtomicBool::new(false),
+            compactions: AtomicU64::new(0),
+            compaction_failures: AtomicU64::new(0),
+            pending_files: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
             config,
         });
         {
@@ -115,8 +139,8 @@ impl Lake {
         }
         // A crash between the commits of one flush leaves some tables ahead of others: those records go
         // into a head of their own, and only into the tables that lack them.
-        let all = [done.stacks, done.series, done.profiles, done.samples];
-        let (behind, ahead) = all.iter().fold((u64::MAX, 0), |(low, high), &at| (low.min(at), high.max(at)));
+        let (behind, ahead) =
+            flushed.iter().fold((u64::MAX, 0), |(low, high), &at| (low.min(at), high.max(at)));
         let mut half_done = None;
         let folder = shared.config.path.join("wal");
         let (wal, replayed) = Wal::open(&folder, ahead, &mut |record| {
@@ -143,8 +167,10 @@ impl Lake {
         shared.wal_bytes.store(wal.bytes(), Relaxed);
         let (flusher, requests) = mpsc::channel(16);
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
-        flush::start(shared.clone(), tables, writer.clone(), requests);
-        Ok(Arc::new(Self { shared, writer, flusher, replayed, _lock: lock }))
+        flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
+        let (compactor, requests) = mpsc::channel(1);
+        compaction::start(shared.clone(), tables, clock, requests);
+        Ok(Arc::new(Self { shared, writer, flusher, compactor, replayed, _lock: lock }))
     }
 
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
@@ -167,7 +193,29 @@ impl Lake {
         let state = self.shared.state.read();
         let mut head = state.flushing.as_ref().map_or_else(Vec::new, |frozen| frozen.chunks.clone());
         head.extend(state.head.chunks());
-        Snapshot { samples: state.samples.clone(), profiles: state.profiles.clone(), head }
+        let tables = &state.tables;
+        let all = Level::ALL.into_iter().flat_map(|level| Tier::ALL.map(|tier| (tier, level)));
+        let tiers = all.map(|(tier, level)| {
+            let samples = &tables[TableId::SampleTier(tier, level)];
+            let profiles = &tables[TableId::ProfileTier(tier, level)];
+            TierSnapshot {
+                tier,
+                level,
+                samples: samples.files.clone(),
+                samples_sequence: samples.sequence,
+                profiles: profiles.files.clone(),
+                profiles_sequence: profiles.sequence,
+                horizon: samples.horizon.max(profiles.horizon),
+            }
+        });
+        Snapshot {
+            samples: tables[TableId::Samples].files.clone(),
+            profiles: tables[TableId::Profiles].files.clone(),
+            head,
+            horizon: tables[TableId::Samples].horizon.max(tables[TableId::Profiles].horizon),
+            tiers: tiers.collect(),
+            dropped_labels: self.shared.series.read().dropped_labels().to_vec(),
+        }
     }
 
     /// The series that `select` takes and that have profiles between `from` and `until` (both inclusive,
@@ -190,7 +238,7 @@ impl Lake {
         self.shared.stacks.write().promote(&mut absent);
         let (files, flushing) = {
             let state = self.shared.state.read();
-            (state.stacks.clone(), state.flushing.clone())
+            (state.tables[TableId::Stacks].files.clone(), state.flushing.clone())
         };
         let loaded = match absent.is_empty() {
             true => Vec::new(),
@@ -209,9 +257,27 @@ impl Lake {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Does now what the lake otherwise does in the background when it is due: sums new files for the tiers,
+    /// merges small files, and deletes what is too old.
+    pub async fn compact(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.compactor.send(CompactionRequest::Now(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Deletes profiles and all sums that they are a part of. Those that come in meanwhile may stay.
+    pub async fn delete(&self, deletion: Deletion) -> Result<Deleted, Error> {
+        self.flush().await?;
+        let (reply, answer) = oneshot::channel();
+        let request = CompactionRequest::Delete(deletion, reply);
+        self.compactor.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Takes no more batches and moves the head into the tables. What cannot be moved stays in the
     /// write-ahead log, so nothing is lost when this fails.
     pub async fn close(&self) -> Result<(), Error> {
+        self.shared.closing.store(true, Relaxed);
         let (reply, answer) = oneshot::channel();
         self.writer.send(Command::Refuse(reply)).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?;
@@ -228,8 +294,9 @@ impl Lake {
         let shared = &self.shared;
         let state = shared.state.read();
         let frozen_bytes = state.flushing.as_ref().map_or(0, |frozen| frozen.bytes);
-        let table = |name, files: &[Arc<DataFile>]| {
-            (name, files.len() as u64, files.iter().map(|file| file.bytes).sum())
+        let table = |table: TableId| {
+            let files = &state.tables[table].files;
+            (table.name(), files.len() as u64, files.iter().map(|file| file.bytes).sum())
         };
         LakeStatus {
             head_bytes: (state.head.bytes() + frozen_bytes) as u64,
@@ -241,15 +308,16 @@ impl Lake {
             wal_torn_bytes: self.replayed.torn_bytes,
             flushes: shared.flushes.load(Relaxed),
             flush_failures: shared.flush_failures.load(Relaxed),
+            compactions: shared.compactions.load(Relaxed),
+            compaction_failures: shared.compaction_failures.load(Relaxed),
+            compaction_pending_files: shared.pending_files.load(Relaxed),
             series: shared.series.read().len() as u64,
             cached_stacks: shared.stacks.read().len() as u64,
             footers: shared.footers.status(),
             stacks: shared.stacks.read().status(),
-            tables: vec![
-                table("samples", &state.samples),
-                table("profiles", &state.profiles),
-                table("stacks", &state.stacks),
-            ],
+            tables: TableId::ALL.into_iter().map(table).collect(),
+            expiring: retention::expiring(&shared.config.retention, &state.tables),
+            bytes_limit: shared.config.retention.bytes,
         }
     }
 }
@@ -275,6 +343,12 @@ pub struct LakeStatus {
     pub flushes: u64,
     /// Flushes that failed and were or will be tried again.
     pub flush_failures: u64,
+    /// Compactions since the start.
+    pub compactions: u64,
+    /// Rounds of compaction that failed since the start.
+    pub compaction_failures: u64,
+    /// Files that wait for being merged.
+    pub compaction_pending_files: u64,
     /// Series known.
     pub series: u64,
     /// Stacks in the cache.
@@ -285,6 +359,16 @@ pub struct LakeStatus {
     pub footers: CacheStatus,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
+    /// What goes next because of its age, the soonest first.
+    pub expiring: Vec<Expiring>,
+    /// What all files may take, in bytes.
+    pub bytes_limit: Option<u64>,
+}
+
+impl Drop for Lake {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Relaxed);
+    }
 }
 
 impl Shared {

@@ -6,6 +6,8 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+mod compaction;
+mod deletion;
 mod error;
 mod files;
 mod flush;
@@ -13,6 +15,7 @@ mod footers;
 mod head;
 mod lake;
 mod record;
+mod retention;
 mod series;
 mod snapshot;
 mod stack_cache;
@@ -25,8 +28,11 @@ mod wal;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
+pub use deletion::{Deleted, Deletion};
 pub use error::{Error, ErrorKind};
 pub use files::{DataFile, FileStats};
 pub use footers::{CacheStatus, Footers};
 pub use lake::{Appended, Lake, LakeConfig, LakeStatus};
-pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot};
+pub use retention::{Expiring, Retention, RetentionOverride};
+pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
+pub use tables::{Level, Tier};

@@ -3,7 +3,7 @@
 use crate::snapshot::SeriesMatch;
 use crate::tables::SeriesDay;
 use everflame_profile::{Nanos, Series, SeriesId};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(crate) fn day_of(time: Nanos) -> i32 {
 /// All series with the days on which they have profiles.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesIndex {
+    /// Labels that are left out of [`Entry::reduced`].
+    dropped_labels: Vec<String>,
     series: HashMap<SeriesId, Entry>,
     /// Number of series by service and day.
     counts: HashMap<(String, i32), usize>,
@@ -26,17 +28,36 @@ pub(crate) struct SeriesIndex {
 #[derive(Debug)]
 struct Entry {
     series: Arc<Series>,
+    /// The id of the series without the labels that have many values.
+    reduced: SeriesId,
     /// First and last profile of each day.
     days: BTreeMap<i32, (Nanos, Nanos)>,
 }
 
 impl SeriesIndex {
+    /// An empty index of series that are also known without `dropped_labels`.
+    pub(crate) fn new(dropped_labels: Vec<String>) -> Self {
+        Self { dropped_labels, ..Self::default() }
+    }
+
+    /// Labels that are left out of [`SeriesMatch::reduced`].
+    pub(crate) fn dropped_labels(&self) -> &[String] {
+        &self.dropped_labels
+    }
+
+    /// The id of a series without the labels that have many values; of an unknown series its own.
+    pub(crate) fn reduced(&self, id: SeriesId) -> SeriesId {
+        self.series.get(&id).map_or(id, |entry| entry.reduced)
+    }
+
     /// Notes that `series` has profiles from `first` to `last` on their day. Returns the shared series.
     pub(crate) fn note(&mut self, id: SeriesId, series: &Series, first: Nanos, last: Nanos) -> Arc<Series> {
-        let entry = self
-            .series
-            .entry(id)
-            .or_insert_with(|| Entry { series: Arc::new(series.clone()), days: BTreeMap::new() });
+        let dropped_labels = &self.dropped_labels;
+        let entry = self.series.entry(id).or_insert_with(|| Entry {
+            series: Arc::new(series.clone()),
+            reduced: series.without(dropped_labels).id(),
+            days: BTreeMap::new(),
+        });
         let mut is_new = false;
         let day = day_of(first);
         let range = entry.days.entry(day).or_insert_with(|| {
@@ -69,11 +90,30 @@ impl SeriesIndex {
             }
             let ends = entry.days.first_key_value().zip(entry.days.last_key_value());
             if let Some(((_, &(first, _)), (_, &(_, last)))) = ends {
-                matches.push(SeriesMatch { id, series: entry.series.clone(), first, last });
+                let (series, reduced) = (entry.series.clone(), entry.reduced);
+                matches.push(SeriesMatch { id, series, reduced, first, last });
             }
         }
         matches.sort_by_key(|found| found.id);
         matches
+    }
+
+    /// Forgets that `series` have profiles on the days from `first` to `last`.
+    pub(crate) fn remove(&mut self, series: &HashSet<SeriesId>, first: i32, last: i32) {
+        for id in series {
+            let Some(entry) = self.series.get_mut(id) else { continue };
+            let days: Vec<i32> = entry.days.range(first..=last).map(|(&day, _)| day).collect();
+            for day in days {
+                entry.days.remove(&day);
+                if let Some(count) = self.counts.get_mut(&(entry.series.service().to_owned(), day)) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            if entry.days.is_empty() {
+                self.series.remove(id);
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
     }
 
     /// Number of series that `service` has on the day of `time`.

@@ -2,6 +2,7 @@
 
 use crate::batch::ProfileId;
 use crate::files::DataFile;
+use crate::tables::{Level, Tier};
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use std::sync::Arc;
 
@@ -14,6 +15,34 @@ pub struct Snapshot {
     pub profiles: Vec<Arc<DataFile>>,
     /// What is not in the tables yet.
     pub head: Vec<Arc<HeadChunk>>,
+    /// Profiles and samples before this time, in microseconds since the epoch, may have been deleted because
+    /// of their age; the tiers may still have them.
+    pub horizon: i64,
+    /// Sums of `samples` and `profiles`: of each level the shortest windows first.
+    pub tiers: Vec<TierSnapshot>,
+    /// The labels that sums of [`Level::Service`] do not tell apart.
+    pub dropped_labels: Vec<String>,
+}
+
+/// The sums of one tier. Its rows have the columns of the table that was summed; their time is the start of
+/// the window.
+#[derive(Clone, Debug)]
+pub struct TierSnapshot {
+    /// How long its windows are.
+    pub tier: Tier,
+    /// Of what series its rows are.
+    pub level: Level,
+    /// Sums of those rows of `samples` that are in files up to `samples_sequence`.
+    pub samples: Vec<Arc<DataFile>>,
+    /// The last [`DataFile::sequence`] of `samples` that is summed.
+    pub samples_sequence: u64,
+    /// Sums of those rows of `profiles` that are in files up to `profiles_sequence`; the column `profiles`
+    /// says of how many.
+    pub profiles: Vec<Arc<DataFile>>,
+    /// The last [`DataFile::sequence`] of `profiles` that is summed.
+    pub profiles_sequence: u64,
+    /// Windows before this time, in microseconds since the epoch, may have been deleted because of their age.
+    pub horizon: i64,
 }
 
 /// A piece of the head: profiles in the order of their arrival, with their samples.
@@ -57,6 +86,8 @@ pub struct SeriesMatch {
     pub id: SeriesId,
     /// Labels and type.
     pub series: Arc<Series>,
+    /// The id under which it is a part of sums of [`Level::Service`].
+    pub reduced: SeriesId,
     /// When its first known profile was taken, nanoseconds since the epoch (day by day; see the RFC).
     pub first: Nanos,
     /// When its last known profile was taken, nanoseconds since the epoch.

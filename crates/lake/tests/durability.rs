@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use everflame_lake::{
-    Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Sample, Snapshot,
+    Appended, Batch, Error, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample, Snapshot,
 };
-use everflame_profile::{Frame, Labels, Series, StackId, SymbolInterner, Symbols, stack_id};
+use everflame_profile::{Clock, Frame, Labels, Nanos, Series, StackId, SymbolInterner, Symbols, stack_id};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,23 @@ fn config(path: &Path) -> LakeConfig {
         tenant: "anonymous".to_owned(),
         flush_interval: Duration::from_secs(3600),
         flush_bytes: 32 << 20,
+        retention: Retention { raw: None, five_minutes: None, hour: None, ..Retention::default() },
+        retention_overrides: Vec::new(),
+        instance_labels: vec!["pod".to_owned()],
     }
+}
+
+/// 1970-01-01, always.
+struct Epoch;
+
+impl Clock for Epoch {
+    fn now(&self) -> Nanos {
+        0
+    }
+}
+
+async fn open(config: LakeConfig) -> Result<Arc<Lake>, Error> {
+    Lake::open(config, Arc::new(Epoch)).await
 }
 
 fn stack(functions: &[&str]) -> StackId {
@@ -128,12 +144,12 @@ fn names(lake: &Arc<Lake>, service: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_profiles_survive_in_log_and_tables() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(config(folder.path())).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     assert_eq!(sums(&lake.snapshot()), expect(5, 1));
     // A crash with everything in the log.
     let copy = crashed(folder.path());
-    let again = Lake::open(config(copy.path())).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert_eq!(sums(&again.snapshot()), expect(5, 1));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
     // One in the tables, one in the log.
@@ -141,7 +157,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
     push(&lake, "api", 20, 7).await;
     assert_eq!(lake.snapshot().head.len(), 1);
     let copy = crashed(folder.path());
-    let again = Lake::open(config(copy.path())).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert_eq!(sums(&again.snapshot()), expect(12, 2));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
     assert_eq!(again.series(0, i64::MAX, &|_| true).len(), 1);
@@ -149,7 +165,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
     again.close().await.unwrap();
     drop(again);
     let copy = crashed(copy.path());
-    let again = Lake::open(config(copy.path())).await.unwrap();
+    let again = open(config(copy.path())).await.unwrap();
     assert!(again.snapshot().head.is_empty());
     assert_eq!(sums(&again.snapshot()), expect(12, 2));
     assert_eq!(names(&again, "api"), ["leaf", "main"]);
@@ -158,7 +174,7 @@ async fn acknowledged_profiles_survive_in_log_and_tables() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_two_commits_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(config(folder.path())).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     let before = crashed(folder.path());
     lake.flush().await.unwrap();
@@ -171,13 +187,13 @@ async fn a_crash_between_two_commits_doubles_nothing() {
             let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
             assert!(status.success());
         }
-        let lake = Lake::open(config(mixed.path())).await.unwrap();
+        let lake = open(config(mixed.path())).await.unwrap();
         assert_eq!(sums(&lake.snapshot()), expect(5, 1), "{committed} commits");
         push(&lake, "api", 20, 1).await;
         lake.close().await.unwrap();
         drop(lake);
         let copy = crashed(mixed.path());
-        let lake = Lake::open(config(copy.path())).await.unwrap();
+        let lake = open(config(copy.path())).await.unwrap();
         assert_eq!(sums(&lake.snapshot()), expect(6, 2), "{committed} commits, closed");
         let profiles: u64 = lake.snapshot().profiles.iter().map(|file| file.stats.rows).sum();
         assert_eq!(profiles, 2, "{committed} commits, profiles");
@@ -187,7 +203,7 @@ async fn a_crash_between_two_commits_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_counts_once() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(config(folder.path())).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Stored);
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Duplicate);
     let (first, second) = tokio::join!(push(&lake, "api", 20, 5), push(&lake, "api", 20, 5));
@@ -195,7 +211,7 @@ async fn an_upload_counts_once() {
     lake.flush().await.unwrap();
     assert_eq!(push(&lake, "api", 10, 5).await, Appended::Duplicate);
     for copy in [crashed(folder.path())] {
-        let lake = Lake::open(config(copy.path())).await.unwrap();
+        let lake = open(config(copy.path())).await.unwrap();
         assert_eq!(push(&lake, "api", 20, 5).await, Appended::Duplicate);
         assert_eq!(sums(&lake.snapshot()), expect(10, 2));
     }
@@ -204,15 +220,15 @@ async fn an_upload_counts_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_kept_out() {
     let folder = tempfile::tempdir().unwrap();
-    let _lake = Lake::open(config(folder.path())).await.unwrap();
-    let error = Lake::open(config(folder.path())).await.err().unwrap();
+    let _lake = open(config(folder.path())).await.unwrap();
+    let error = open(config(folder.path())).await.err().unwrap();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_head_flushes_by_itself_and_pushes_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(LakeConfig { flush_bytes: 2_000, ..config(folder.path()) }).await.unwrap();
+    let lake = open(LakeConfig { flush_bytes: 2_000, ..config(folder.path()) }).await.unwrap();
     for second in 0..300 {
         push(&lake, "api", second, 1).await;
     }
@@ -226,7 +242,7 @@ async fn a_small_head_flushes_by_itself_and_pushes_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_close_nothing_is_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(config(folder.path())).await.unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
     push(&lake, "api", 10, 5).await;
     lake.close().await.unwrap();
     let refused = lake.append(batch(&lake, "api", 20, 5)).await;

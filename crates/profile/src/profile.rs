@@ -2,10 +2,11 @@
 
 use crate::Nanos;
 use crate::profile_type::ValueType;
-use crate::stack::{FrameId, StackId, stack_id};
+use crate::stack::StackId;
 use crate::strings::StringIndex;
 use crate::symbols::{Frame, Symbols};
 use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A profile as one process sent it. Each sample has one value for each of `sample_types`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,17 +127,19 @@ impl Profile {
 
     /// The stack id of every sample. Hot: each frame is hashed once, each stack costs 16 bytes a frame.
     pub fn stack_ids(&self) -> Vec<StackId> {
-        let mut buffer = Vec::with_capacity(4096);
-        let frame_ids: Vec<FrameId> =
-            self.symbols.frames.iter().map(|frame| self.symbols.frame_id(frame, &mut buffer)).collect();
+        let mut buffer: Vec<u8> = Vec::with_capacity(4096);
+        let frame_ids = self.symbols.frame_ids();
         (0..self.samples.len())
             .map(|sample| {
-                let locations = self.samples.stack(sample).iter();
-                let frames = locations.flat_map(|&location| {
+                // As `stack_id` has it, without an iterator for each location.
+                buffer.clear();
+                for &location in self.samples.stack(sample).iter().rev() {
                     let Location { first, count } = self.locations[location as usize];
-                    frame_ids[first as usize..(first + count) as usize].iter().copied()
-                });
-                stack_id(frames, &mut buffer)
+                    for id in frame_ids[first as usize..(first + count) as usize].iter().rev() {
+                        buffer.extend_from_slice(&id.0.to_le_bytes());
+                    }
+                }
+                StackId(xxh3_128(&buffer))
             })
             .collect()
     }
@@ -144,5 +147,35 @@ impl Profile {
     fn location_frames(&self, location: u32) -> &[Frame] {
         let Location { first, count } = self.locations[location as usize];
         &self.symbols.frames[first as usize..(first + count) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::stack_id;
+
+    #[test]
+    fn stack_ids_are_those_of_the_frames() {
+        let mut profile = Profile::default();
+        for name in ["a", "b", "c"] {
+            let function = profile.symbols.strings.push(name);
+            profile.symbols.frames.push(Frame { function, ..Frame::default() });
+        }
+        profile.locations = vec![Location { first: 0, count: 1 }, Location { first: 1, count: 2 }];
+        for stack in [&[0, 1][..], &[1, 0, 1], &[]] {
+            profile.samples.push(stack, &[], &[]);
+        }
+        let mut buffer = Vec::new();
+        let expect: Vec<StackId> = (0..3)
+            .map(|sample| {
+                let frames: Vec<_> = profile
+                    .frames(sample)
+                    .map(|frame| profile.symbols.frame_id(frame, &mut buffer))
+                    .collect();
+                stack_id(frames.into_iter(), &mut Vec::new())
+            })
+            .collect();
+        assert_eq!(profile.stack_ids(), expect);
     }
 }

@@ -31,6 +31,12 @@ impl Series {
         SeriesId(xxh3_64(&canonical))
     }
 
+    /// The series that this one belongs to when the labels `names` are not told apart.
+    pub fn without(&self, names: &[String]) -> Self {
+        let labels = self.labels.iter().filter(|(name, _)| !names.iter().any(|dropped| dropped == name));
+        Self { labels: Labels::from_pairs(labels), profile_type: self.profile_type.clone() }
+    }
+
     /// The service, from the label `service_name`.
     pub fn service(&self) -> &str {
         self.labels.get(SERVICE_NAME)

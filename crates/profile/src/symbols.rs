@@ -121,24 +121,64 @@ impl Symbols {
     ///
     /// `buffer` is scratch space, so that a caller who has many frames allocates once.
     pub fn frame_id(&self, frame: &Frame, buffer: &mut Vec<u8>) -> FrameId {
-        let mapping = self.mapping(frame.mapping);
+        let mapping = MappingBytes::new(self, frame.mapping);
+        self.frame_id_in(frame, &mapping, buffer)
+    }
+
+    /// The ids of all frames. Hot: some 100 bytes of mapping are the same for nearly all of them.
+    pub fn frame_ids(&self) -> Vec<FrameId> {
+        let mut buffer = Vec::with_capacity(1024);
+        let mut mapping = MappingBytes::new(self, 0);
+        let ids = self.frames.iter().map(|frame| {
+            if frame.mapping != mapping.index {
+                mapping = MappingBytes::new(self, frame.mapping);
+            }
+            self.frame_id_in(frame, &mapping, &mut buffer)
+        });
+        ids.collect()
+    }
+
+    fn frame_id_in(&self, frame: &Frame, mapping: &MappingBytes, buffer: &mut Vec<u8>) -> FrameId {
+        let mut head = [0; 26];
+        head[0] = frame.kind as u8;
+        head[1] = u8::from(frame.inlined);
+        head[2..10].copy_from_slice(&frame.line.to_le_bytes());
+        head[10..18].copy_from_slice(&frame.start_line.to_le_bytes());
+        head[18..].copy_from_slice(&frame.address.to_le_bytes());
         buffer.clear();
-        buffer.extend_from_slice(&[frame.kind as u8, u8::from(frame.inlined)]);
-        for number in [
-            frame.line as u64,
-            frame.start_line as u64,
-            frame.address,
-            mapping.memory_start,
-            mapping.memory_limit,
-            mapping.file_offset,
-        ] {
-            buffer.extend_from_slice(&number.to_le_bytes());
-        }
-        for text in [frame.function, frame.system_name, frame.file, mapping.file, mapping.build_id] {
-            buffer.extend_from_slice(self.strings.get(text).as_bytes());
+        buffer.extend_from_slice(&head);
+        buffer.extend_from_slice(&mapping.numbers);
+        for text in [frame.function, frame.system_name, frame.file] {
+            if text != 0 {
+                buffer.extend_from_slice(self.strings.bytes(text));
+            }
             buffer.push(0xff);
         }
+        buffer.extend_from_slice(&mapping.texts);
         FrameId(xxh3_128(buffer))
+    }
+}
+
+/// What a mapping adds to the ids of its frames.
+struct MappingBytes {
+    index: MappingIndex,
+    numbers: [u8; 24],
+    texts: Vec<u8>,
+}
+
+impl MappingBytes {
+    fn new(symbols: &Symbols, index: MappingIndex) -> Self {
+        let mapping = symbols.mapping(index);
+        let mut numbers = [0; 24];
+        numbers[..8].copy_from_slice(&mapping.memory_start.to_le_bytes());
+        numbers[8..16].copy_from_slice(&mapping.memory_limit.to_le_bytes());
+        numbers[16..].copy_from_slice(&mapping.file_offset.to_le_bytes());
+        let mut texts = Vec::new();
+        for text in [mapping.file, mapping.build_id] {
+            texts.extend_from_slice(symbols.strings.bytes(text));
+            texts.push(0xff);
+        }
+        Self { index, numbers, texts }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The engine: turns a question into scans over one snapshot of the lake, within the limits.
 
 use crate::buckets::Buckets;
+use crate::cover::{Detail, Part, Table, cover};
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
-use crate::scan::{self, Control, Interrupt, Plan, ScanStats, Scanned, Shared};
+use crate::scan::{self, Control, Interrupt, Scan, ScanStats, Scanned, Shared};
 use crate::selection::Selection;
-use crate::time_series::{CallSiteScan, Exemplars, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Exemplars, Grouping};
+use crate::totals::TotalScan;
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
-use crate::{Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
-use everflame_lake::{CacheStatus, Lake, ProfileId, Snapshot};
+use crate::{Matcher, Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
+use everflame_lake::{CacheStatus, Lake, Level, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
+use hashbrown::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -135,9 +138,16 @@ impl Engine {
     /// When the first and the last profile were taken; `None` when there is none.
     pub fn bounds(&self) -> Option<Bounds> {
         let snapshot = self.lake.snapshot();
-        let files = snapshot.profiles.iter().map(|file| &file.stats).filter(|stats| stats.rows > 0);
-        let files = files.map(|stats| {
-            (stats.min_time.saturating_mul(1000), stats.max_time.saturating_mul(1000), stats.rows)
+        let sums = snapshot.tiers.iter().flat_map(|tier| {
+            // What is not summed yet is newer than all windows, or lies in the files.
+            let last = tier.tier.micros() - 1;
+            tier.profiles.iter().map(move |file| (&file.stats, last, 0))
+        });
+        let files = snapshot.profiles.iter().map(|file| (&file.stats, 0, file.stats.rows));
+        let files = files.chain(sums).filter(|(stats, ..)| stats.rows > 0);
+        let files = files.map(|(stats, last, rows)| {
+            let until = stats.max_time.saturating_add(last);
+            (stats.min_time.saturating_mul(1000), until.saturating_mul(1000), rows)
         });
         let head = snapshot.head.iter().flat_map(|chunk| &chunk.profiles);
         let head = head.map(|profile| (profile.time, profile.time, 1));
@@ -173,9 +183,11 @@ impl Engine {
     async fn run_stacks(&self, query: StackQuery, control: Arc<Control>) -> Result<Merged, Error> {
         let (lake, shared) = (self.lake.clone(), control.clone());
         let asked = query.clone();
-        let (snapshot, selection) = blocking(move || {
+        let (snapshot, selection, level) = blocking(move || {
             let snapshot = lake.snapshot();
-            Ok((snapshot, select(&lake, Some(&asked.profile_type), &asked.selector, asked.range)))
+            let mut selection = select(&lake, Some(&asked.profile_type), &asked.selector, asked.range);
+            let level = level(&snapshot, &asked.selector, &[], &mut selection);
+            Ok((snapshot, selection, level))
         })
         .await?;
         let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
@@ -194,8 +206,8 @@ impl Engine {
                 order: Order::OldestFirst,
                 limit: usize::MAX,
             };
-            let plan = self.plan(&snapshot, Table::Profiles, &selection, range, &control).await?;
-            let found = scan::run(Arc::new(scan), plan, &control, self.limits.threads).await?;
+            let part = Part { range, window: 0, files: snapshot.profiles.clone() };
+            let found = self.scan(scan, part, &snapshot, &control).await?;
             let times = || found.partial.iter().map(|row| row.time);
             range = match (times().min(), times().max()) {
                 (Some(from), Some(until)) => TimeRange { from, until },
@@ -205,9 +217,20 @@ impl Engine {
             filter.profiles = Some(rows.map(|row| (row.position, row.time.div_euclid(1000))).collect());
             first = Scanned { partial: (), stats: found.stats, warnings: found.warnings };
         }
-        let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
-        let scan = StackScan { selection: selection.clone(), range, filter };
-        let mut scanned = scan::run(Arc::new(scan), plan, &control, self.limits.threads).await?;
+        let is_whole = filter.spans.is_none() && filter.traces.is_none() && filter.profiles.is_none();
+        let parts = match is_whole {
+            true => cover(&snapshot, Table::Samples, level, range, Detail::Sum),
+            // Sums know neither spans nor single profiles.
+            false => vec![Part { range, window: 0, files: snapshot.samples.clone() }],
+        };
+        let mut filter = Some(filter);
+        let mut scanned = Scanned::<Sums>::default();
+        for part in parts {
+            let filter = filter.take().unwrap_or_default();
+            let scan = StackScan { selection: selection.clone(), range: part.range, filter };
+            let found = self.scan(scan, part, &snapshot, &control).await?;
+            scanned.add::<StackScan>(found);
+        }
         scanned.stats.add(&first.stats);
         scanned.warnings.extend(first.warnings);
         let lake = self.lake.clone();
@@ -226,38 +249,51 @@ impl Engine {
     ) -> Result<TimeSeriesAnswer, Error> {
         let range = query.covered();
         let (lake, asked) = (self.lake.clone(), query.clone());
-        let (snapshot, grouping) = blocking(move || {
+        let (snapshot, grouping, level) = blocking(move || {
             let snapshot = lake.snapshot();
-            let selection = select(&lake, Some(&asked.profile_type), &asked.selector, range);
-            Ok((snapshot, Grouping::new(&asked, Arc::new(selection))))
+            let mut selection = select(&lake, Some(&asked.profile_type), &asked.selector, range);
+            let level = level(&snapshot, &asked.selector, &asked.group_by, &mut selection);
+            Ok((snapshot, Grouping::new(&asked, Arc::new(selection)), level))
         })
         .await?;
         let (snapshot, grouping) = (Arc::new(snapshot), Arc::new(grouping));
         let selection = grouping.selection.clone();
-        let threads = self.limits.threads;
         let mut answer = TimeSeriesAnswer::default();
         let (mut sums, mut counts) = (Buckets::default(), Buckets::default());
         if !query.call_site.is_empty() {
-            let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
-            let scan = StackScan { selection: selection.clone(), range, filter: SampleFilter::default() };
-            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            let mut scanned = Scanned::<Sums>::default();
+            for part in cover(&snapshot, Table::Samples, level, range, Detail::Sum) {
+                let filter = SampleFilter::default();
+                let scan = StackScan { selection: selection.clone(), range: part.range, filter };
+                scanned.add::<StackScan>(self.scan(scan, part, &snapshot, &control).await?);
+            }
             let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
             let shared = control.clone();
             let below = blocking(move || merged(&lake, &of, scanned, &call_site, &shared)).await?;
-            let plan = self.plan(&snapshot, Table::Samples, &selection, range, &control).await?;
-            let stacks = below.ids.iter().copied().collect();
-            let scan = CallSiteScan { grouping: grouping.clone(), stacks };
-            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            let stacks: Arc<HashSet<_>> = Arc::new(below.ids.iter().copied().collect());
+            let mut scanned = Scanned::<Buckets>::default();
+            for part in cover(&snapshot, Table::Samples, level, range, Detail::Times) {
+                let (grouping, stacks) = (grouping.clone(), stacks.clone());
+                let scan = CallSiteScan { grouping, stacks, part: part.range, window: part.window };
+                scanned.add::<CallSiteScan>(self.scan(scan, part, &snapshot, &control).await?);
+            }
             answer.stats.add(&below.stats);
             answer.stats.add(&scanned.stats);
             answer.warnings.extend(below.warnings);
             sums = scanned.partial;
         }
         if query.call_site.is_empty() || query.aggregation == Aggregation::Average {
-            let plan = self.plan(&snapshot, Table::Profiles, &selection, range, &control).await?;
             let exemplars = if query.call_site.is_empty() { query.exemplars } else { Exemplars::None };
-            let scan = TotalScan { grouping: grouping.clone(), exemplars };
-            let scanned = scan::run(Arc::new(scan), plan, &control, threads).await?;
+            let mut scanned = Scanned::<Buckets>::default();
+            for part in cover(&snapshot, Table::Profiles, level, range, Detail::Times) {
+                let scan = TotalScan {
+                    grouping: grouping.clone(),
+                    exemplars,
+                    part: part.range,
+                    window: part.window,
+                };
+                scanned.add::<TotalScan>(self.scan(scan, part, &snapshot, &control).await?);
+            }
             answer.stats.add(&scanned.stats);
             answer.warnings.extend(scanned.warnings);
             match query.call_site.is_empty() {
@@ -277,44 +313,46 @@ impl Engine {
         })
         .await?;
         let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
-        let plan = self.plan(&snapshot, Table::Profiles, &selection, query.range, &control).await?;
-        let scan = Arc::new(ProfileScan {
+        let part = Part { range: query.range, window: 0, files: snapshot.profiles.clone() };
+        let scan = ProfileScan {
             selection,
             range: query.range,
             ids: query.ids.iter().copied().collect(),
             order: query.order,
             limit: query.limit,
-        });
-        let scanned = scan::run(scan.clone(), plan, &control, self.limits.threads).await?;
+        };
+        let (scanned, scan) = self.scan_and_keep(scan, part, &snapshot, &control).await?;
         let profiles = scan.finish(scanned.partial);
         Ok(ProfileList { profiles, stats: scanned.stats, warnings: scanned.warnings })
     }
 
-    async fn plan(
+    /// Scans one part of a range, and the head.
+    async fn scan<S: Scan>(
         &self,
+        scan: S,
+        part: Part,
         snapshot: &Arc<Snapshot>,
-        table: Table,
-        selection: &Arc<Selection>,
-        range: TimeRange,
         control: &Arc<Control>,
-    ) -> Result<Plan, Error> {
-        let (snapshot, selection, control) = (snapshot.clone(), selection.clone(), control.clone());
-        blocking(move || {
-            let files = match table {
-                Table::Samples => &snapshot.samples,
-                Table::Profiles => &snapshot.profiles,
-            };
-            scan::plan(files, &snapshot.head, &selection, range, &control)
-        })
-        .await
+    ) -> Result<Scanned<S::Partial>, Error> {
+        Ok(self.scan_and_keep(scan, part, snapshot, control).await?.0)
     }
-}
 
-/// Which files are scanned.
-#[derive(Clone, Copy)]
-enum Table {
-    Samples,
-    Profiles,
+    async fn scan_and_keep<S: Scan>(
+        &self,
+        scan: S,
+        part: Part,
+        snapshot: &Arc<Snapshot>,
+        control: &Arc<Control>,
+    ) -> Result<(Scanned<S::Partial>, Arc<S>), Error> {
+        let (snapshot, planned) = (snapshot.clone(), control.clone());
+        let scan = Arc::new(scan);
+        let planning = scan.clone();
+        let plan = blocking(move || {
+            scan::plan(&part.files, &snapshot.head, planning.selection(), part.range, &planned)
+        })
+        .await?;
+        Ok((scan::run(scan.clone(), plan, control, self.limits.threads).await?, scan))
+    }
 }
 
 /// What every answer tells of its making.
@@ -361,6 +399,18 @@ fn select(
     range: TimeRange,
 ) -> Selection {
     Selection::new(profile_type, selector, |taken| lake.series(range.from, range.until, taken))
+}
+
+/// Of which series sums may be read: without the labels that have many values when the question names none
+/// of them. The series that those sums are of become a part of `selection`.
+fn level(snapshot: &Snapshot, selector: &Selector, group_by: &[String], selection: &mut Selection) -> Level {
+    let dropped = &snapshot.dropped_labels;
+    let names = selector.matchers().iter().map(Matcher::name).chain(group_by.iter().map(String::as_str));
+    if names.into_iter().any(|name| dropped.iter().any(|label| label == name)) {
+        return Level::Series;
+    }
+    selection.add_reduced(dropped);
+    Level::Service
 }
 
 /// What a frame of a stack takes in an answer and in the tree that is made of it, at most.

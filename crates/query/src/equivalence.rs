@@ -8,7 +8,8 @@ use crate::samples::{SampleFilter, StackScan};
 use crate::scan::{self, Control, Interrupt, Scan, Scanned, Shared};
 use crate::selection::{Selection, label_value};
 use crate::test_tables::*;
-use crate::time_series::{CallSiteScan, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Grouping};
+use crate::totals::TotalScan;
 use crate::*;
 use everflame_lake::{DataFile, HeadChunk, ProfileId, SeriesMatch};
 use everflame_profile::{Labels, ProfileType, StackId};
@@ -254,12 +255,14 @@ proptest! {
         let range = query.covered();
         let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
         let grouping = Arc::new(Grouping::new(&query, selection.clone()));
-        let totals = TotalScan { grouping: grouping.clone(), exemplars: Exemplars::Largest };
+        let (part, window) = (TimeRange::ALL, 0);
+        let totals = TotalScan { grouping: grouping.clone(), exemplars: Exemplars::Largest, part, window };
         let totals = run(&totals, &tables.profiles, &tables.head, &selection, range);
         prop_assert_eq!(&totals.warnings, &[]);
         let stacks = [1, 4, 7];
         let got = if call_site {
-            let scan = CallSiteScan { grouping: grouping.clone(), stacks: stacks.into_iter().map(StackId).collect() };
+            let stacks = Arc::new(stacks.into_iter().map(StackId).collect());
+            let scan = CallSiteScan { grouping: grouping.clone(), stacks, part, window };
             let scanned = run(&scan, &tables.samples, &tables.head, &selection, range);
             grouping.finish(&query, scanned.partial, &totals.partial)
         } else {

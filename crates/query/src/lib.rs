@@ -9,6 +9,7 @@ mod buckets;
 mod cache;
 mod catalogue;
 mod columns;
+mod cover;
 mod engine;
 #[cfg(test)]
 mod equivalence;
@@ -28,6 +29,7 @@ mod sums;
 #[cfg(test)]
 mod test_tables;
 mod time_series;
+mod totals;
 
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};

@@ -88,6 +88,10 @@ pub(crate) struct ProfileScan {
 impl Scan for ProfileScan {
     type Partial = Vec<ProfileRow>;
 
+    fn selection(&self) -> &Arc<Selection> {
+        &self.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Vec<ProfileRow>) -> Result<(), Interrupt> {
         let (batches, bytes) =
             row_group::read(unit, &["series_id", "time", "duration", "total", "profile_id"])?;

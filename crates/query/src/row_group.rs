@@ -41,6 +41,12 @@ fn read_as(field: &Arc<Field>) -> Arc<Field> {
     Arc::new(field.as_ref().clone().with_data_type(dictionary))
 }
 
+/// Whether the file of a unit has a column of this name.
+pub(crate) fn has_column(unit: &Unit, name: &str) -> bool {
+    let schema = unit.source.metadata().file_metadata().schema_descr();
+    schema.columns().iter().any(|column| column.path().string() == name)
+}
+
 /// Starts reading `columns` of a unit. The second value is how many compressed bytes they have; pages that
 /// are skipped count too.
 pub(crate) fn read(unit: &Unit, columns: &[&str]) -> Result<(ParquetRecordBatchReader, u64)> {

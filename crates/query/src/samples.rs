@@ -45,6 +45,10 @@ pub(crate) struct StackScan {
 impl Scan for StackScan {
     type Partial = Sums;
 
+    fn selection(&self) -> &Arc<Selection> {
+        &self.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Sums) -> Result<(), Interrupt> {
         let fragment = self.fragment(unit);
         if let Some(found) = fragment.and_then(|fragment| control.cache.get(&fragment)) {

@@ -181,6 +181,8 @@ pub(crate) trait Scan: Send + Sync + 'static {
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Self::Partial) -> Result<(), Interrupt>;
     /// Scans a chunk of the head; returns how many rows it looked at.
     fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Self::Partial) -> Result<u64, Interrupt>;
+    /// The series that it looks at.
+    fn selection(&self) -> &Arc<Selection>;
     /// Adds one partial result to another.
     fn merge(into: &mut Self::Partial, other: Self::Partial);
 }
@@ -216,6 +218,15 @@ pub(crate) struct Scanned<P> {
     pub(crate) partial: P,
     pub(crate) stats: ScanStats,
     pub(crate) warnings: Vec<Warning>,
+}
+
+impl<P> Scanned<P> {
+    /// Adds the result of a scan of other rows.
+    pub(crate) fn add<S: Scan<Partial = P>>(&mut self, other: Self) {
+        S::merge(&mut self.partial, other.partial);
+        self.stats.add(&other.stats);
+        self.warnings.extend(other.warnings);
+    }
 }
 
 /// Plans a scan over `files` and `head`. Footers that are not known are read by the scan, on all its threads.

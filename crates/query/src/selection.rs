@@ -7,6 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Labels that every series has without storing them: they come from its profile type and service.
@@ -109,6 +110,25 @@ impl Selection {
         selection.sorted_ids.sort_unstable();
         selection.identity = xxh3_128(selection.sorted_ids.as_flattened());
         selection
+    }
+
+    /// Adds the series that the selected ones are without the labels `dropped`: sums for long ranges have
+    /// their ids. The selector must not look at those labels.
+    pub(crate) fn add_reduced(&mut self, dropped: &[String]) {
+        for at in 0..self.series.len() {
+            let Some(found) = self.series.get(at) else { continue };
+            if self.positions.contains_key(&found.reduced) {
+                continue;
+            }
+            let id = found.reduced;
+            let series = Arc::new(found.series.without(dropped));
+            let reduced = SeriesMatch { id, series, reduced: id, first: found.first, last: found.last };
+            self.positions.insert(id, self.series.len() as u32);
+            self.sorted_ids.push(id.0.to_be_bytes());
+            self.series.push(reduced);
+        }
+        self.sorted_ids.sort_unstable();
+        self.identity = xxh3_128(self.sorted_ids.as_flattened());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -49,7 +49,13 @@ pub(crate) struct Layout {
 }
 
 pub(crate) fn series_match(series: Series) -> SeriesMatch {
-    SeriesMatch { id: series.id(), series: Arc::new(series), first: i64::MIN, last: i64::MAX }
+    SeriesMatch {
+        id: series.id(),
+        reduced: series.id(),
+        series: Arc::new(series),
+        first: i64::MIN,
+        last: i64::MAX,
+    }
 }
 
 /// Services a, b and ab, two types, up to three pods.

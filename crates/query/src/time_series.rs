@@ -5,14 +5,13 @@
 //! samples are read only when the question is about one call site.
 
 use crate::buckets::{Bucket, Buckets, Largest};
-use crate::columns::{Fault, Ids, Numbers};
 use crate::plan::Unit;
-use crate::row_group::{self, binary, ids, numbers};
+use crate::row_group::{self, ids, numbers};
 use crate::samples::{Lookup, NONE, head_profiles};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::{Selection, label_value};
 use crate::{Error, Limits, ScanStats, Selector, TimeRange, Warning};
-use everflame_lake::{HeadChunk, HeadProfile, ProfileId};
+use everflame_lake::{HeadChunk, ProfileId};
 use everflame_profile::{Labels, Nanos, ProfileType, StackId};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
@@ -185,13 +184,13 @@ impl Grouping {
         }
     }
 
-    fn group(&self, position: u32) -> u32 {
+    pub(crate) fn group(&self, position: u32) -> u32 {
         self.group_of.get(position as usize).copied().unwrap_or(NONE)
     }
 
     /// The point that a time belongs to.
     #[inline]
-    fn point(&self, time: Nanos) -> Option<u32> {
+    pub(crate) fn point(&self, time: Nanos) -> Option<u32> {
         if !self.covered.contains(time) {
             return None;
         }
@@ -202,6 +201,12 @@ impl Grouping {
             Err(_) => since / u128::from(self.step),
         };
         u32::try_from(point).ok()
+    }
+
+    /// The time at which the sum of a window counts: its end, or the end of the range when that lies in it.
+    pub(crate) fn end_of_window(&self, start: Nanos, window: Nanos) -> Nanos {
+        let end = start.saturating_add(window - 1);
+        if start <= self.covered.until { end.min(self.covered.until) } else { end }
     }
 
     /// Makes time series of `sums`, the number of profiles taken from `counts`.
@@ -260,169 +265,28 @@ impl Grouping {
     }
 }
 
-/// Adds up the totals of profiles.
-pub(crate) struct TotalScan {
-    pub(crate) grouping: Arc<Grouping>,
-    pub(crate) exemplars: Exemplars,
-}
-
-impl Scan for TotalScan {
-    type Partial = Buckets;
-
-    fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
-        match self.add_pages(unit, control, into) {
-            Ok(()) => Ok(()),
-            Err(fault) => match fault.interrupt() {
-                Some(interrupt) => Err(interrupt),
-                None => self.add_batches(unit, control, into),
-            },
-        }
-    }
-
-    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
-        control.go_on()?;
-        for profile in &chunk.profiles {
-            let Some(position) = self.grouping.selection.position(profile.series) else { continue };
-            let &HeadProfile { id, time, duration, total, .. } = profile;
-            let wanted = self.exemplars == Exemplars::Largest;
-            let largest = wanted.then_some(Largest { value: total, time, id, position });
-            self.take(self.grouping.group(position), time, duration, total, largest, control, into)?;
-        }
-        Ok(chunk.profiles.len() as u64)
-    }
-
-    fn merge(into: &mut Buckets, other: Buckets) {
-        into.merge(other);
-    }
-}
-
-impl TotalScan {
-    /// Adds up a row group straight from its pages. With [`Fault::Unsupported`] nothing was added: what a
-    /// column is written in is known before its first page, but for the kind of its pages, which is one.
-    fn add_pages(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Fault> {
-        if self.exemplars == Exemplars::Largest {
-            return Err(Fault::Unsupported);
-        }
-        let ranges = unit.row_ranges();
-        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
-        let mut series = Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?;
-        let [mut times, mut durations, mut totals] =
-            [numbers("time")?, numbers("duration")?, numbers("total")?];
-        control.charge_read(series.bytes() + times.bytes() + durations.bytes() + totals.bytes())?;
-        let selection = &self.grouping.selection;
-        let mut groups: Vec<u32> = Vec::new();
-        for range in ranges {
-            let mut row = range.start;
-            while row < range.end {
-                control.go_on()?;
-                let mut end = range.end.min(series.load(row)?);
-                for column in [&mut times, &mut durations, &mut totals] {
-                    end = end.min(column.load(row)?);
-                }
-                let new = series.ids().get(groups.len()..).unwrap_or_default();
-                groups.extend(new.iter().map(|id| {
-                    let position = selection.position_of_bytes(id);
-                    position.map_or(NONE, |position| self.grouping.group(position))
-                }));
-                let columns = [&times, &durations, &totals].map(|column| column.values(row..end));
-                let mut at = 0;
-                let mut result = Ok(());
-                series.runs(row..end, |key, length| {
-                    let rows = at..at + length;
-                    at += length;
-                    let group = groups.get(key as usize).copied().unwrap_or(NONE);
-                    if group == NONE || result.is_err() {
-                        return;
-                    }
-                    let [times, durations, totals] =
-                        columns.map(|column| column.get(rows.clone()).unwrap_or_default());
-                    for ((&time, &duration), &total) in times.iter().zip(durations).zip(totals) {
-                        let time = time.saturating_mul(1000);
-                        result = self.take(group, time, duration, total, None, control, into);
-                        if result.is_err() {
-                            return;
-                        }
-                    }
-                });
-                result?;
-                row = end;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds up a row group through Arrow.
-    fn add_batches(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
-        let mut columns = vec!["series_id", "time", "duration", "total"];
-        if self.exemplars == Exemplars::Largest {
-            columns.push("profile_id");
-        }
-        let (batches, bytes) = row_group::read(unit, &columns)?;
-        control.charge_read(bytes)?;
-        let mut lookup = Lookup::default();
-        for batch in batches {
-            control.go_on()?;
-            let batch = batch?;
-            let series = ids(&batch, "series_id")?;
-            let selection = &self.grouping.selection;
-            lookup.update(series.values, |id| {
-                let position = selection.position_of_bytes(id)?;
-                Some((position, self.grouping.group(position)))
-            });
-            let (times, durations) = (numbers(&batch, "time")?, numbers(&batch, "duration")?);
-            let totals = numbers(&batch, "total")?;
-            let profile_ids = match self.exemplars {
-                Exemplars::Largest => Some(binary(&batch, "profile_id")?),
-                Exemplars::None => None,
-            };
-            let rows = series.keys.iter().zip(times).zip(durations).zip(totals).enumerate();
-            for (row, (((&key, &time), &duration), &total)) in rows {
-                let Some(&Some((position, group))) = lookup.get(key) else { continue };
-                let time = time.saturating_mul(1000);
-                let id = profile_ids.and_then(|ids| <[u8; 16]>::try_from(ids.value(row)).ok());
-                let largest = id.map(|id| {
-                    let id = ProfileId(u128::from_be_bytes(id));
-                    Largest { value: total, time, id, position }
-                });
-                self.take(group, time, duration, total, largest, control, into)?;
-            }
-        }
-        Ok(())
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the columns of a row")]
-    #[inline]
-    fn take(
-        &self,
-        group: u32,
-        time: Nanos,
-        duration: Nanos,
-        total: i64,
-        largest: Option<Largest>,
-        control: &Control,
-        into: &mut Buckets,
-    ) -> Result<(), Interrupt> {
-        let Some(point) = self.grouping.point(time) else { return Ok(()) };
-        let bucket = Bucket { sum: i128::from(total), profiles: 1, duration: i128::from(duration) };
-        match largest {
-            Some(largest) => into.add_profile(group, point, &bucket, largest, control),
-            None => into.add(group, point, &bucket, control),
-        }
-    }
-}
-
 /// Adds up the samples of some stacks.
 pub(crate) struct CallSiteScan {
     pub(crate) grouping: Arc<Grouping>,
-    pub(crate) stacks: HashSet<StackId>,
+    pub(crate) stacks: Arc<HashSet<StackId>>,
+    /// The part of the range that is scanned.
+    pub(crate) part: TimeRange,
+    /// Length of the windows that rows of tiers are sums of.
+    pub(crate) window: Nanos,
 }
 
 impl Scan for CallSiteScan {
     type Partial = Buckets;
 
+    fn selection(&self) -> &Arc<Selection> {
+        &self.grouping.selection
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         let (batches, bytes) = row_group::read(unit, &["stack_id", "series_id", "time", "value"])?;
         control.charge_read(bytes)?;
+        let (from, until) = self.part.micros();
+        let is_sum = !row_group::has_column(unit, "span_id");
         let (mut groups, mut wanted) = (Lookup::default(), Lookup::default());
         for batch in batches {
             control.go_on()?;
@@ -440,14 +304,13 @@ impl Scan for CallSiteScan {
             for (((&stack, &series), &time), &value) in
                 stacks.keys.iter().zip(series.keys).zip(times).zip(values)
             {
-                if wanted.get(stack) != Some(&true) {
+                if wanted.get(stack) != Some(&true) || time < from || time > until {
                     continue;
                 }
                 let group = groups.get(series).copied().unwrap_or(NONE);
-                let Some(point) = self.grouping.point(time.saturating_mul(1000)).filter(|_| group != NONE)
-                else {
-                    continue;
-                };
+                let time = time.saturating_mul(1000);
+                let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
+                let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { continue };
                 let bucket = Bucket { sum: i128::from(value), ..Bucket::default() };
                 into.add(group, point, &bucket, control)?;
             }
@@ -460,7 +323,8 @@ impl Scan for CallSiteScan {
         let mut rows = 0;
         for (profile, samples) in head_profiles(chunk) {
             let Some(position) = self.grouping.selection.position(profile.series) else { continue };
-            let Some(point) = self.grouping.point(profile.time) else { continue };
+            let point = self.grouping.point(profile.time).filter(|_| self.part.contains(profile.time));
+            let Some(point) = point else { continue };
             control.go_on()?;
             rows += samples.len() as u64;
             let stacks = chunk.sample_stacks.get(samples.clone()).unwrap_or_default();

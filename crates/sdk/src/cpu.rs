@@ -9,7 +9,7 @@
 
 use crate::assemble::{Stacks, thread_group};
 use crate::ring::{Ring, Sample};
-use crate::walk::{interrupted, read_memory, walk};
+use crate::walk::{SMALL_BLOCK, interrupted, read_memory, walk};
 use crate::{Error, symbolize};
 use everflame_profile::{Nanos, Profile, ValueType};
 use std::io;
@@ -88,7 +88,7 @@ impl CpuProfiler {
             ));
         }
         self.since = now;
-        symbolize::fill(&mut profile, stacks, |_| false);
+        symbolize::fill(&mut profile, stacks, |_, _| false);
         profile
     }
 
@@ -166,7 +166,7 @@ extern "C" fn on_sigprof(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut 
             // SAFETY: PR_GET_NAME writes at most 16 bytes, ended by a zero.
             unsafe { libc::prctl(libc::PR_GET_NAME, thread.as_mut_ptr()) };
             addresses[0] = counter;
-            *depth = walk(stack_pointer, frame_pointer, addresses, 1) as u32;
+            *depth = walk::<SMALL_BLOCK>(stack_pointer, frame_pointer, addresses, 1) as u32;
         });
     }
     // SAFETY: as above.

@@ -39,8 +39,9 @@ struct Call {
     line: i64,
 }
 
-/// Symbolizes `stacks` into `profile`. Leaf frames whose functions all are `is_own` are left out.
-pub(crate) fn fill(profile: &mut Profile, stacks: Stacks, is_own: fn(&str) -> bool) {
+/// Symbolizes `stacks` into `profile`. Leaf frames whose functions all are `is_own`, judged by name and
+/// file, are left out.
+pub(crate) fn fill(profile: &mut Profile, stacks: Stacks, is_own: fn(&str, &str) -> bool) {
     let stacks = stacks.into_sorted();
     let modules = modules::loaded();
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +60,8 @@ pub(crate) fn fill(profile: &mut Profile, stacks: Stacks, is_own: fn(&str) -> bo
             if code.module.is_none() && depth > 0 {
                 break;
             }
-            let own = |call: &Call| is_own(cache.names.strings().get(call.function));
+            let texts = cache.names.strings();
+            let own = |call: &Call| is_own(texts.get(call.function), texts.get(call.file));
             if stack.is_empty() && !code.calls.is_empty() && code.calls.iter().all(own) {
                 continue;
             }

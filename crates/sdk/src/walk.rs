@@ -9,8 +9,11 @@
 pub(crate) const MAX_DEPTH: usize = 253;
 
 const WORD: usize = size_of::<usize>();
-/// 64 words: several frames of usual size, and small enough for an alternate signal stack of 8 KiB.
-const BLOCK: usize = 64;
+/// Words that a signal handler reads at once: several frames of usual size, and small enough for an
+/// alternate signal stack of 8 KiB.
+pub(crate) const SMALL_BLOCK: usize = 64;
+/// Words that others read at once: 4 KiB, because a system call costs more than the bytes.
+const BLOCK: usize = 512;
 /// Return addresses carry a signature in the upper bits on aarch64; user addresses have 48 bits on both.
 const ADDRESS_BITS: usize = (1 << 48) - 1;
 /// No code lies in the first page.
@@ -27,13 +30,13 @@ pub(crate) fn read_memory(address: usize, into: &mut [usize]) -> usize {
 }
 
 /// A copy of some words of the stack.
-struct Block {
+struct Block<const WORDS: usize> {
     start: usize,
     bytes: usize,
-    words: [usize; BLOCK],
+    words: [usize; WORDS],
 }
 
-impl Block {
+impl<const WORDS: usize> Block<WORDS> {
     /// The two words at `address`: the caller's frame pointer and the return address.
     fn frame(&mut self, address: usize) -> Option<(usize, usize)> {
         let inside = address >= self.start && address + 2 * WORD <= self.start + self.bytes;
@@ -52,14 +55,15 @@ impl Block {
 /// Appends the callers of the frame that `frame_pointer` names to `addresses` from `depth` on, leaf first,
 /// and returns the new depth. Each is the address of the call, not of the instruction after it.
 ///
-/// Frame pointers must grow from `stack_pointer` on, so the walk ends whatever they contain.
-pub(crate) fn walk(
+/// Frame pointers must grow from `stack_pointer` on, so the walk ends whatever they contain. `WORDS` of the
+/// stack are read at once.
+pub(crate) fn walk<const WORDS: usize>(
     stack_pointer: usize,
     mut frame_pointer: usize,
     addresses: &mut [usize],
     mut depth: usize,
 ) -> usize {
-    let mut block = Block { start: 0, bytes: 0, words: [0; BLOCK] };
+    let mut block = Block { start: 0, bytes: 0, words: [0; WORDS] };
     let mut above = stack_pointer;
     while depth < addresses.len()
         && frame_pointer >= above
@@ -92,7 +96,7 @@ pub(crate) fn walk_own(addresses: &mut [usize]) -> usize {
         #[cfg(target_arch = "aarch64")]
         std::arch::asm!("mov {}, x29", out(reg) frame_pointer, options(nomem, nostack, preserves_flags));
     }
-    walk(frame_pointer, frame_pointer, addresses, 0)
+    walk::<BLOCK>(frame_pointer, frame_pointer, addresses, 0)
 }
 
 /// Program counter, stack pointer and frame pointer of the code that a signal interrupted.
@@ -122,13 +126,13 @@ mod tests {
     fn bad_frame_pointers_end_the_walk() {
         let mut addresses = [0; MAX_DEPTH];
         for bad in [0, 8, 7, 4096, usize::MAX, usize::MAX - 7, 1 << 47, (1 << 48) - 8] {
-            assert_eq!(walk(0, bad, &mut addresses, 0), 0, "{bad:#x}");
+            assert_eq!(walk::<BLOCK>(0, bad, &mut addresses, 0), 0, "{bad:#x}");
         }
         // A frame pointer that points to itself.
         let mut frame = [0usize; 2];
         frame[0] = frame.as_ptr() as usize;
         frame[1] = 0x1234_5678;
-        assert_eq!(walk(0, frame.as_ptr() as usize, &mut addresses, 0), 1);
+        assert_eq!(walk::<SMALL_BLOCK>(0, frame.as_ptr() as usize, &mut addresses, 0), 1);
         assert_eq!(addresses[0], 0x1234_5677);
     }
 

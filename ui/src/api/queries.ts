@@ -1,14 +1,18 @@
 // The questions that the pages ask, with the answers as the pages use them.
 
-import { decodeFlame, type Flame, type WireFlameGraph } from "../profile/flame";
+import type { Flame } from "../profile/flame";
+import { type Pprof, readPprof } from "../profile/pprof";
 import { byImportance, isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { SERVICE_LABEL, TYPE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { fineStep, type Point } from "../profile/timeline";
-import { call } from "./client";
+import { Writer } from "../profile/protobuf";
+import { call, callBinary, type ScanCost } from "./client";
+import { readFlameAnswer } from "./flame-answer";
 
-/** Enough to show what people profile whole; the server folds what is beyond into "other". */
-const MAX_NODES = 100_000;
+/** The most that the server gives: what people profile is shown whole. */
+const MAX_NODES = 1_048_576;
+const FORMAT_FLAMEGRAPH = 1;
 
 interface WireLabels {
   labels?: { name?: string; value?: string }[];
@@ -22,38 +26,64 @@ export interface Service {
   name: string;
   /** The most telling type first. */
   types: ProfileType[];
+  /** What its profiler says it is written in; empty when it does not say. */
+  language: string;
+  /** Values of the label that services are grouped by. */
+  groups: string[];
 }
+
+/** Labels by which profilers and instrumentation name the language. */
+const LANGUAGE_LABELS = ["telemetry_sdk_language", "process_runtime_name", "pyroscope_spy", "language"];
 
 const times = (range: Range) => ({ start: String(range.from), end: String(range.until) });
 
-export async function services(range: Range, signal: AbortSignal): Promise<Service[]> {
+export async function services(range: Range, signal: AbortSignal, groupBy = ""): Promise<Service[]> {
   const answer = await call<{ labelsSet?: WireLabels[] }>(
     "Series",
-    { matchers: [], labelNames: [SERVICE_LABEL, TYPE_LABEL], ...times(range) },
+    { matchers: [], labelNames: [SERVICE_LABEL, TYPE_LABEL, ...LANGUAGE_LABELS, ...(groupBy === "" ? [] : [groupBy])], ...times(range) },
     signal,
   );
-  const byName = new Map<string, Map<string, ProfileType>>();
+  interface Found {
+    types: Map<string, ProfileType>;
+    language: string;
+    groups: Set<string>;
+  }
+  const byName = new Map<string, Found>();
   for (const set of answer.labelsSet ?? []) {
     const value = (name: string) => set.labels?.find((label) => label.name === name)?.value ?? "";
     const name = value(SERVICE_LABEL);
     const type = parseProfileType(value(TYPE_LABEL));
     if (name === "" || type === null) continue;
-    if (!byName.has(name)) byName.set(name, new Map());
-    byName.get(name)!.set(type.id, type);
+    if (!byName.has(name)) byName.set(name, { types: new Map(), language: "", groups: new Set() });
+    const found = byName.get(name)!;
+    found.types.set(type.id, type);
+    found.language ||= LANGUAGE_LABELS.map(value).find((each) => each !== "" && each !== "unknown") ?? "";
+    if (groupBy !== "") found.groups.add(value(groupBy));
   }
   return [...byName]
-    .map(([name, types]) => ({ name, types: [...types.values()].sort(byImportance) }))
+    .map(([name, { types, language, groups }]) => ({ name, types: [...types.values()].sort(byImportance), language, groups: [...groups].sort() }))
     .sort((a, b) => a.name.localeCompare(b.name));
 }
 
-export async function labelNames(selector: string, range: Range, signal: AbortSignal): Promise<string[]> {
-  const answer = await call<{ names?: string[] }>("LabelNames", { matchers: [selector], ...times(range) }, signal);
+export async function allLabelNames(range: Range, signal: AbortSignal): Promise<string[]> {
+  const answer = await call<{ names?: string[] }>("LabelNames", { matchers: [], ...times(range) }, signal);
   return (answer.names ?? []).filter((name) => !name.startsWith("__") && name !== SERVICE_LABEL);
 }
 
-export async function labelValues(name: string, selector: string, range: Range, signal: AbortSignal): Promise<string[]> {
-  const answer = await call<{ names?: string[] }>("LabelValues", { name, matchers: [selector], ...times(range) }, signal);
-  return answer.names ?? [];
+/** Each label with its values, and how many series have each; the values that most have come first. */
+export async function labelSets(selector: string, range: Range, signal: AbortSignal): Promise<Map<string, Map<string, number>>> {
+  const answer = await call<{ labelsSet?: WireLabels[] }>("Series", { matchers: [selector], labelNames: [], ...times(range) }, signal);
+  const counts = new Map<string, Map<string, number>>();
+  for (const set of answer.labelsSet ?? []) {
+    for (const { name = "", value = "" } of set.labels ?? []) {
+      if (name.startsWith("__")) continue;
+      if (!counts.has(name)) counts.set(name, new Map());
+      const values = counts.get(name)!;
+      values.set(value, (values.get(value) ?? 0) + 1);
+    }
+  }
+  const byName = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+  return new Map(byName.map(([name, values]) => [name, new Map([...values].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)))]));
 }
 
 export interface Series {
@@ -67,13 +97,14 @@ export async function selectSeries(
   range: Range,
   groupBy: string[],
   signal: AbortSignal,
+  step = fineStep(range),
 ): Promise<Series[]> {
   const answer = await call<{ series?: WireSeries[] }>(
     "SelectSeries",
     {
       profileTypeID: type.id,
       labelSelector: selector,
-      step: fineStep(range),
+      step,
       groupBy,
       ...(isLevel(type) ? { aggregation: "TIME_SERIES_AGGREGATION_TYPE_AVERAGE" } : {}),
       ...times(range),
@@ -86,19 +117,31 @@ export async function selectSeries(
   }));
 }
 
-export async function flameGraph(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Flame> {
-  const answer = await call<{ flamegraph?: WireFlameGraph }>(
-    "SelectMergeStacktraces",
-    {
-      profileTypeID: type,
-      labelSelector: selector,
-      maxNodes: String(MAX_NODES),
-      format: "PROFILE_FORMAT_FLAMEGRAPH",
-      ...times(range),
-    },
-    signal,
-  );
-  return decodeFlame(answer.flamegraph ?? {}, MAX_NODES);
+export interface FlameAnswer {
+  flame: Flame;
+  cost: ScanCost;
+}
+
+/** `below` names the functions from the root down to one; only stacks that begin so are asked for. */
+export async function flameGraph(type: string, selector: string, range: Range, signal: AbortSignal, below: string[] = []): Promise<FlameAnswer> {
+  const request = stacksRequest(type, selector, range).int(5, MAX_NODES).int(6, FORMAT_FLAMEGRAPH);
+  if (below.length > 0) {
+    const site = new Writer();
+    for (const name of below) site.message(1, new Writer().text(1, name).bytes());
+    request.message(7, site.bytes());
+  }
+  const { bytes, cost } = await callBinary("SelectMergeStacktraces", request.bytes(), signal);
+  return { flame: readFlameAnswer(bytes, MAX_NODES), cost };
+}
+
+/** The whole profile, with files and lines. */
+export async function mergedProfile(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Pprof> {
+  const { bytes } = await callBinary("SelectMergeProfile", stacksRequest(type, selector, range).bytes(), signal);
+  return readPprof(bytes);
+}
+
+function stacksRequest(type: string, selector: string, range: Range): Writer {
+  return new Writer().text(1, type).text(2, selector).int(3, range.from).int(4, range.until);
 }
 
 export function pprofUrl(type: string, selector: string, range: Range): string {

@@ -1,56 +1,130 @@
-// The timeline of a query. Dragging over it chooses a part of the range.
+// Lines over time, one or several that stand on each other. Dragging over them chooses a part of the
+// range. Versions are marked where they came up.
 
 import { useLayoutEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { PALETTES } from "../flamegraph/color";
 import { useElementSize } from "../flamegraph/use-element-size";
 import { type ProfileType, rateOf } from "../profile/profile-type";
 import type { Range } from "../profile/time";
-import type { Timeline as Line } from "../profile/timeline";
+import { stacked, type Timeline as Values } from "../profile/timeline";
 import { formatRate } from "../profile/units";
-import { canvasColors, useTheme } from "../style/theme";
+import { clock } from "../shell/clock";
+import { canvasColors, currentTheme, type Theme, useTheme } from "../style/theme";
 
 const HEIGHT = 144;
 const AXIS_WIDTH = 96;
 /** A shorter drag is a slip of the hand. */
 const LEAST_BRUSH_PX = 6;
 
+export interface Line {
+  /** Empty for a line on its own. */
+  name: string;
+  line: Values;
+  side?: "before" | "after";
+}
+
+export interface Marker {
+  /** Milliseconds. */
+  time: number;
+  name: string;
+}
+
+export interface Brush {
+  range: Range;
+  name: string;
+  side: "before" | "after";
+}
+
 interface Props {
-  line: Line;
+  lines: Line[];
+  /** Parts of a whole stand on each other; different questions stand beside each other. */
+  together?: "stacked" | "beside";
+  markers?: Marker[];
+  /** Parts of the range that are chosen already. */
+  brushes?: Brush[];
   type: ProfileType;
   range: Range;
   label: string;
-  onBrush: (range: Range) => void;
+  hint?: string;
+  onBrush?: (range: Range) => void;
 }
 
-export function Timeline({ line, type, range, label, onBrush }: Props) {
+export function Timeline({ lines, together = "stacked", markers = [], brushes = [], type, range, label, hint, onBrush }: Props) {
   const [host, size] = useElementSize<HTMLDivElement>();
   const theme = useTheme();
   const brush = useRef(onBrush);
   brush.current = onBrush;
+  const values = lines.map(({ line }) => line);
+  const tops = together === "stacked" ? stacked(values) : values.map((each) => each.values);
 
   useLayoutEffect(() => {
     const element = host.current;
-    if (!element || size.width === 0) return;
-    const plot = new uPlot(options(type, range, size.width, (chosen) => brush.current(chosen)), [line.times, line.values], element);
+    if (!element || size.width === 0 || !lines[0]) return;
+    const plot = new uPlot(
+      options({ lines, together, markers, brushes, type, range, width: size.width, onBrush: brush }),
+      // The tallest is drawn first, so that each band ends at the one below it.
+      [lines[0].line.times, ...[...tops].reverse()],
+      element,
+    );
     return () => plot.destroy();
-  }, [line, type.id, range.from, range.until, size.width, theme]);
+  }, [lines, markers, brushes.map((each) => `${each.range.from}-${each.range.until}`).join(), type.id, range.from, range.until, size.width, theme]);
 
-  return <div ref={host} className="timeline" role="img" aria-label={label} />;
+  return (
+    <>
+      <div ref={host} className="timeline" role="img" aria-label={describe(label, lines, markers)} title={hint} />
+      {lines.length > 1 && (
+        <ul className="timeline-legend">
+          {lines.map(({ name, side }, i) => (
+            <li key={name}>
+              <span className="timeline-swatch" style={{ background: side ? `var(--${side === "before" ? "less" : "more"})` : lineColor(i, theme) }} />
+              {name}
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
+  );
 }
 
-function options(type: ProfileType, range: Range, width: number, onBrush: (range: Range) => void): uPlot.Options {
+function describe(label: string, lines: Line[], markers: Marker[]): string {
+  const names = lines.map(({ name }) => name).filter(Boolean);
+  return [label, ...names, ...markers.map(({ name, time }) => `${name} ${clock.moment(time)}`)].join(", ");
+}
+
+/** Far from each other in hue, as frames are coloured. */
+export function lineColor(index: number, theme: Theme): string {
+  const { c } = PALETTES[theme].frame;
+  return `oklch(${theme === "dark" ? 0.68 : 0.62} ${c + 0.04} ${(45 + index * 137.5) % 360})`;
+}
+
+interface PlotInput {
+  lines: Line[];
+  together: "stacked" | "beside";
+  markers: Marker[];
+  brushes: Brush[];
+  type: ProfileType;
+  range: Range;
+  width: number;
+  onBrush: { current: ((range: Range) => void) | undefined };
+}
+
+function options({ lines, together, markers, brushes, type, range, width, onBrush }: PlotInput): uPlot.Options {
   const colors = canvasColors();
+  const theme = currentTheme();
   const rate = rateOf(type);
   const font = `12px ${getComputedStyle(document.documentElement).getPropertyValue("--font")}`;
   const axis = { stroke: colors.soft, font, grid: { stroke: colors.line, width: 1 }, ticks: { show: false } };
+  const single = lines.length === 1;
   return {
     width,
     height: HEIGHT,
-    padding: [8, 24, 0, 0],
+    padding: [markers.length > 0 ? 20 : 8, 24, 0, 0],
     legend: { show: false },
+    tzDate: (seconds) => clock.zoned(seconds * 1000),
     cursor: {
-      drag: { x: true, y: false, setScale: false, dist: LEAST_BRUSH_PX },
+      drag: { x: onBrush.current !== undefined, y: false, setScale: false, dist: LEAST_BRUSH_PX },
       points: { size: 7, fill: colors.accent },
       y: false,
     },
@@ -59,65 +133,107 @@ function options(type: ProfileType, range: Range, width: number, onBrush: (range
       y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
     },
     axes: [
-      { ...axis, size: 22, space: 64, values: (_, ticks) => timeNames(range, ticks) },
-      { ...axis, ...(rate.startsWith("bytes") ? { incrs: BINARY_STEPS } : {}), size: width < 480 ? 80 : AXIS_WIDTH, space: 36, values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)) },
+      { ...axis, size: 22, space: 64, values: (_, ticks) => ticks.map((tick) => clock.tick(tick * 1000, range)) },
+      {
+        ...axis,
+        ...(rate.startsWith("bytes") ? { incrs: BINARY_STEPS } : {}),
+        size: width < 480 ? 80 : AXIS_WIDTH,
+        space: 36,
+        values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)),
+      },
     ],
     series: [
       {},
-      {
-        stroke: colors.accent,
-        width: 1.5,
-        fill: colors.fade,
-        spanGaps: false,
-        points: { show: (_, __, from, until) => until - from < 2 },
-      },
+      ...lines.map((_, i) => {
+        const at = lines.length - 1 - i;
+        const side = lines[at]!.side;
+        const color = side ? colors[side] : single ? colors.accent : lineColor(at, theme);
+        return {
+          stroke: color,
+          width: single || together === "beside" ? 1.5 : 1,
+          fill: single ? colors.fade : together === "stacked" ? color : "transparent",
+          spanGaps: false,
+          points: { show: (_: uPlot, __: number, from: number, until: number) => until - from < 2 },
+        };
+      }),
     ],
     hooks: {
-      init: [(plot) => addReadout(plot, type)],
+      init: [(plot) => addReadout(plot, lines, type)],
+      drawClear: [(plot) => drawBrushes(plot, brushes)],
+      draw: [(plot) => drawMarkers(plot, markers, colors.text)],
       setSelect: [
         (plot) => {
           if (plot.select.width < LEAST_BRUSH_PX) return;
           const from = plot.posToVal(plot.select.left, "x") * 1000;
           const until = plot.posToVal(plot.select.left + plot.select.width, "x") * 1000;
-          onBrush({ from: Math.floor(from), until: Math.ceil(until) });
+          onBrush.current?.({ from: Math.floor(from), until: Math.ceil(until) });
         },
       ],
-      setCursor: [(plot) => showReadout(plot, type)],
+      setCursor: [(plot) => showReadout(plot, lines, type)],
     },
   };
 }
 
 /** Steps of an axis of bytes, so that its marks are whole KiB, MiB, GiB. */
 const BINARY_STEPS = Array.from({ length: 60 }, (_, power) => 2 ** power);
-const DAY_MS = 86_400_000;
 
-/** Times of the day; beyond two days the date. */
-function timeNames(range: Range, ticks: number[]): string[] {
-  const long = range.until - range.from > 2 * DAY_MS;
-  const short = range.until - range.from < 10 * 60_000;
-  const format = new Intl.DateTimeFormat("en-GB", long ? { day: "numeric", month: "short" } : { timeStyle: short ? "medium" : "short" });
-  return ticks.map((tick) => format.format(tick * 1000));
+/** A dashed line each, with its name above the plot, where it hides nothing. */
+function drawMarkers(plot: uPlot, markers: Marker[], ink: string): void {
+  const { ctx } = plot;
+  const ratio = window.devicePixelRatio || 1;
+  ctx.save();
+  ctx.font = `${11 * ratio}px ${getComputedStyle(document.documentElement).getPropertyValue("--font")}`;
+  ctx.textBaseline = "top";
+  for (const { time, name } of markers) {
+    const x = Math.round(plot.valToPos(time / 1000, "x", true));
+    ctx.strokeStyle = ink;
+    ctx.lineWidth = ratio;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(x, plot.bbox.top - 2 * ratio);
+    ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
+    ctx.stroke();
+    const label = name.slice(0, 24);
+    const width = ctx.measureText(label).width + 6 * ratio;
+    const left = x + width > plot.bbox.left + plot.bbox.width ? x - width : x;
+    ctx.fillStyle = ink;
+    ctx.fillText(label, left - 3 * ratio, plot.bbox.top - 15 * ratio);
+  }
+  ctx.restore();
+}
+
+function drawBrushes(plot: uPlot, brushes: Brush[]): void {
+  const style = getComputedStyle(document.documentElement);
+  for (const { range, side } of brushes) {
+    const left = Math.max(plot.bbox.left, plot.valToPos(range.from / 1000, "x", true));
+    const right = Math.min(plot.bbox.left + plot.bbox.width, plot.valToPos(range.until / 1000, "x", true));
+    if (right <= left) continue;
+    plot.ctx.save();
+    plot.ctx.fillStyle = style.getPropertyValue(`--canvas-${side}`);
+    plot.ctx.fillRect(left, plot.bbox.top, right - left, plot.bbox.height);
+    plot.ctx.restore();
+  }
 }
 
 const readouts = new WeakMap<uPlot, HTMLDivElement>();
 
-function addReadout(plot: uPlot, type: ProfileType): void {
+function addReadout(plot: uPlot, lines: Line[], type: ProfileType): void {
   const readout = document.createElement("div");
   readout.className = "timeline-readout";
   plot.over.appendChild(readout);
   readouts.set(plot, readout);
-  showReadout(plot, type);
+  showReadout(plot, lines, type);
 }
 
-function showReadout(plot: uPlot, type: ProfileType): void {
+function showReadout(plot: uPlot, lines: Line[], type: ProfileType): void {
   const readout = readouts.get(plot);
   if (!readout) return;
   const at = plot.cursor.idx;
-  const value = at === null || at === undefined ? null : plot.data[1]?.[at];
-  readout.hidden = value === null || value === undefined || (plot.cursor.left ?? -1) < 0;
+  const present = typeof at === "number" ? lines.filter(({ line }) => (line.values[at] ?? null) !== null) : [];
+  readout.hidden = present.length === 0 || (plot.cursor.left ?? -1) < 0;
   if (readout.hidden) return;
-  const time = new Date((plot.data[0][at!] ?? 0) * 1000);
-  readout.textContent = `${time.toLocaleString("en-GB")} · ${formatRate(value!, rateOf(type))}`;
+  const values = present.map(({ name, line }) => `${name}${name ? " " : ""}${formatRate(line.values[at!]!, rateOf(type))}`);
+  readout.textContent = [clock.moment((plot.data[0][at!] ?? 0) * 1000), ...values].join(" · ");
   const right = (plot.cursor.left ?? 0) > plot.over.clientWidth / 2;
   readout.classList.toggle("left", right);
 }

@@ -2,10 +2,11 @@
 // keyboard, the nodes beside it, and its children.
 
 import { memo } from "react";
-import { childrenOf, type Flame, nameOf, pathTo, ROOT, shareOf } from "../profile/flame";
-import { formatShare, formatValue } from "../profile/units";
+import { childrenOf, type Flame, pathTo, shareOf } from "../profile/flame";
+import { changeOf } from "../profile/diff";
+import { formatShare, formatValue, growthName } from "../profile/units";
 import { text } from "../text";
-import { visible } from "./label";
+import { frameName } from "./label";
 
 /** Of each family the widest; a screen reader cannot use thousands. */
 const MOST_SIBLINGS = 100;
@@ -61,7 +62,12 @@ function widest(flame: Flame, node: number): number[] {
 }
 
 function describe(flame: Flame, node: number, sampleUnit: string): string {
-  const name = node === ROOT ? text.flame.root : flame.folded[node] ? text.flame.folded : visible(nameOf(flame, node));
+  const name = frameName(flame, node);
+  const { sides } = flame;
+  if (sides) {
+    const change = changeOf(sides.before.total[node]!, sides.after.total[node]!);
+    return text.flame.changed(name, formatValue(change.before, sampleUnit), formatValue(change.after, sampleUnit), growthName(change));
+  }
   const total = flame.total[node]!;
   return text.flame.node(name, formatValue(flame.self[node]!, sampleUnit), formatValue(total, sampleUnit), formatShare(shareOf(flame, total)));
 }

@@ -1,9 +1,10 @@
 import { useLayoutEffect, useRef } from "react";
 import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
-import { formatShare, formatValue } from "../profile/units";
+import { changeOf } from "../profile/diff";
+import { formatShare, formatValue, growthName, toneOf } from "../profile/units";
 import { text } from "../text";
-import { visible } from "./label";
+import { frameName, isWhole, visible } from "./label";
 import type { Size } from "./viewport";
 
 const OFFSET = 14;
@@ -35,13 +36,21 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
   const { origin, short } = splitSymbol(name);
   const zoomTotal = Math.abs(flame.total[zoomed]!);
   const folded = flame.folded[node] === 1;
+  const isRoot = node === ROOT && isWhole(flame);
+  const { sides } = flame;
   return (
     <div ref={box} className="flamegraph-tooltip" role="presentation">
       <div className="flamegraph-tooltip-name">
-        {folded ? text.flame.folded : node === ROOT ? text.flame.root : visible(origin === "" ? name : short)}
+        {origin === "" || folded || isRoot ? frameName(flame, node) : visible(short)}
       </div>
       {folded && <div className="soft">{text.flame.foldedExplained}</div>}
-      {!folded && node !== ROOT && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
+      {!folded && !isRoot && origin !== "" && <div className="soft mono">{visible(origin)}</div>}
+      {sides ? (
+        <dl>
+          <Changed name={text.flame.total} before={sides.before.total} after={sides.after.total} node={node} sampleUnit={sampleUnit} />
+          <Changed name={text.flame.self} before={sides.before.self} after={sides.after.self} node={node} sampleUnit={sampleUnit} />
+        </dl>
+      ) : (
       <dl>
         <dt>{text.flame.total}</dt>
         <dd>{formatValue(total, sampleUnit)}</dd>
@@ -61,6 +70,28 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
           </>
         )}
       </dl>
+      )}
     </div>
+  );
+}
+
+interface ChangedProps {
+  name: string;
+  before: Float64Array;
+  after: Float64Array;
+  node: number;
+  sampleUnit: string;
+}
+
+function Changed({ name, before, after, node, sampleUnit }: ChangedProps) {
+  const change = changeOf(before[node]!, after[node]!);
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>
+        {formatValue(change.before, sampleUnit)} → {formatValue(change.after, sampleUnit)}
+      </dd>
+      <dd className={toneOf(change)}>{growthName(change)}</dd>
+    </>
   );
 }

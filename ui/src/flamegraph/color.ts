@@ -19,6 +19,11 @@ export interface FramePalette {
   folded: Oklch;
   foldedStripe: Oklch;
   root: Oklch;
+  /** Ends and middle of the scales by change and by self. */
+  unchanged: Oklch;
+  less: Oklch;
+  more: Oklch;
+  hot: Oklch;
 }
 
 export const PALETTES: Record<Theme, FramePalette> = {
@@ -30,6 +35,10 @@ export const PALETTES: Record<Theme, FramePalette> = {
     folded: { l: 0.93, c: 0.003, h: 60 },
     foldedStripe: { l: 0.8, c: 0.004, h: 60 },
     root: { l: 0.89, c: 0.008, h: 60 },
+    unchanged: { l: 0.92, c: 0.006, h: 60 },
+    less: { l: 0.72, c: 0.13, h: 248 },
+    more: { l: 0.74, c: 0.15, h: 55 },
+    hot: { l: 0.72, c: 0.155, h: 45 },
   },
   dark: {
     frame: { l: 0.44, c: 0.075 },
@@ -39,6 +48,10 @@ export const PALETTES: Record<Theme, FramePalette> = {
     folded: { l: 0.26, c: 0.004, h: 60 },
     foldedStripe: { l: 0.38, c: 0.005, h: 60 },
     root: { l: 0.36, c: 0.008, h: 60 },
+    unchanged: { l: 0.32, c: 0.006, h: 60 },
+    less: { l: 0.5, c: 0.13, h: 248 },
+    more: { l: 0.53, c: 0.125, h: 52 },
+    hot: { l: 0.53, c: 0.13, h: 45 },
   },
 };
 
@@ -55,27 +68,12 @@ export function css({ l, c, h }: Oklch): string {
   return `oklch(${l} ${c} ${h})`;
 }
 
-/** Fill styles by name index: as found, and as not found by the search. */
-export interface FrameColors {
-  frame: string[];
-  dimmed: string[];
-}
-
-export function frameColors(names: string[], palette: FramePalette): FrameColors {
-  const cache = new Map<number, { frame: string; dimmed: string }>();
-  const frame = new Array<string>(names.length);
-  const dimmed = new Array<string>(names.length);
-  names.forEach((name, i) => {
-    const hue = hueOf(name) ?? -1;
-    let colors = cache.get(hue);
-    if (!colors) {
-      const neutral = hue < 0 ? 0.15 : 1;
-      const shade = (s: { l: number; c: number }) => css({ l: s.l, c: s.c * neutral, h: Math.max(0, hue) });
-      colors = { frame: shade(palette.frame), dimmed: shade(palette.dimmed) };
-      cache.set(hue, colors);
-    }
-    frame[i] = colors.frame;
-    dimmed[i] = colors.dimmed;
-  });
-  return { frame, dimmed };
+/** A CSS colour as hexadecimal digits, read back from a painted pixel. */
+export function hexOf(color: string): string {
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  if (!context) return "#888888";
+  context.fillStyle = color;
+  context.fillRect(0, 0, 1, 1);
+  const [r = 0, g = 0, b = 0] = context.getImageData(0, 0, 1, 1).data;
+  return `#${[r, g, b].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { decodeFlame } from "../profile/flame";
 import { css, hueOf, type Oklch, PALETTES } from "./color";
+import { changeShade, coloringOf, selfShade } from "./coloring";
 import { move } from "./keyboard";
-import { fitLabel, visible } from "./label";
-import { clamped, hit, scaledAround } from "./viewport";
+import { fitLabel, LabelFitter, visible } from "./label";
+import { clamped, hit, rowTop, scaledAround } from "./viewport";
+import { diffFlames } from "../profile/diff";
+import { readFolded } from "../profile/folded";
 
 const letters = (text: string) => text.length;
 
@@ -16,6 +19,18 @@ test.each([
   [2, ""],
 ])("%i letters leave %s", (width, expected) => {
   expect(fitLabel("github.com/acme/shop/cart.(*Cart).Total", "(*Cart).Total", width, letters)).toBe(expected);
+});
+
+test("a cut name is remembered, by whole letters", () => {
+  let measured = 0;
+  const fitter = new LabelFitter(["net/http.(*conn).serve"], (text) => {
+    measured++;
+    return text.length * 7;
+  });
+  expect([fitter.name(0, 160), fitter.name(0, 93), fitter.name(0, 20)]).toEqual(["net/http.(*conn).serve", "(*conn).serve", ""]);
+  const before = measured;
+  expect(fitter.name(0, 95)).toBe("(*conn).serve");
+  expect(measured).toBe(before);
 });
 
 test("control and direction marks cannot act", () => {
@@ -46,6 +61,16 @@ describe.each(["light", "dark"] as const)("%s frames", (theme) => {
     expect(contrast({ ...palette.dimmed, h: 0 }, palette.dimmedText)).toBeGreaterThan(4.5);
     expect(contrast(palette.folded, palette.dimmedText)).toBeGreaterThan(4.5);
   });
+  test("have readable text on every step of the scales", () => {
+    for (let share = -1; share <= 1; share += 0.125) {
+      expect(contrast(changeShade(palette, share), palette.text), `change ${share}`).toBeGreaterThan(4.5);
+      expect(contrast(selfShade(palette, Math.abs(share)), palette.text), `self ${share}`).toBeGreaterThan(4.5);
+    }
+  });
+  test("differ in lightness or hue between less and more, for every kind of colour vision", () => {
+    const [less, more] = [changeShade(palette, -1), changeShade(palette, 1)];
+    expect(Math.abs(less.h - more.h)).toBeGreaterThan(150);
+  });
 });
 
 test("a library has one hue", () => {
@@ -73,4 +98,18 @@ test("zooming keeps what is under the pointer, and ends at the edges", () => {
 
 test("the arrow keys walk the tree", () => {
   expect([move(flame, 0, "down"), move(flame, 1, "right"), move(flame, 2, "left"), move(flame, 3, "up"), move(flame, 2, "down"), move(flame, 3, "home")]).toEqual([1, 2, 1, 1, 2, 0]);
+});
+
+test("a flame grows from its root at the bottom", () => {
+  const view = { left: 0, span: 1, scroll: 0 };
+  const tall = { width: 100, height: 100 };
+  expect([0, 2].map((depth) => rowTop(depth, view, tall, "flame"))).toEqual([80, 40]);
+  expect([hit(flame, view, tall, 10, 85, "flame"), hit(flame, view, tall, 70, 65, "flame"), hit(flame, view, tall, 10, 10, "flame")]).toEqual([0, 2, -1]);
+});
+
+test("colours tell how a node changed", () => {
+  const both = diffFlames(readFolded("a 4\nb 2\nc 5"), readFolded("a 4\nb 4\nd 1"), { before: 1, after: 1 });
+  const of = (mode: "growth" | "delta") => Object.fromEntries([...both.name].map((name, node) => [both.names[name], coloringOf(both, mode, PALETTES.dark).of[node]! - 8]));
+  expect(of("growth")).toEqual({ total: -1, a: 0, b: 8, c: -8, d: 8 });
+  expect(of("delta")).toEqual({ total: -3, a: 0, b: 3, c: -8, d: 2 });
 });

@@ -1,7 +1,9 @@
 // Cuts a function's name to the width of its bar from the package side, so that what remains in a
 // narrow bar is the function's own name.
 
+import { type Flame, nameOf, ROOT } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
+import { text } from "../text";
 
 const ELLIPSIS = "…";
 /** Fewer letters than these tell nothing. */
@@ -37,15 +39,15 @@ function cutOrigin(name: string, own: string, width: number, measure: Measure): 
   return best;
 }
 
-function cutEnd(text: string, width: number, measure: Measure): string {
+function cutEnd(own: string, width: number, measure: Measure): string {
   let low = 0;
-  let high = text.length;
+  let high = own.length;
   while (low < high) {
     const middle = (low + high + 1) >>> 1;
-    if (measure(text.slice(0, middle) + ELLIPSIS) <= width) low = middle;
+    if (measure(own.slice(0, middle) + ELLIPSIS) <= width) low = middle;
     else high = middle - 1;
   }
-  return low < LEAST ? "" : text.slice(0, low) + ELLIPSIS;
+  return low < LEAST ? "" : own.slice(0, low) + ELLIPSIS;
 }
 
 /** Control characters and direction marks are shown as what they are instead of taking effect. */
@@ -54,18 +56,39 @@ export function visible(name: string): string {
   return short.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
-/** Own names by name index, computed when first drawn. */
-export class ShortNames {
-  private readonly names: string[];
-  private readonly short: (string | undefined)[];
+/** So many cut names are kept; more than any screen shows. */
+const MOST_KEPT = 50_000;
 
-  constructor(names: string[]) {
+/** Cuts names and remembers how: while a graph moves, the same names are cut over and over. */
+export class LabelFitter {
+  private readonly names: string[];
+  private readonly measure: Measure;
+  /** The width of a letter: cuts change at whole letters. */
+  private readonly letter: number;
+  private readonly cut = new Map<number, string>();
+
+  constructor(names: string[], measure: Measure) {
     this.names = names;
-    this.short = new Array<string | undefined>(names.length);
+    this.measure = measure;
+    this.letter = Math.max(1, measure("0"));
   }
 
-  of(name: number): string {
-    return (this.short[name] ??= splitSymbol(this.names[name] ?? "?").short);
+  /** What of a name fits into `width` pixels. */
+  name(index: number, width: number): string {
+    const letters = Math.floor(width / this.letter);
+    const key = index * 4096 + Math.min(letters, 4095);
+    let shown = this.cut.get(key);
+    if (shown === undefined) {
+      const name = this.names[index] ?? "?";
+      shown = fitLabel(name, splitSymbol(name).short, letters * this.letter, this.measure);
+      if (this.cut.size >= MOST_KEPT) this.cut.clear();
+      this.cut.set(key, shown);
+    }
+    return shown;
+  }
+
+  text(label: string, width: number): string {
+    return fitLabel(label, label, width, this.measure);
   }
 }
 
@@ -83,4 +106,17 @@ export function monospaceMeasure(context: CanvasRenderingContext2D): Measure {
     }
     return width;
   };
+}
+
+const ROOT_NAME = "total";
+
+/** Whether the root stands for everything; in a sandwich it is a function. */
+export function isWhole(flame: Flame): boolean {
+  return nameOf(flame, ROOT) === ROOT_NAME;
+}
+
+/** What a node is called on the screen. */
+export function frameName(flame: Flame, node: number): string {
+  if (flame.folded[node]) return text.flame.folded;
+  return node === ROOT && isWhole(flame) ? text.flame.root : visible(nameOf(flame, node));
 }

@@ -5,27 +5,28 @@
 // bisection goes on.
 
 import { type Flame, firstVisible, levelCount } from "../profile/flame";
-import type { FrameColors, FramePalette } from "./color";
-import { css } from "./color";
-import { fitLabel, type Measure, type ShortNames } from "./label";
-import { ROW_HEIGHT, type Size, type Viewport } from "./viewport";
+import { css, type FramePalette } from "./color";
+import type { Coloring } from "./coloring";
+import type { LabelFitter } from "./label";
+import { type Grows, ROW_HEIGHT, rowTop, type Size, type Viewport } from "./viewport";
 
 export interface Scene {
   flame: Flame;
-  colors: FrameColors;
+  coloring: Coloring;
   palette: FramePalette;
-  shortNames: ShortNames;
+  grows: Grows;
   /** 1 for names that the search found; null without a search. */
   found: Uint8Array | null;
-  hovered: number;
   focused: number;
-  /** Name index that the table has selected, or -1. */
+  /** Name index that is selected, or -1. */
   selected: number;
-  /** The outline of the focused and selected frames. */
+  /** The outline of the focused node, and the underline of selected ones. */
   outline: string;
+  accent: string;
   back: string;
   font: string;
-  rootLabel: string;
+  /** null when the root is a function like others. */
+  rootLabel: string | null;
   foldedLabel: string;
 }
 
@@ -39,7 +40,7 @@ export function paint(
   view: Viewport,
   size: Size,
   pixelRatio: number,
-  measure: Measure,
+  labelFitter: LabelFitter,
 ): void {
   const { flame } = scene;
   const width = Math.round(size.width * pixelRatio);
@@ -53,14 +54,17 @@ export function paint(
   const endLevel = Math.min(levelCount(flame), Math.ceil((view.scroll + size.height) / ROW_HEIGHT));
   const scale = width / view.span;
   const labels: Label[] = [];
+  const batches = new Batches();
 
   for (let depth = firstLevel; depth < endLevel; depth++) {
-    const top = Math.round(depth * rowHeight - view.scroll * pixelRatio);
-    const bottom = Math.round((depth + 1) * rowHeight - view.scroll * pixelRatio) - Math.max(1, Math.round(pixelRatio / 2));
-    paintLevel(context, scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels });
+    const exact = rowTop(depth, view, size, scene.grows) * pixelRatio;
+    const top = Math.round(exact);
+    const bottom = Math.round(exact + rowHeight) - Math.max(1, Math.round(pixelRatio / 2));
+    layLevel(scene, view, { depth, top, height: bottom - top, width, scale, pixelRatio, labels, batches });
   }
-  paintLabels(context, scene, labels, pixelRatio, measure);
-  outline(context, scene, view, scene.focused, scale, pixelRatio);
+  batches.paint(context, scene);
+  paintLabels(context, scene, labels, pixelRatio, labelFitter);
+  outline(context, scene, view, size, scale, pixelRatio);
 }
 
 interface Label {
@@ -79,12 +83,50 @@ interface Row {
   scale: number;
   pixelRatio: number;
   labels: Label[];
+  batches: Batches;
 }
 
-function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewport, row: Row): void {
+/** Numbers of fills beyond those of the coloring: dimmed ones follow at this distance, then the special. */
+const DIMMED = 64;
+const ROOT_FILL = 128;
+const FOLDED_FILL = 129;
+const SELECTED_FILL = 130;
+
+/** Rectangles by colour: changing the colour costs more than painting a rectangle. */
+class Batches {
+  private readonly rects: number[][] = [];
+  private readonly striped: number[][] = [];
+
+  add(fill: number, left: number, top: number, width: number, height: number): void {
+    (this.rects[fill] ??= []).push(left, top, width, height);
+  }
+
+  addStriped(left: number, top: number, width: number, height: number): void {
+    this.add(FOLDED_FILL, left, top, width, height);
+    this.striped.push([left, top, width, height]);
+  }
+
+  paint(context: CanvasRenderingContext2D, scene: Scene): void {
+    this.rects.forEach((rects, fill) => {
+      context.fillStyle = fillStyle(scene, fill);
+      for (let i = 0; i < rects.length; i += 4) context.fillRect(rects[i]!, rects[i + 1]!, rects[i + 2]!, rects[i + 3]!);
+    });
+    const ratio = window.devicePixelRatio || 1;
+    for (const [left, top, width, height] of this.striped) paintStripes(context, scene, left!, top!, width!, height!, ratio);
+  }
+}
+
+function fillStyle({ coloring, palette, accent }: Scene, fill: number): string {
+  if (fill === ROOT_FILL) return css(palette.root);
+  if (fill === FOLDED_FILL) return css(palette.folded);
+  if (fill === SELECTED_FILL) return accent;
+  return (fill < DIMMED ? coloring.fills[fill] : coloring.dimmed[fill - DIMMED])!;
+}
+
+function layLevel(scene: Scene, view: Viewport, row: Row): void {
   const { flame } = scene;
+  const { batches } = row;
   const end = flame.levelStart[row.depth + 1]!;
-  let lastFill = "";
   let node = firstVisible(flame, row.depth, view.left);
   while (node < end) {
     const from = (flame.x[node]! - view.left) * row.scale;
@@ -96,38 +138,31 @@ function paintLevel(context: CanvasRenderingContext2D, scene: Scene, view: Viewp
       // A run of slivers: one pixel column stands for all that end within it.
       const column = Math.floor(Math.max(0, from));
       const next = firstVisible(flame, row.depth, view.left + (column + 1) / row.scale);
-      if (flame.width[node]! > 0 || next > node + 1) {
-        const fill = fillOf(scene, node);
-        if (fill !== lastFill) context.fillStyle = lastFill = fill;
-        context.fillRect(column, row.top, 1, row.height);
-      }
+      if (flame.width[node]! > 0 || next > node + 1) batches.add(fillOf(scene, node), column, row.top, 1, row.height);
       node = Math.max(node + 1, next);
       continue;
     }
-    const fill = fillOf(scene, node);
-    if (fill !== lastFill) context.fillStyle = lastFill = fill;
     const gap = right - left > 3 * row.pixelRatio ? Math.max(1, Math.round(row.pixelRatio / 2)) : 0;
-    context.fillRect(left, row.top, right - left - gap, row.height);
-    if (flame.folded[node]) {
-      paintStripes(context, scene, left, row.top, right - left - gap, row.height, row.pixelRatio);
-      lastFill = "";
-    }
-    if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) {
-      row.labels.push({ node, left, width: right - left - gap, top: row.top, height: row.height });
+    const width = right - left - gap;
+    if (flame.folded[node]) batches.addStriped(left, row.top, width, row.height);
+    else batches.add(fillOf(scene, node), left, row.top, width, row.height);
+    if (right - left >= LEAST_TEXT_WIDTH * row.pixelRatio) row.labels.push({ node, left, width, top: row.top, height: row.height });
+    if (scene.selected >= 0 && flame.name[node] === scene.selected && node !== 0 && !flame.folded[node]) {
+      const line = Math.max(2, Math.round(2 * row.pixelRatio));
+      batches.add(SELECTED_FILL, left, row.top + row.height - line, width, line);
     }
     node++;
   }
 }
 
-function fillOf(scene: Scene, node: number): string {
-  const { flame, palette } = scene;
-  const name = flame.name[node]!;
-  if (flame.folded[node]) return css(palette.folded);
-  if (node === 0) return css(palette.root);
-  const dimmed =
-    (scene.found !== null && scene.found[name] === 0) ||
-    (scene.found === null && scene.selected >= 0 && scene.selected !== name);
-  return (dimmed ? scene.colors.dimmed : scene.colors.frame)[name]!;
+function fillOf(scene: Scene, node: number): number {
+  if (scene.flame.folded[node]) return FOLDED_FILL;
+  if (node === 0) return ROOT_FILL;
+  return scene.coloring.of[node]! + (isDimmed(scene, node) ? DIMMED : 0);
+}
+
+function isDimmed(scene: Scene, node: number): boolean {
+  return scene.found !== null && scene.found[scene.flame.name[node]!] === 0;
 }
 
 /** Diagonal stripes: folded nodes must not look like a function. */
@@ -161,7 +196,7 @@ function paintLabels(
   scene: Scene,
   labels: Label[],
   pixelRatio: number,
-  measure: Measure,
+  labelFitter: LabelFitter,
 ): void {
   const { flame, palette } = scene;
   context.font = scene.font;
@@ -170,50 +205,37 @@ function paintLabels(
   const dimmedText = css(palette.dimmedText);
   let fill = "";
   for (const label of labels) {
-    const name = flame.name[label.node]!;
     const width = label.width / pixelRatio - 2 * TEXT_PADDING;
-    const [long, short] = labelOf(scene, label.node);
-    const shown = fitLabel(long, short, width, measure);
+    const special = flame.folded[label.node] ? scene.foldedLabel : label.node === 0 ? scene.rootLabel : null;
+    const shown = special === null ? labelFitter.name(flame.name[label.node]!, width) : labelFitter.text(special, width);
     if (shown === "") continue;
-    const dimmed =
-      flame.folded[label.node] ||
-      (scene.found !== null && scene.found[name] === 0) ||
-      (scene.found === null && scene.selected >= 0 && scene.selected !== name);
+    const dimmed = flame.folded[label.node] === 1 || isDimmed(scene, label.node);
     const wanted = dimmed ? dimmedText : text;
     if (wanted !== fill) context.fillStyle = fill = wanted;
     context.fillText(shown, label.left + TEXT_PADDING * pixelRatio, label.top + label.height / 2 + pixelRatio / 2);
   }
 }
 
-function labelOf(scene: Scene, node: number): [string, string] {
-  if (scene.flame.folded[node]) return [scene.foldedLabel, scene.foldedLabel];
-  if (node === 0) return [scene.rootLabel, scene.rootLabel];
-  const name = scene.flame.name[node]!;
-  return [scene.flame.names[name]!, scene.shortNames.of(name)];
-}
-
+/** The frame that the keyboard is on. */
 function outline(
   context: CanvasRenderingContext2D,
   scene: Scene,
   view: Viewport,
-  focused: number,
+  size: Size,
   scale: number,
   pixelRatio: number,
 ): void {
-  const { flame } = scene;
-  for (const node of [scene.hovered, focused]) {
-    if (node < 0 || node >= flame.name.length) continue;
-    const line = node === focused ? 2 : 1;
-    const left = Math.round((flame.x[node]! - view.left) * scale);
-    const right = Math.max(left + 2, Math.round((flame.x[node]! + flame.width[node]! - view.left) * scale));
-    const top = Math.round((flame.depth[node]! * ROW_HEIGHT - view.scroll) * pixelRatio);
-    const thickness = Math.max(1, Math.round(line * pixelRatio));
-    context.strokeStyle = scene.outline;
-    context.lineWidth = thickness;
-    // Far outside edges would overflow the canvas's own numbers.
-    const from = Math.max(-10, left);
-    const to = Math.min(context.canvas.width + 10, right);
-    const inset = thickness / 2;
-    context.strokeRect(from + inset, top + inset, to - from - thickness, ROW_HEIGHT * pixelRatio - thickness - 1);
-  }
+  const { flame, focused } = scene;
+  if (focused < 0 || focused >= flame.name.length) return;
+  const left = Math.round((flame.x[focused]! - view.left) * scale);
+  const right = Math.max(left + 2, Math.round((flame.x[focused]! + flame.width[focused]! - view.left) * scale));
+  const top = Math.round(rowTop(flame.depth[focused]!, view, size, scene.grows) * pixelRatio);
+  const thickness = Math.max(1, Math.round(2 * pixelRatio));
+  context.strokeStyle = scene.outline;
+  context.lineWidth = thickness;
+  // Far outside edges would overflow the canvas's own numbers.
+  const from = Math.max(-10, left);
+  const to = Math.min(context.canvas.width + 10, right);
+  const inset = thickness / 2;
+  context.strokeRect(from + inset, top + inset, to - from - thickness, ROW_HEIGHT * pixelRatio - thickness - 1);
 }

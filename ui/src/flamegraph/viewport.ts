@@ -6,11 +6,15 @@ export const ROW_HEIGHT = 20;
 /** Narrower than this share of the whole, floating point runs out of digits. */
 const LEAST_SPAN = 1e-12;
 
+/** `icicle`: the root is on top and callees hang below it; `flame`: they stand on it. */
+export const GROWS = ["icicle", "flame"] as const;
+export type Grows = (typeof GROWS)[number];
+
 export interface Viewport {
   /** Left edge and width, as shares of the root. */
   left: number;
   span: number;
-  /** CSS pixels from the top of the root's row. */
+  /** CSS pixels from the outer edge of the root's row. */
   scroll: number;
 }
 
@@ -45,9 +49,15 @@ export function scaledAround(view: Viewport, size: Size, x: number, factor: numb
   return { ...view, span, left: anchor - (x / size.width) * span };
 }
 
-export function hit(flame: Flame, view: Viewport, size: Size, x: number, y: number): number {
+export function hit(flame: Flame, view: Viewport, size: Size, x: number, y: number, grows: Grows = "icicle"): number {
   if (x < 0 || y < 0 || x >= size.width || y >= size.height) return -1;
-  return nodeAt(flame, Math.floor((y + view.scroll) / ROW_HEIGHT), view.left + (x / size.width) * view.span);
+  const fromRoot = grows === "icicle" ? y : size.height - 1 - y;
+  return nodeAt(flame, Math.floor((fromRoot + view.scroll) / ROW_HEIGHT), view.left + (x / size.width) * view.span);
+}
+
+/** Upper edge of a level's row. */
+export function rowTop(depth: number, view: Viewport, size: Size, grows: Grows): number {
+  return grows === "icicle" ? depth * ROW_HEIGHT - view.scroll : size.height - (depth + 1) * ROW_HEIGHT + view.scroll;
 }
 
 /** The scroll position that brings a row onto the screen, with one row of air around it. */

@@ -8,8 +8,13 @@
 
 export interface WireFlameGraph {
   names?: string[];
-  levels?: { values?: (string | number)[] }[];
-  total?: string | number;
+  levels?: { values?: ArrayLike<string | number> }[];
+}
+
+/** One of two profiles that are shown as one graph. */
+export interface Side {
+  self: Float64Array;
+  total: Float64Array;
 }
 
 export interface Flame {
@@ -28,6 +33,8 @@ export interface Flame {
   width: Float64Array;
   /** 1 where the server folded small nodes into one, which is then no function. */
   folded: Uint8Array;
+  /** What each node weighed before and after, when the graph shows a difference. */
+  sides?: { before: Side; after: Side };
 }
 
 export const ROOT = 0;
@@ -50,9 +57,9 @@ export function isEmpty(flame: Flame): boolean {
 /** `maxNodes` is what was asked for: a smaller answer is whole, and its "other" a real function. */
 export function decodeFlame(wire: WireFlameGraph, maxNodes: number): Flame {
   const names = wire.names ?? ["total"];
-  const levels = (wire.levels ?? []).map((level) => level.values ?? []).filter((v) => v.length >= 4);
+  const levels = (wire.levels ?? []).map((level): ArrayLike<string | number> => level.values ?? []).filter((v) => v.length >= 4);
   if (levels.length === 0) levels.push([0, 0, 0, 0]);
-  levels[0] = levels[0]!.slice(0, 4);
+  levels[0] = Array.from(levels[0]!).slice(0, 4);
   const counts = levels.map((values) => Math.floor(values.length / 4));
   const nodes = counts.reduce((sum, count) => sum + count, 0);
 
@@ -152,7 +159,7 @@ function findParent(flame: Flame, wireStart: Float64Array, from: number, last: n
 }
 
 /** Children stand at the left of their parent, never wider than it. */
-function layOut(flame: Flame): void {
+export function layOut(flame: Flame): void {
   const { total, self, x, width, firstChild, childCount } = flame;
   const nodes = nodeCount(flame);
   width[ROOT] = 1;

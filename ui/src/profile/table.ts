@@ -1,7 +1,8 @@
 // Sums the flame graph by function: self, and total counted once a stack however often the
 // function calls itself.
 
-import { childrenOf, type Flame, nodeCount, ROOT } from "./flame";
+import { type Flame, nodeCount } from "./flame";
+import { nestedNodes } from "./recursion";
 
 export interface TableRow {
   /** Index into the flame graph's names. */
@@ -20,27 +21,12 @@ export function topTable(flame: Flame): TableRow[] {
   const self = new Float64Array(flame.names.length);
   const total = new Float64Array(flame.names.length);
   const seen = new Uint8Array(flame.names.length);
+  const nested = nestedNodes(flame);
   for (let node = 1; node < nodeCount(flame); node++) {
     if (flame.folded[node]) continue;
     self[flame.name[node]!]! += flame.self[node]!;
+    if (!nested[node]) total[flame.name[node]!]! += flame.total[node]!;
     seen[flame.name[node]!] = 1;
-  }
-
-  // Depth first, with a count of each name on the way down. `~node` marks the way back up.
-  const onPath = new Uint32Array(flame.names.length);
-  const stack = childrenOf(flame, ROOT);
-  while (stack.length > 0) {
-    const entry = stack.pop()!;
-    if (entry < 0) {
-      onPath[flame.name[~entry]!]!--;
-      continue;
-    }
-    if (flame.folded[entry]) continue;
-    const name = flame.name[entry]!;
-    if (onPath[name]!++ === 0) total[name]! += flame.total[entry]!;
-    stack.push(~entry);
-    const first = flame.firstChild[entry]!;
-    for (let child = first; child < first + flame.childCount[entry]!; child++) stack.push(child);
   }
 
   const rows: TableRow[] = [];

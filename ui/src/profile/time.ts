@@ -64,3 +64,8 @@ export function formatSpan(ms: number): string {
 export function formatIso(ms: number): string {
   return new Date(ms).toISOString().replace(".000Z", "Z");
 }
+
+/** Links need no milliseconds. */
+export function wholeSecond(ms: number): number {
+  return Math.floor(ms / 1000) * 1000;
+}

@@ -1,6 +1,8 @@
 // Turns values into what a person says: cores, GiB, milliseconds. Never more than three
 // significant digits.
 
+import { text } from "../text";
+
 /** How a value of a profile type is measured. */
 export type Unit = "duration" | "bytes" | "count";
 
@@ -84,9 +86,9 @@ export function formatRate(value: number, rate: Rate): string {
     case "cores":
       return Math.abs(value) < 0.01 && value !== 0
         ? `${threeDigits(value * 1000)} millicores`
-        : `${threeDigits(value)} ${value === 1 ? "core" : "cores"}`;
+        : `${scaled(value, SI, 1000)} ${value === 1 ? "core" : "cores"}`;
     case "waiting":
-      return `${threeDigits(value)} waiting`;
+      return `${scaled(value, SI, 1000)} waiting`;
     case "bytes/s":
       return `${scaled(value, IEC, 1024)}/s`;
     case "count/s":
@@ -98,4 +100,23 @@ export function formatRate(value: number, rate: Rate): string {
     case "time":
       return formatDuration(value);
   }
+}
+
+/** Scaled sides differ in their last digits. */
+const NO_GROWTH = 1e-9;
+
+/** A change in words that hold for every size: `+20 %`, `3.2 ×`, new, gone. */
+export function growthName(change: { before: number; after: number; growth: number | null }): string {
+  const { before, after, growth } = change;
+  if (before === after || (growth !== null && Math.abs(growth) < NO_GROWTH)) return "±0 %";
+  if (growth === null) return text.change.isNew;
+  if (after === 0) return text.change.gone;
+  if (growth >= 1) return `${threeDigits(after / before)} ×`;
+  return `${growth > 0 ? "+" : ""}${formatShare(growth)}`;
+}
+
+/** The class that colours a change: more, less, or none. */
+export function toneOf(change: { delta: number; growth: number | null }): "more" | "less" | "soft" {
+  if (change.delta === 0 || (change.growth !== null && Math.abs(change.growth) < NO_GROWTH)) return "soft";
+  return change.delta > 0 ? "more" : "less";
 }

@@ -1,31 +1,36 @@
-// One card a service: what it sends, how much it uses, and the way into its flame graphs.
+// One row a service: what it sends, how much it uses, how that compares with last week, and the way into
+// its flame graphs.
 
-import { useEffect, useMemo, useState } from "react";
-import { selectSeries, type Service, services as askServices } from "../api/queries";
+import { useWindowVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { allLabelNames, services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
+import { visible } from "../flamegraph/label";
 import { compile } from "../profile/search";
-import { parseProfileType } from "../profile/profile-type";
-import { SERVICE_LABEL } from "../profile/selector";
-import { formatSpan, type Range } from "../profile/time";
-import { fineStep, type Timeline, timelineOf } from "../profile/timeline";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
 import { useRange } from "../shell/use-range";
+import { FirstProfile } from "../setup/FirstProfile";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
-import { readServices, servicesUrl } from "../url/state";
-import { FirstProfile } from "./FirstProfile";
-import { ServiceCard } from "./ServiceCard";
+import { readServices, type ServicesState, servicesUrl } from "../url/state";
+import { arrange, type Item, type Sort, SORTS } from "./arrange";
+import { ServiceRow } from "./ServiceRow";
 import "./services.css";
+import { useTrends } from "./use-trends";
 
 const POLL_MS = 3000;
 const SKELETONS = 6;
 const EVER_MS = 365 * 86_400_000;
+const ROW_HEIGHT = 64;
+const NARROW_ROW_HEIGHT = 104;
+const NARROW = "(max-width: 640px)";
 
 export function ServicesPage() {
   const state = readServices(useSearch());
   const { range, refresh } = useRange(state.from, state.until);
-  const list = useQuery(`services ${range.from} ${range.until}`, (signal) => askServices(range, signal));
+  const list = useQuery(`services ${range.from} ${range.until} ${state.by}`, (signal) => askServices(range, signal, state.by));
+  const labels = useQuery(`label-names ${range.from} ${range.until}`, (signal) => allLabelNames(range, signal));
   const trends = useTrends(list.data, range);
 
   const empty = list.data?.length === 0 && !list.stale;
@@ -43,8 +48,17 @@ export function ServicesPage() {
   }, []);
 
   const matcher = useMemo(() => compile(state.search), [state.search]);
-  const shown = list.data?.filter((service) => matcher.test(service.name));
-  const meanHint = state.until === "now" ? text.services.mean(formatSpan(range.until - range.from)) : text.services.meanRange;
+  const sort = SORTS.find((each) => each === state.sort) ?? "name";
+  const items = useMemo(() => {
+    const found = (list.data ?? []).filter((service) => matcher.test(service.name));
+    const factsOf = ({ name }: { name: string }) => ({
+      sum: trends.now?.get(name)?.sum ?? 0,
+      lastWeek: trends.lastWeek?.get(name) ?? 0,
+      lastSeen: trends.now?.get(name)?.lastSeen ?? 0,
+    });
+    return arrange(found, sort, factsOf, state.by);
+  }, [list.data, matcher, sort, state.by, trends.now, trends.lastWeek]);
+  const go = (change: Partial<ServicesState>) => visit(servicesUrl({ ...state, ...change }));
 
   return (
     <main className="page">
@@ -60,13 +74,28 @@ export function ServicesPage() {
           value={state.search}
           onChange={(event) => amend(servicesUrl({ ...state, search: event.target.value }))}
         />
-        <TimeRange from={state.from} until={state.until} onChange={(from, until) => visit(servicesUrl({ ...state, from, until }))} onRefresh={refresh} />
+        <select className="select" aria-label={text.services.sort} value={sort} onChange={(event) => go({ sort: event.target.value as Sort })}>
+          {SORTS.map((each) => (
+            <option key={each} value={each}>
+              {text.services.sorts[each]}
+            </option>
+          ))}
+        </select>
+        <select className="select" aria-label={text.services.group} value={state.by} onChange={(event) => go({ by: event.target.value })}>
+          <option value="">{text.services.notGrouped}</option>
+          {[...new Set([...(labels.data ?? []), ...(state.by ? [state.by] : [])])].map((name) => (
+            <option key={name} value={name}>
+              {text.explore.byLabel(visible(name))}
+            </option>
+          ))}
+        </select>
+        <TimeRange from={state.from} until={state.until} onChange={(from, until) => go({ from, until })} onRefresh={refresh} />
       </div>
-      {list.error && <Failure error={list.error} onRetry={refresh} />}
+      {list.error && <Failure error={list.error} />}
       {!list.data && !list.error && (
-        <ul className="cards" aria-busy="true">
+        <ul className="services" aria-busy="true">
           {Array.from({ length: SKELETONS }, (_, i) => (
-            <li key={i} className="card skeleton" />
+            <li key={i} className="service skeleton" />
           ))}
         </ul>
       )}
@@ -77,47 +106,67 @@ export function ServicesPage() {
             <strong>{text.services.emptyRangeTitle}</strong>
             <p>{text.services.emptyRangeHint}</p>
           </div>
-          <button type="button" className="button" onClick={() => visit(servicesUrl({ ...state, from: "now-365d", until: "now" }))}>
+          <button type="button" className="button" onClick={() => go({ from: "now-365d", until: "now" })}>
             {text.services.lastYear}
           </button>
         </div>
       )}
-      {shown && shown.length > 0 && (
-        <ul className="cards" aria-busy={list.stale}>
-          {shown.map((service) => (
-            <ServiceCard
-              key={service.name}
-              service={service}
-              timeline={trends === undefined ? undefined : (trends.get(service.name) ?? null)}
-              from={state.from}
-              until={state.until}
-              meanHint={meanHint}
-            />
-          ))}
-        </ul>
-      )}
-      {shown?.length === 0 && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
+      {items.length > 0 && <Rows items={items} state={state} trends={trends} now={range.until} stale={list.stale} />}
+      {items.length === 0 && list.data && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
     </main>
   );
 }
 
-/** One question a profile type, not one a service. */
-function useTrends(services: Service[] | undefined, range: Range): Map<string, Timeline> | undefined {
-  const mainTypes = new Set(services?.map((service) => service.types[0]!.id));
-  const key = services ? `trends ${[...mainTypes].join(" ")} ${range.from} ${range.until}` : null;
-  const trends = useQuery(key, async (signal) => {
-    const byService = new Map<string, Timeline>();
-    const mainType = new Map(services!.map((service) => [service.name, service.types[0]!.id]));
-    await Promise.all(
-      [...mainTypes].map(async (id) => {
-        const type = parseProfileType(id)!;
-        for (const series of await selectSeries(type, "{}", range, [SERVICE_LABEL], signal)) {
-          const name = series.labels.get(SERVICE_LABEL) ?? "";
-          if (mainType.get(name) === id) byService.set(name, timelineOf(type, series.points, range, fineStep(range)));
+interface RowsProps {
+  items: Item[];
+  state: ServicesState;
+  trends: ReturnType<typeof useTrends>;
+  now: number;
+  stale: boolean;
+}
+
+/** Only the rows on the screen exist: a thousand services scroll as ten do. */
+function Rows({ items, state, trends, now, stale }: RowsProps) {
+  const host = useRef<HTMLUListElement>(null);
+  const [offset, setOffset] = useState(0);
+  const [narrow, setNarrow] = useState(() => window.matchMedia(NARROW).matches);
+  useEffect(() => {
+    const query = window.matchMedia(NARROW);
+    const follow = () => setNarrow(query.matches);
+    query.addEventListener("change", follow);
+    return () => query.removeEventListener("change", follow);
+  }, []);
+  useLayoutEffect(() => setOffset(host.current?.offsetTop ?? 0), [narrow]);
+  const height = narrow ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
+  const virtual = useWindowVirtualizer({ count: items.length, estimateSize: () => height, overscan: 6, scrollMargin: offset });
+  useLayoutEffect(() => virtual.measure(), [height]);
+  return (
+    <ul ref={host} className="services" aria-busy={stale} style={{ height: `${virtual.getTotalSize()}px` }}>
+      {virtual.getVirtualItems().map((row) => {
+        const item = items[row.index]!;
+        const style = { transform: `translateY(${row.start - offset}px)`, height: `${height}px` };
+        if (item.kind === "heading") {
+          return (
+            <li key={`heading ${item.value}`} className="service-heading" style={style}>
+              <h2>{visible(item.value) || text.explore.noValue}</h2>
+              <span className="soft">{text.services.found(item.services)}</span>
+            </li>
+          );
         }
-      }),
-    );
-    return byService;
-  });
-  return trends.error ? new Map() : trends.data;
+        const { service } = item;
+        return (
+          <li key={`${row.index} ${service.name}`} className="service" style={style} aria-setsize={items.length} aria-posinset={row.index + 1}>
+            <ServiceRow
+              service={service}
+              trend={trends.now === undefined ? undefined : (trends.now.get(service.name) ?? null)}
+              lastWeek={trends.lastWeek === undefined ? undefined : (trends.lastWeek.get(service.name) ?? null)}
+              now={now}
+              from={state.from}
+              until={state.until}
+            />
+          </li>
+        );
+      })}
+    </ul>
+  );
 }

@@ -1,6 +1,8 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
-import { formatIso, formatSpan, isLive, parseRange } from "../profile/time";
+import { formatIso, formatSpan, isLive, parseRange, parseTime } from "../profile/time";
 import { text } from "../text";
+import { clock, useZone } from "./clock";
+import { chooseFollow, FOLLOWS, type Follow, useFollow } from "./follow";
 
 const QUICK = ["now-5m", "now-15m", "now-1h", "now-6h", "now-24h", "now-7d", "now-30d", "now-90d", "now-365d"];
 
@@ -22,12 +24,14 @@ export function rangeName(from: string, until: string): string {
 }
 
 function shown(time: string): string {
-  if (!/^\d{13}$/.test(time)) return time;
-  return formatIso(Math.floor(Number(time) / 1000) * 1000).replace("T", " ").replace("Z", "");
+  const ms = parseTime(time, 0);
+  return time.startsWith("now") || ms === null ? time : clock.minute(ms);
 }
 
 export function TimeRange({ from, until, onChange, onRefresh }: Props) {
   const [open, setOpen] = useState(false);
+  const follow = useFollow();
+  useZone();
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (!open) return;
@@ -50,7 +54,7 @@ export function TimeRange({ from, until, onChange, onRefresh }: Props) {
       </button>
       {isLive(until) && (
         <button type="button" className="button" onClick={onRefresh}>
-          {text.range.refresh}
+          {follow === "" ? text.range.refresh : text.range.following(follow)}
         </button>
       )}
       {open && (
@@ -91,6 +95,16 @@ function Panel({ from, until, onChoose }: PanelProps) {
           </button>
         ))}
       </div>
+      <label className="range-follow">
+        {text.range.follow}
+        <select className="select" value={useFollow()} onChange={(event) => chooseFollow(event.target.value as Follow)}>
+          {FOLLOWS.map((each) => (
+            <option key={each} value={each}>
+              {text.range.follows[each]}
+            </option>
+          ))}
+        </select>
+      </label>
       <form className="range-own" onSubmit={submit}>
         <label>
           {text.range.from}

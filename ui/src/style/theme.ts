@@ -25,12 +25,12 @@ export function applyTheme(): void {
   else delete document.documentElement.dataset.theme;
 }
 
-function current(): Theme {
+export function currentTheme(): Theme {
   return chosen ?? (system.matches ? "dark" : "light");
 }
 
 export function toggleTheme(): void {
-  const next: Theme = current() === "dark" ? "light" : "dark";
+  const next: Theme = currentTheme() === "dark" ? "light" : "dark";
   chosen = next === (system.matches ? "dark" : "light") ? null : next;
   try {
     if (chosen) localStorage.setItem(KEY, chosen);
@@ -50,7 +50,7 @@ export function useTheme(): Theme {
       listeners.delete(listener);
       system.removeEventListener("change", listener);
     };
-  }, current);
+  }, currentTheme);
 }
 
 /** The tokens that canvases paint with, as they are in the current theme. */
@@ -62,10 +62,13 @@ export interface CanvasColors {
   soft: string;
   /** The accent as a fill under a line. */
   fade: string;
+  /** Lines of the two sides of a comparison. */
+  before: string;
+  after: string;
 }
 
 export function canvasColors(): CanvasColors {
   const style = getComputedStyle(document.documentElement);
   const token = (name: string) => style.getPropertyValue(`--canvas-${name}`).trim();
-  return { back: token("back"), text: token("text"), line: token("line"), accent: token("accent"), soft: token("soft"), fade: token("fade") };
+  return { back: token("back"), text: token("text"), line: token("line"), accent: token("accent"), soft: token("soft"), fade: token("fade"), before: token("less"), after: token("more") };
 }

@@ -2,56 +2,182 @@
 // does what it says. `v` is the version of the parameters: a change of their meaning raises it and
 // adds one function to UPGRADES, and old links go on working.
 
-import { type LabelFilter, formatFilters, parseFilters } from "../profile/selector";
+import { COLOR_MODES, type ColorMode } from "../flamegraph/coloring";
+import { GROWS, type Grows } from "../flamegraph/viewport";
+import { type LabelFilter, formatFilters, parseFilters, SERVICE_LABEL } from "../profile/selector";
+import { GROUPS, type Shape } from "../profile/reshape";
+import { NORMS, type Norm } from "../profile/diff";
 
 export const URL_VERSION = 1;
 
-/** UPGRADES[n] turns the parameters of version n + 1 into those of version n + 2. */
-const UPGRADES: ((params: URLSearchParams) => URLSearchParams)[] = [];
+type Upgrade = (params: URLSearchParams) => URLSearchParams;
 
-export const VIEWS = ["both", "flame", "table"] as const;
+/** UPGRADES[n] turns the parameters of version n into those of version n + 1. */
+const UPGRADES: Upgrade[] = [fromPyroscope];
+
+export const VIEWS = ["both", "flame", "table", "sandwich", "tree"] as const;
 export type View = (typeof VIEWS)[number];
 
-export interface ExploreState {
+/** How a profile is looked at, whatever page shows it. */
+export interface ViewState extends Shape {
+  /** Path of the node that fills the width, see profile/path.ts. */
+  zoom: string;
+  search: string;
+  view: View;
+  /** Hash of the function that is selected in all views. */
+  fn: string;
+  colors: ColorMode;
+  grows: Grows;
+}
+
+/** What is looked at. */
+export interface QueryState {
   service: string;
   type: string;
   filters: LabelFilter[];
   from: string;
   until: string;
-  /** Path of the node that fills the width, see profile/path.ts. */
-  zoom: string;
-  search: string;
-  view: View;
+}
+
+export interface ExploreState extends QueryState, ViewState {
+  /** Label by which the timeline is stacked. */
+  by: string;
+}
+
+export interface LabelsState extends QueryState {
+  by: string;
+}
+
+export interface FunctionState extends QueryState {
+  name: string;
+  by: string;
+}
+
+export interface Sided {
+  service: string;
+  filters: LabelFilter[];
+  from: string;
+  until: string;
+}
+
+export const LAYOUTS = ["diff", "table", "sides"] as const;
+export type Layout = (typeof LAYOUTS)[number];
+
+export interface CompareState extends ViewState {
+  type: string;
+  before: Sided;
+  after: Sided;
+  norm: Norm;
+  layout: Layout;
 }
 
 export interface ServicesState {
   from: string;
   until: string;
   search: string;
+  sort: string;
+  by: string;
 }
 
 export const DEFAULT_FROM = "now-1h";
 export const DEFAULT_UNTIL = "now";
 
-function upgraded(search: string): URLSearchParams {
+export function upgraded(search: string): URLSearchParams {
   let params = new URLSearchParams(search);
-  const version = Number(params.get("v") ?? URL_VERSION);
-  for (let v = Math.max(1, version); v < URL_VERSION; v++) params = UPGRADES[v - 1]?.(params) ?? params;
+  const version = params.has("v") ? Number(params.get("v")) || URL_VERSION : params.has("query") || params.has("leftQuery") ? 0 : URL_VERSION;
+  for (let v = Math.max(0, version); v < URL_VERSION; v++) params = UPGRADES[v]?.(params) ?? params;
   return params;
+}
+
+/** Links of Pyroscope's own pages: `query=type{labels}`, for comparisons one for each side. */
+function fromPyroscope(params: URLSearchParams): URLSearchParams {
+  const next = new URLSearchParams(params);
+  const translate = (query: string, service: string, labels: string) => {
+    const match = /^([^{]*)\{(.*)\}$/s.exec(params.get(query) ?? "");
+    if (!match) return;
+    const filters = parseFilters(match[2]!) ?? [];
+    const named = filters.find((filter) => filter.name === SERVICE_LABEL && filter.operator === "=");
+    if (match[1]) next.set("type", match[1]);
+    if (named) next.set(service, named.value);
+    next.set(labels, formatFilters(filters.filter((filter) => filter !== named)));
+    next.delete(query);
+  };
+  translate("query", "service", "labels");
+  translate("leftQuery", "service1", "labels1");
+  translate("rightQuery", "service2", "labels2");
+  for (const [old, name] of [["leftFrom", "from1"], ["leftUntil", "until1"], ["rightFrom", "from2"], ["rightUntil", "until2"]] as const) {
+    if (params.has(old)) next.set(name, params.get(old)!);
+    next.delete(old);
+  }
+  return next;
+}
+
+function choice<T extends string>(params: URLSearchParams, name: string, choices: readonly T[]): T {
+  const value = params.get(name) as T | null;
+  return value !== null && choices.includes(value) ? value : choices[0]!;
+}
+
+const list = (text: string | null) => (text ?? "").split(".").filter((item) => /^[0-9a-z]+$/.test(item));
+
+function readQuery(params: URLSearchParams): QueryState {
+  return { ...readSide(params, ""), type: params.get("type") ?? "" };
+}
+
+function readSide(params: URLSearchParams, side: "" | "1" | "2"): Sided {
+  return {
+    service: params.get(`service${side}`) ?? "",
+    filters: parseFilters(params.get(`labels${side}`) ?? "") ?? [],
+    from: params.get(`from${side}`) || DEFAULT_FROM,
+    until: params.get(`until${side}`) || DEFAULT_UNTIL,
+  };
+}
+
+function readViewState(params: URLSearchParams): ViewState {
+  return {
+    zoom: params.get("zoom") ?? "",
+    search: params.get("search") ?? "",
+    view: choice(params, "view", VIEWS),
+    fn: params.get("fn") ?? "",
+    colors: choice(params, "colors", COLOR_MODES),
+    grows: choice(params, "grows", GROWS),
+    focus: list(params.get("focus"))[0] ?? "",
+    hide: list(params.get("hide")),
+    merge: list(params.get("merge")),
+    collapse: choice(params, "recursion", ["keep", "collapse"]),
+    group: choice(params, "group", GROUPS),
+  };
 }
 
 export function readExplore(search: string): ExploreState {
   const params = upgraded(search);
-  const view = params.get("view") as View | null;
+  return { ...readQuery(params), ...readViewState(params), by: params.get("by") ?? "" };
+}
+
+export function readView(search: string): ViewState {
+  return readViewState(upgraded(search));
+}
+
+export function readLabels(search: string): LabelsState {
+  const params = upgraded(search);
+  return { ...readQuery(params), by: params.get("by") ?? "" };
+}
+
+export function readFunction(search: string): FunctionState {
+  const params = upgraded(search);
+  return { ...readQuery(params), name: params.get("name") ?? "", by: params.get("by") ?? "" };
+}
+
+export function readCompare(search: string): CompareState {
+  const params = upgraded(search);
+  const view = readViewState(params);
   return {
-    service: params.get("service") ?? "",
+    ...view,
+    colors: params.has("colors") ? view.colors : "growth",
     type: params.get("type") ?? "",
-    filters: parseFilters(params.get("labels") ?? "") ?? [],
-    from: params.get("from") || DEFAULT_FROM,
-    until: params.get("until") || DEFAULT_UNTIL,
-    zoom: params.get("zoom") ?? "",
-    search: params.get("search") ?? "",
-    view: view && VIEWS.includes(view) ? view : "both",
+    before: readSide(params, "1"),
+    after: readSide(params, "2"),
+    norm: choice(params, "norm", NORMS),
+    layout: choice(params, "layout", LAYOUTS),
   };
 }
 
@@ -61,33 +187,91 @@ export function readServices(search: string): ServicesState {
     from: params.get("from") || DEFAULT_FROM,
     until: params.get("until") || DEFAULT_UNTIL,
     search: params.get("search") ?? "",
+    sort: params.get("sort") ?? "",
+    by: params.get("by") ?? "",
   };
 }
 
-export function exploreUrl(state: Partial<ExploreState>): string {
-  return url("/explore", {
+type Values = Record<string, string | undefined>;
+
+function queryValues(state: Partial<QueryState>): Values {
+  return {
     service: state.service,
     type: state.type,
     labels: state.filters && formatFilters(state.filters),
-    from: state.from,
-    until: state.until,
+    from: unless(state.from, DEFAULT_FROM),
+    until: unless(state.until, DEFAULT_UNTIL),
+  };
+}
+
+function viewValues(state: Partial<ViewState>): Values {
+  return {
     zoom: state.zoom,
     search: state.search,
-    view: state.view === "both" ? "" : state.view,
+    view: unless(state.view, VIEWS[0]),
+    fn: state.fn,
+    colors: unless(state.colors, COLOR_MODES[0]),
+    grows: unless(state.grows, GROWS[0]),
+    focus: state.focus,
+    hide: state.hide?.join("."),
+    merge: state.merge?.join("."),
+    recursion: unless(state.collapse, "keep"),
+    group: unless(state.group, GROUPS[0]),
+  };
+}
+
+function sideValues(state: Sided, side: "1" | "2"): Values {
+  return {
+    [`service${side}`]: state.service,
+    [`labels${side}`]: formatFilters(state.filters),
+    [`from${side}`]: unless(state.from, DEFAULT_FROM),
+    [`until${side}`]: unless(state.until, DEFAULT_UNTIL),
+  };
+}
+
+const unless = (value: string | undefined, otherwise: string) => (value === otherwise ? undefined : value);
+
+export function exploreUrl(state: Partial<ExploreState>): string {
+  return url("/explore", { ...queryValues(state), ...viewValues(state), by: state.by });
+}
+
+export function labelsUrl(state: Partial<LabelsState>): string {
+  return url("/labels", { ...queryValues(state), by: state.by });
+}
+
+export function functionUrl(state: Partial<FunctionState>): string {
+  return url("/function", { ...queryValues(state), name: state.name, by: state.by });
+}
+
+export function adhocUrl(state: Partial<ViewState>): string {
+  return url("/adhoc", viewValues(state));
+}
+
+export function compareUrl(state: Partial<CompareState> & Pick<CompareState, "before" | "after">): string {
+  return url("/compare", {
+    type: state.type,
+    ...sideValues(state.before, "1"),
+    ...sideValues(state.after, "2"),
+    norm: unless(state.norm, NORMS[0]),
+    layout: unless(state.layout, LAYOUTS[0]),
+    ...viewValues(state),
+    colors: unless(state.colors, "growth"),
   });
 }
 
 export function servicesUrl(state: Partial<ServicesState>): string {
-  return url("/", { from: state.from, until: state.until, search: state.search });
+  return url("/", {
+    from: unless(state.from, DEFAULT_FROM),
+    until: unless(state.until, DEFAULT_UNTIL),
+    search: state.search,
+    sort: state.sort,
+    by: state.by,
+  });
 }
 
-const DEFAULTS: Record<string, string> = { from: DEFAULT_FROM, until: DEFAULT_UNTIL };
-
-function url(path: string, values: Record<string, string | undefined>): string {
+function url(path: string, values: Values): string {
   const params = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) {
-    if (value && DEFAULTS[name] !== value) params.set(name, value);
-  }
+  for (const [name, value] of Object.entries(values)) if (value) params.set(name, value);
   const rest = params.toString();
   return rest === "" ? path : `${path}?v=${URL_VERSION}&${rest}`;
 }

@@ -75,7 +75,7 @@ pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answ
         "" => 0,
         text => times::parse_profefe("created_at", text)?,
     };
-    let body = body::read(&head.headers, body).await?;
+    let body = body::read(&head.headers, body, app.load.budget()).await?;
     let upload = Profefe {
         service: service.clone(),
         profile_type: profile_type.clone(),

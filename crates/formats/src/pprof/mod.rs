@@ -7,7 +7,7 @@ mod place;
 mod read;
 mod tables;
 mod texts;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 pub use read::{read, require_named_types};

@@ -2,8 +2,8 @@
 //!
 //! Two passes over the inflated bytes: the first notes where the entries are, because a message may use a
 //! string or a location before it says what it is; the second decodes the tables and then the samples
-//! straight into the arrays of [`Profile`]. Hot is [`Samples`]' part: run `cargo run --release -p
-//! everflame-formats --example decode -- FILE…` for what it costs.
+//! straight into the arrays of [`Profile`]. Hot is [`Samples`]' part: `everflame-bench
+//! decode` shows what it costs.
 
 use super::field::{label, profile, sample, value_type};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
@@ -24,33 +24,36 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
     if bytes.is_empty() {
         return Err(Error::malformed(Place::Message, "it is empty", "send a profile"));
     }
-    let message = gzip::inflate_if_gzip(bytes, limits)?;
-    refuse_text(&message)?;
-    let raw = RawProfile::index(&message, limits)?;
+    gzip::with_inflated(bytes, limits, |message| read_message(message, limits))
+}
+
+fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+    refuse_text(message)?;
+    let raw = RawProfile::index(message, limits)?;
     let mut cuts = Cuts::default();
-    let mut texts = Texts::new(raw.strings)?;
+    let texts = Texts::new(&raw.strings, limits, &mut cuts)?;
     let mut value_types = Vec::with_capacity(raw.sample_types.len());
     for (at, bytes) in raw.sample_types.iter().enumerate() {
-        value_types.push(decode_value_type(bytes, Place::SampleType(at), &mut texts, limits, &mut cuts)?);
+        value_types.push(decode_value_type(bytes, Place::SampleType(at), &texts)?);
     }
-    let period_type = decode_value_type(raw.period_type, Place::PeriodType, &mut texts, limits, &mut cuts)?;
+    let period_type = decode_value_type(raw.period_type, Place::PeriodType, &texts)?;
     let mut comments = Vec::with_capacity(raw.comments.len());
     for (at, &index) in raw.comments.iter().enumerate() {
-        let text = texts.keep(index, Place::Comment(at), limits, &mut cuts)?;
+        let text = texts.keep(index, Place::Comment(at))?;
         comments.push(texts.get(text).to_owned());
     }
-    let default_type = texts.keep(raw.default_type, Place::DefaultSampleType, limits, &mut cuts)?;
+    let default_type = texts.keep(raw.default_type, Place::DefaultSampleType)?;
     let default_sample_type = match texts.get(default_type) {
         "" => None,
         name => value_types.iter().position(|value_type| value_type.kind == name),
     };
-    let tables = tables::decode(&raw.tables, &mut texts, limits, &mut cuts)?;
+    let tables = tables::decode(&raw.tables, &texts, limits, &mut cuts)?;
     let samples = SampleReader {
         types: value_types.len(),
         location_ids: &tables.location_ids,
         locations: &tables.locations,
         inlines: tables.locations.iter().any(|location| location.count > 1),
-        texts: &mut texts,
+        texts: &texts,
         limits,
         cuts: &mut cuts,
         entries: 0,
@@ -126,7 +129,18 @@ const MAX_COMMENTS: usize = 64;
 
 impl<'a> RawProfile<'a> {
     fn index(message: &'a [u8], limits: &Limits) -> Result<Self, Error> {
-        let mut raw = Self::default();
+        // What is reserved and not used costs no memory.
+        let few = message.len() / 64;
+        let mut raw = Self {
+            samples: Vec::with_capacity(few / 4),
+            tables: RawTables {
+                locations: Vec::with_capacity(few),
+                functions: Vec::with_capacity(few),
+                ..RawTables::default()
+            },
+            strings: Vec::with_capacity(few),
+            ..Self::default()
+        };
         let mut cursor = Cursor::new(message);
         let mut fields = 0usize;
         while let Some((number, value)) = cursor.field().map_err(|fault| Place::Message.broken(fault))? {
@@ -201,7 +215,7 @@ fn numbers(value: Value<'_>, field: u32, mut each: impl FnMut(u64)) -> Result<()
                 each(cursor.number()?);
             }
         }
-        Value::Fixed => return Err(Fault::WrongType(field)),
+        Value::Fixed(_) => return Err(Fault::WrongType(field)),
     }
     Ok(())
 }
@@ -211,13 +225,7 @@ fn count_numbers(packed: &[u8]) -> usize {
     packed.iter().filter(|&&byte| byte < 0x80).count()
 }
 
-fn decode_value_type(
-    bytes: &[u8],
-    place: Place,
-    texts: &mut Texts<'_>,
-    limits: &Limits,
-    cuts: &mut Cuts,
-) -> Result<ValueType, Error> {
+fn decode_value_type(bytes: &[u8], place: Place, texts: &Texts) -> Result<ValueType, Error> {
     let (mut kind, mut unit) = (0, 0);
     let mut cursor = Cursor::new(bytes);
     while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
@@ -228,23 +236,23 @@ fn decode_value_type(
         };
         *target = value.number(number).map_err(|fault| place.broken(fault))?;
     }
-    let (kind, unit) = (texts.keep(kind, place, limits, cuts)?, texts.keep(unit, place, limits, cuts)?);
+    let (kind, unit) = (texts.keep(kind, place)?, texts.keep(unit, place)?);
     Ok(ValueType::new(texts.get(kind), texts.get(unit)))
 }
 
-struct SampleReader<'a, 'text> {
+struct SampleReader<'a> {
     types: usize,
     location_ids: &'a Ids,
     locations: &'a [Location],
     /// Whether any location has several frames; otherwise a stack has as many frames as locations.
     inlines: bool,
-    texts: &'a mut Texts<'text>,
+    texts: &'a Texts,
     limits: &'a Limits,
     cuts: &'a mut Cuts,
     entries: usize,
 }
 
-impl SampleReader<'_, '_> {
+impl SampleReader<'_> {
     fn read(mut self, raw: &[&[u8]]) -> Result<Samples, Error> {
         // A location id takes a byte at least; what is reserved and not used costs no memory.
         let bytes: usize = raw.iter().map(|sample| sample.len()).sum();
@@ -275,13 +283,14 @@ impl SampleReader<'_, '_> {
             match number {
                 sample::LOCATION_ID => match value {
                     Value::Bytes(ids) => {
-                        let count = count_numbers(ids);
-                        if samples.locations.len() - first_location + count > room {
+                        // An id takes a byte at least.
+                        let room = room.saturating_sub(samples.locations.len() - first_location);
+                        if ids.len() > room && count_numbers(ids) > room {
                             self.entries = usize::MAX;
                             return Ok(());
                         }
                         self.location_ids
-                            .resolve(Cursor::new(ids), count, &mut samples.locations)
+                            .resolve(ids, &mut samples.locations)
                             .map(|id| missing = missing.or(id))
                     }
                     _ => value.number(number).map(|id| match self.location_ids.get(id) {
@@ -353,7 +362,7 @@ impl SampleReader<'_, '_> {
         )
     }
 
-    fn label(&mut self, place: Place, bytes: &[u8]) -> Result<Option<SampleLabel>, Error> {
+    fn label(&self, place: Place, bytes: &[u8]) -> Result<Option<SampleLabel>, Error> {
         let (mut key, mut text) = (0, 0);
         let mut cursor = Cursor::new(bytes);
         while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
@@ -364,8 +373,7 @@ impl SampleReader<'_, '_> {
             };
             *target = value.number(number).map_err(|fault| place.broken(fault))?;
         }
-        let key = self.texts.keep(key, place, self.limits, self.cuts)?;
-        let value = self.texts.keep(text, place, self.limits, self.cuts)?;
+        let (key, value) = (self.texts.keep(key, place)?, self.texts.keep(text, place)?);
         Ok((key != 0 && value != 0).then_some(SampleLabel { key, value }))
     }
 }

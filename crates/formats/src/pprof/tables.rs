@@ -3,13 +3,15 @@
 use super::field::{function, line, location, mapping};
 use super::place::{CUT_OFF, Place, SENDER};
 use super::texts::Texts;
-use super::wire::{Cursor, Fault};
+use super::wire::{Cursor, Fault, bytes_key, each_number, number_key};
 use crate::{Cuts, Error, Limits};
 use everflame_profile::{Frame, FrameKind, Location, Mapping, MappingIndex, StringIndex, Symbols};
 use hashbrown::HashMap;
 
 /// From the ids of a message to positions in its table. Ids may be sparse and in any order.
 pub(super) enum Ids {
+    /// 1, 2, 3, … up to this many, as Go writes them.
+    Ascending(u32),
     /// Position by id; [`NONE`] where there is none.
     Dense(Vec<u32>),
     Sparse(HashMap<u64, u32>),
@@ -21,6 +23,9 @@ impl Ids {
     fn new(ids: &[u64], place: fn(usize) -> Place) -> Result<Self, Error> {
         let twice =
             |at: usize, id: u64| Error::malformed(place(at), format_args!("id {id} occurs twice"), SENDER);
+        if (1..).zip(ids).all(|(expect, &id)| id == expect) {
+            return Ok(Self::Ascending(ids.len() as u32));
+        }
         let highest = ids.iter().copied().max().unwrap_or_default();
         if highest > 4 * ids.len() as u64 + 1024 {
             let mut positions = HashMap::with_capacity(ids.len());
@@ -44,6 +49,9 @@ impl Ids {
     #[inline(always)]
     pub(super) fn get(&self, id: u64) -> Option<u32> {
         let position = match self {
+            Self::Ascending(count) => {
+                return u32::try_from(id.wrapping_sub(1)).ok().filter(|position| position < count);
+            }
             Self::Dense(positions) => *positions.get(usize::try_from(id).ok()?)?,
             Self::Sparse(positions) => *positions.get(&id)?,
         };
@@ -51,25 +59,25 @@ impl Ids {
     }
 
     /// Hot: appends the positions of all packed `ids` to `out`; an id without a position is returned in
-    /// its place. `count` is the number of ids.
-    pub(super) fn resolve(
-        &self,
-        mut ids: Cursor<'_>,
-        count: usize,
-        out: &mut Vec<u32>,
-    ) -> Result<Option<u64>, Fault> {
-        let start = out.len();
-        out.resize(start + count, 0);
+    /// its place.
+    pub(super) fn resolve(&self, ids: &[u8], out: &mut Vec<u32>) -> Result<Option<u64>, Fault> {
+        out.reserve(ids.len());
         let mut missing = None;
-        for slot in out.iter_mut().skip(start) {
-            let id = ids.number()?;
-            match self.get(id) {
-                Some(position) => *slot = position,
-                None => missing = Some(id),
+        let mut keep = |id: u64, position: Option<u32>| match position {
+            Some(position) => out.push(position),
+            None => missing = Some(id),
+        };
+        match self {
+            Self::Ascending(count) => {
+                let count = u64::from(*count);
+                each_number(ids, |id| {
+                    let position = id.wrapping_sub(1);
+                    keep(id, (position < count).then_some(position as u32));
+                })?;
             }
+            _ => each_number(ids, |id| keep(id, self.get(id)))?,
         }
-        // What is left has no end.
-        if ids.is_empty() { Ok(missing) } else { Err(Fault::CutOff) }
+        Ok(missing)
     }
 }
 
@@ -109,52 +117,45 @@ struct RawLocation {
     id: u64,
     mapping_id: u64,
     address: u64,
-    first_line: usize,
-    line_count: usize,
 }
 
 /// Decodes the tables. The strings that they use are left in `texts`, not in the symbols.
 pub(super) fn decode(
     raw: &RawTables<'_>,
-    texts: &mut Texts<'_>,
+    texts: &Texts,
     limits: &Limits,
     cuts: &mut Cuts,
 ) -> Result<Tables, Error> {
-    let (mut mappings, mapping_ids) = decode_mappings(&raw.mappings, texts, limits, cuts)?;
-    let (functions, mut function_ids) = decode_functions(&raw.functions, texts, limits, cuts)?;
-    let mut lines = Vec::new();
-    let locations = raw
-        .locations
-        .iter()
-        .enumerate()
-        .map(|(at, bytes)| {
-            decode_location(bytes, &mut lines).map_err(|fault| Place::Location(at).broken(fault))
-        })
-        .collect::<Result<Vec<RawLocation>, Error>>()?;
-    let ids: Vec<u64> = locations.iter().map(|location| location.id).collect();
+    let (mut mappings, mapping_ids) = decode_mappings(&raw.mappings, texts)?;
+    let (functions, mut function_ids) = decode_functions(&raw.functions, texts)?;
     // Old .NET agents leave all function ids 0 and mean those of the locations at the same positions.
-    if !function_ids.is_empty() && function_ids.iter().all(|&id| id == 0) && ids.len() == function_ids.len() {
-        function_ids.clone_from(&ids);
+    let no_ids = function_ids.len() == raw.locations.len() && function_ids.iter().all(|&id| id == 0);
+    if no_ids && !function_ids.is_empty() {
+        function_ids = location_ids(&raw.locations)?;
     }
     let function_ids = Ids::new(&function_ids, Place::Function)?;
     let mapping_ids = Ids::new(&mapping_ids, Place::Mapping)?;
-    let location_ids = Ids::new(&ids, Place::Location)?;
 
     let mut symbols = Symbols::default();
+    symbols.frames.reserve(raw.locations.len());
     let mut known_mappings = HashMap::new();
-    let mut out = Vec::with_capacity(locations.len());
-    for (at, location) in locations.iter().enumerate() {
-        let all =
-            lines.get(location.first_line..location.first_line + location.line_count).unwrap_or_default();
+    let mut out = Vec::with_capacity(raw.locations.len());
+    let mut ids = Vec::with_capacity(raw.locations.len());
+    let mut lines = Vec::new();
+    for (at, bytes) in raw.locations.iter().enumerate() {
+        lines.clear();
+        let location =
+            decode_location(bytes, &mut lines).map_err(|fault| Place::Location(at).broken(fault))?;
         // Innermost first: what is cut is the leaf side.
-        if all.len() > limits.depth {
+        if lines.len() > limits.depth {
             cuts.stacks = cuts.stacks.saturating_add(1);
+            lines.drain(..lines.len() - limits.depth);
         }
-        let lines = all.get(all.len().saturating_sub(limits.depth)..).unwrap_or_default();
+        if lines.is_empty() {
+            lines.push((0, 0));
+        }
         let mut mapping = mapping_ids.get(location.mapping_id).and_then(|at| mappings.get_mut(at as usize));
         let first = symbols.frames.len() as u32;
-        let unsymbolized = [(0, 0)];
-        let lines = if lines.is_empty() { &unsymbolized } else { lines };
         for (nth, &(function_id, line)) in lines.iter().enumerate() {
             let function = match function_ids.get(function_id) {
                 Some(function) => functions.get(function as usize).copied().unwrap_or_default(),
@@ -168,7 +169,7 @@ pub(super) fn decode(
             };
             symbols.frames.push(Frame {
                 function: function.name,
-                system_name: if function.system_name == function.name { 0 } else { function.system_name },
+                system_name: function.system_name,
                 file: function.file,
                 line,
                 start_line: function.start_line,
@@ -179,8 +180,21 @@ pub(super) fn decode(
             });
         }
         out.push(Location { first, count: lines.len() as u32 });
+        ids.push(location.id);
     }
-    Ok(Tables { symbols, locations: out, location_ids })
+    Ok(Tables { symbols, locations: out, location_ids: Ids::new(&ids, Place::Location)? })
+}
+
+/// The ids of all locations alone.
+#[cold]
+fn location_ids(raw: &[&[u8]]) -> Result<Vec<u64>, Error> {
+    let mut lines = Vec::new();
+    let location = |(at, bytes): (usize, &&[u8])| {
+        lines.clear();
+        let location = decode_location(bytes, &mut lines);
+        location.map(|location| location.id).map_err(|fault| Place::Location(at).broken(fault))
+    };
+    raw.iter().enumerate().map(location).collect()
 }
 
 #[cold]
@@ -219,12 +233,7 @@ impl RawMapping {
 
 type WithIds<T> = (Vec<T>, Vec<u64>);
 
-fn decode_mappings(
-    entries: &[&[u8]],
-    texts: &mut Texts<'_>,
-    limits: &Limits,
-    cuts: &mut Cuts,
-) -> Result<WithIds<RawMapping>, Error> {
+fn decode_mappings(entries: &[&[u8]], texts: &Texts) -> Result<WithIds<RawMapping>, Error> {
     let (mut mappings, mut ids) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for (at, bytes) in entries.iter().enumerate() {
         let place = Place::Mapping(at);
@@ -242,8 +251,8 @@ fn decode_mappings(
             };
             *target = value.number(number).map_err(|fault| place.broken(fault))?;
         }
-        mapping.file = texts.keep(file, place, limits, cuts)?;
-        mapping.build_id = texts.keep(build_id, place, limits, cuts)?;
+        mapping.file = texts.keep(file, place)?;
+        mapping.build_id = texts.keep(build_id, place)?;
         let is_kernel = texts.get(mapping.file).starts_with("[kernel");
         let kind = if is_kernel { FrameKind::Kernel } else { FrameKind::Unknown };
         mappings.push(RawMapping { mapping, kind, with_addresses: None, symbolized: None });
@@ -252,32 +261,36 @@ fn decode_mappings(
     Ok((mappings, ids))
 }
 
-fn decode_functions(
-    entries: &[&[u8]],
-    texts: &mut Texts<'_>,
-    limits: &Limits,
-    cuts: &mut Cuts,
-) -> Result<WithIds<Function>, Error> {
+fn decode_functions(entries: &[&[u8]], texts: &Texts) -> Result<WithIds<Function>, Error> {
     let (mut functions, mut ids) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     for (at, bytes) in entries.iter().enumerate() {
         let place = Place::Function(at);
         let (mut id, mut name, mut system_name, mut file, mut start_line) = (0, 0, 0, 0, 0);
-        let mut cursor = Cursor::new(bytes);
-        while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
-            let target = match number {
-                function::ID => &mut id,
-                function::NAME => &mut name,
-                function::SYSTEM_NAME => &mut system_name,
-                function::FILENAME => &mut file,
-                function::START_LINE => &mut start_line,
-                _ => continue,
-            };
-            *target = value.number(number).map_err(|fault| place.broken(fault))?;
-        }
+        let mut read = || {
+            const ID: u64 = number_key(function::ID);
+            const NAME: u64 = number_key(function::NAME);
+            const SYSTEM_NAME: u64 = number_key(function::SYSTEM_NAME);
+            const FILENAME: u64 = number_key(function::FILENAME);
+            const START_LINE: u64 = number_key(function::START_LINE);
+            let mut cursor = Cursor::new(bytes);
+            while let Some(key) = cursor.key()? {
+                match key {
+                    ID => id = cursor.number()?,
+                    NAME => name = cursor.number()?,
+                    SYSTEM_NAME => system_name = cursor.number()?,
+                    FILENAME => file = cursor.number()?,
+                    START_LINE => start_line = cursor.short_number()?,
+                    other => cursor.skip(other, function::START_LINE)?,
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|fault: Fault| place.broken(fault))?;
+        let (name, system_name) = (texts.keep(name, place)?, texts.keep(system_name, place)?);
         functions.push(Function {
-            name: texts.keep(name, place, limits, cuts)?,
-            system_name: texts.keep(system_name, place, limits, cuts)?,
-            file: texts.keep(file, place, limits, cuts)?,
+            name,
+            system_name: if texts.are_equal(name, system_name) { 0 } else { system_name },
+            file: texts.keep(file, place)?,
             start_line: start_line as i64,
         });
         ids.push(id);
@@ -288,30 +301,37 @@ fn decode_functions(
 /// Function id and line number.
 type Line = (u64, i64);
 
+#[inline]
 fn decode_location(bytes: &[u8], lines: &mut Vec<Line>) -> Result<RawLocation, Fault> {
-    let mut out = RawLocation { first_line: lines.len(), ..RawLocation::default() };
+    const ID: u64 = number_key(location::ID);
+    const MAPPING_ID: u64 = number_key(location::MAPPING_ID);
+    const ADDRESS: u64 = number_key(location::ADDRESS);
+    const LINE: u64 = bytes_key(location::LINE);
+    let mut out = RawLocation::default();
     let mut cursor = Cursor::new(bytes);
-    while let Some((number, value)) = cursor.field()? {
-        match number {
-            location::ID => out.id = value.number(number)?,
-            location::MAPPING_ID => out.mapping_id = value.number(number)?,
-            location::ADDRESS => out.address = value.number(number)?,
-            location::LINE => lines.push(decode_line(value.bytes(number)?)?),
-            _ => {}
+    while let Some(key) = cursor.key()? {
+        match key {
+            ID => out.id = cursor.number()?,
+            MAPPING_ID => out.mapping_id = cursor.number()?,
+            ADDRESS => out.address = cursor.number()?,
+            LINE => lines.push(decode_line(cursor.sized()?)?),
+            other => cursor.skip(other, location::LINE)?,
         }
     }
-    out.line_count = lines.len() - out.first_line;
     Ok(out)
 }
 
+#[inline]
 fn decode_line(bytes: &[u8]) -> Result<Line, Fault> {
+    const FUNCTION_ID: u64 = number_key(line::FUNCTION_ID);
+    const LINE: u64 = number_key(line::LINE);
     let (mut function_id, mut number_of_line) = (0, 0);
     let mut cursor = Cursor::new(bytes);
-    while let Some((number, value)) = cursor.field()? {
-        match number {
-            line::FUNCTION_ID => function_id = value.number(number)?,
-            line::LINE => number_of_line = value.number(number)?,
-            _ => {}
+    while let Some(key) = cursor.key()? {
+        match key {
+            FUNCTION_ID => function_id = cursor.short_number()?,
+            LINE => number_of_line = cursor.short_number()?,
+            other => cursor.skip(other, line::LINE)?,
         }
     }
     Ok((function_id, number_of_line as i64))

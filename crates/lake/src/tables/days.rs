@@ -26,6 +26,12 @@ pub(super) fn window(time: Nanos) -> i64 {
     time.div_euclid(NANOS_AN_HOUR) * (NANOS_AN_HOUR / NANOS_A_MICRO)
 }
 
+/// The first day of the month of `day`.
+pub(super) fn month(day: i32) -> i32 {
+    let date = EPOCH.date().saturating_add(Duration::days(i64::from(day)));
+    day - i32::from(date.day() - 1)
+}
+
 /// `2026-08-01`; the day that is nearest when the calendar does not reach that far.
 pub(super) fn date_text(day: i32) -> String {
     let date = EPOCH.date().saturating_add(Duration::days(i64::from(day)));
@@ -62,6 +68,7 @@ mod tests {
         assert_eq!(time_text(micros(1_785_585_600_123_456_789)), "2026-08-01T12:00:00.123456Z");
         assert_eq!(time_text(window(1_785_585_600_123_456_789)), "2026-08-01T12:00:00.000000Z");
         assert_eq!((day(-1), micros(-1), date_text(-1)), (-1, -1, "1969-12-31".to_owned()));
+        assert_eq!([month(0), month(30), month(31), month(-1)], [0, 0, 31, -31]);
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 
 use super::days::{date_text, parse_time};
 use super::parquet_file::{NewFile, write_synced};
-use super::schema::{DATE, FORMAT_VERSION, Table};
+use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
 use super::sync_folder;
 use crate::Error;
 use crate::files::{DataFile, FileStats};
@@ -19,14 +19,37 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Who the application transactions are from.
+/// Who the application transactions are from that name a write-ahead log sequence.
 const APPLICATION: &str = "everflame";
+
+/// Who the application transactions are from that name a [`DeltaLog::horizon`], in seconds.
+const RETENTION: &str = "everflame.retention";
 
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
 
+/// Property of the table that names the labels that are missing in its series, as a JSON list.
+const DROPPED_PROPERTY: &str = "everflame.droppedLabels";
+
 /// Commits between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 100;
+
+/// A change of a table that is no flush: some of its files make way for others.
+#[derive(Default)]
+pub(super) struct Replacement {
+    /// What the change is called in the table's history.
+    pub(super) operation: &'static str,
+    /// Files that go.
+    pub(super) removed: Vec<Arc<DataFile>>,
+    /// Files that come.
+    pub(super) added: Vec<NewFile>,
+    /// Whether the rows are others than before, or only lie in other files.
+    pub(super) changes_data: bool,
+    /// The write-ahead log sequence up to which the table's rows then go; as before when `None`.
+    pub(super) sequence: Option<u64>,
+    /// The new [`DeltaLog::horizon`]; as before when `None`.
+    pub(super) horizon: Option<i64>,
+}
 
 /// A table that is open for writing.
 pub(super) struct DeltaLog {
@@ -36,6 +59,10 @@ pub(super) struct DeltaLog {
     next_version: u64,
     /// Write-ahead log sequence that the last commit names.
     sequence: u64,
+    /// Before this time rows may have been deleted because of their age; see [`Self::horizon`].
+    horizon: Option<i64>,
+    /// The labels that are missing in its series; `None` when none are.
+    dropped_labels: Option<Vec<String>>,
     /// Version of the last checkpoint of this process.
     checkpoint: u64,
     /// Files of commits that the caller has not been told of.
@@ -49,8 +76,16 @@ impl DeltaLog {
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
         let folder = root.join(table.name);
-        let mut log =
-            Self { table, folder, next_version: 0, sequence: 0, checkpoint: 0, new_files: Vec::new() };
+        let mut log = Self {
+            table,
+            folder,
+            next_version: 0,
+            sequence: 0,
+            horizon: None,
+            dropped_labels: None,
+            checkpoint: 0,
+            new_files: Vec::new(),
+        };
         let mut files = Vec::new();
         if log.exists()? {
             files = log.load().await?;
@@ -62,6 +97,37 @@ impl DeltaLog {
     /// The write-ahead log sequence that the last commit names.
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Rows of times before this one, in seconds since the epoch, may have been deleted because of their age.
+    pub(super) fn horizon(&self) -> Option<i64> {
+        self.horizon
+    }
+
+    /// Version of the next commit.
+    pub(super) fn next_version(&self) -> u64 {
+        self.next_version
+    }
+
+    /// The folder of the table.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The labels that are missing in its series; `None` when none are.
+    pub(super) fn dropped_labels(&self) -> Option<&[String]> {
+        self.dropped_labels.as_deref()
+    }
+
+    /// Says which labels are missing in its series. Those of a table that exists must be the same.
+    pub(super) fn drop_labels(&mut self, labels: &[String]) -> Result<(), Error> {
+        if self.next_version > 0 && self.dropped_labels.as_deref() != Some(labels) {
+            return Err(self.damaged(&format!(
+                "it drops other labels than {labels:?}, which the tables beside it drop"
+            )));
+        }
+        self.dropped_labels = Some(labels.to_vec());
+        Ok(())
     }
 
     /// Whether neither the caller nor an earlier attempt has committed `sequence`.
@@ -103,11 +169,13 @@ impl DeltaLog {
                  start the version that wrote it"
             )));
         }
-        let sequence = snapshot
-            .transaction_version(table.log_store().as_ref(), APPLICATION)
-            .await
-            .map_err(&fault)?
-            .unwrap_or_default();
+        let dropped = snapshot.metadata().configuration().get(DROPPED_PROPERTY);
+        self.dropped_labels = dropped.and_then(|labels| serde_json::from_str(labels).ok());
+        let log_store = table.log_store();
+        let transaction =
+            async |application: &str| snapshot.transaction_version(log_store.as_ref(), application).await;
+        let sequence = transaction(APPLICATION).await.map_err(&fault)?.unwrap_or_default();
+        self.horizon = transaction(RETENTION).await.map_err(&fault)?;
         let mut files = Vec::new();
         for file in snapshot.log_data().iter() {
             files.push(self.data_file(&file)?);
@@ -115,6 +183,7 @@ impl DeltaLog {
         self.next_version = snapshot.version() + 1;
         self.checkpoint = snapshot.version() / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
         self.sequence = u64::try_from(sequence).map_err(|_| self.damaged("its sequence is negative"))?;
+        files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
         Ok(files)
     }
 
@@ -125,7 +194,8 @@ impl DeltaLog {
         let stats = file.stats().and_then(|stats| file_stats(&stats));
         match (inside, stats, u64::try_from(file.size())) {
             (true, Some(stats), Ok(bytes)) => {
-                Ok(Arc::new(DataFile::new(self.folder.join(relative), bytes, stats)))
+                let data = DataFile::new(self.folder.join(relative), bytes, stats);
+                Ok(Arc::new(data.written_at(file.modification_time())))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
@@ -158,15 +228,36 @@ impl DeltaLog {
         sequence: u64,
         write: impl FnOnce(&Path) -> Result<Vec<NewFile>, Error>,
     ) -> Result<(), Error> {
+        self.make_folder()?;
+        let added = write(&self.folder)?;
+        let flush = Replacement {
+            operation: "WRITE",
+            added,
+            changes_data: true,
+            sequence: Some(sequence),
+            ..Replacement::default()
+        };
+        let files = self.replace(flush)?;
+        self.new_files.extend(files);
+        Ok(())
+    }
+
+    /// Makes the folders of a table that has had no commit.
+    pub(super) fn make_folder(&self) -> Result<(), Error> {
         let log_folder = self.log_folder();
         if !log_folder.is_dir() {
             std::fs::create_dir_all(&log_folder).map_err(|source| Error::io(&log_folder, source))?;
             // The table's folder, the tenant's, and the one that the tenant's is in.
             self.folder.ancestors().take(3).try_for_each(sync_folder)?;
         }
-        let files = write(&self.folder)?;
+        Ok(())
+    }
+
+    /// Commits `change`, durably, and returns the files that came. Those that went are still there.
+    pub(super) fn replace(&mut self, change: Replacement) -> Result<Vec<Arc<DataFile>>, Error> {
+        let log_folder = self.log_folder();
         let version = self.next_version;
-        let entry = self.entry(sequence, &files)?;
+        let entry = self.entry(&change)?;
         let target = log_folder.join(format!("{version:020}.json"));
         if target.exists() {
             return Err(
@@ -181,23 +272,26 @@ impl DeltaLog {
             let _ = std::fs::remove_file(&target);
         })?;
         self.next_version = version + 1;
-        self.sequence = sequence;
-        self.new_files.extend(files.iter().map(|file| {
-            Arc::new(DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats()))
-        }));
-        Ok(())
+        self.sequence = change.sequence.unwrap_or(self.sequence);
+        self.horizon = change.horizon.or(self.horizon);
+        let file = |file: &NewFile| {
+            let data = DataFile::new(self.folder.join(&file.path), file.bytes, file.bounds.file_stats());
+            data.written_at(file.modified)
+        };
+        Ok(change.added.iter().map(|added| Arc::new(file(added))).collect())
     }
 
     /// The lines of a commit. The first one of a table also says what the table is.
-    fn entry(&self, sequence: u64, files: &[NewFile]) -> Result<String, Error> {
+    fn entry(&self, change: &Replacement) -> Result<String, Error> {
         let fault = self.fault();
-        let modified = files.iter().map(|file| file.modified).max();
-        let partitions: Vec<&str> = self.table.by_date.then_some(DATE).into_iter().collect();
+        let modified = change.added.iter().map(|file| file.modified).max();
+        let partitions: Vec<&str> =
+            (self.table.partition != Partition::None).then_some(DATE).into_iter().collect();
         let mut actions = vec![json!({ "commitInfo": {
             "timestamp": modified,
-            "operation": "WRITE",
+            "operation": change.operation,
             "operationParameters": { "mode": "Append", "partitionBy": json!(partitions).to_string() },
-            "isBlindAppend": true,
+            "isBlindAppend": change.removed.is_empty(),
             "engineInfo": concat!("everflame/", env!("CARGO_PKG_VERSION")),
         }})];
         if self.next_version == 0 {
@@ -208,6 +302,9 @@ impl DeltaLog {
                 // The log of a table that is written every minute is cleaned after a day.
                 ("delta.logRetentionDuration", "interval 1 day".to_owned()),
             ];
+            let dropped =
+                self.dropped_labels.as_ref().map(|labels| (DROPPED_PROPERTY, json!(labels).to_string()));
+            let properties = properties.into_iter().chain(dropped);
             let metadata = new_metadata(&schema, partitions, properties)
                 .map_err(|error| fault(DeltaTableError::generic(error)))?;
             let metadata =
@@ -215,19 +312,35 @@ impl DeltaLog {
             actions.push(json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }));
             actions.push(json!({ "metaData": metadata }));
         }
-        for file in files {
-            let partition: serde_json::Map<String, Value> =
-                file.date.map(|day| (DATE.to_owned(), Value::from(date_text(day)))).into_iter().collect();
+        for file in &change.removed {
+            let path = file.path.strip_prefix(&self.folder).unwrap_or(&file.path);
+            let path = path.to_str().ok_or_else(|| self.damaged("a file's name is not UTF-8"))?;
+            let partition = partition_date(path);
+            actions.push(json!({ "remove": {
+                "path": path,
+                "deletionTimestamp": modified.unwrap_or_default(),
+                "dataChange": change.changes_data,
+                "extendedFileMetadata": true,
+                "partitionValues": partition_values(partition),
+                "size": file.bytes,
+            }}));
+        }
+        for file in &change.added {
             actions.push(json!({ "add": {
                 "path": file.path,
-                "partitionValues": partition,
+                "partitionValues": partition_values(file.date.map(date_text).as_deref()),
                 "size": file.bytes,
                 "modificationTime": file.modified,
-                "dataChange": true,
+                "dataChange": change.changes_data,
                 "stats": file.bounds.delta_stats().to_string(),
             }}));
         }
-        actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
+        if let Some(sequence) = change.sequence {
+            actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
+        }
+        if let Some(horizon) = change.horizon {
+            actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
+        }
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }
 
@@ -275,6 +388,15 @@ impl DeltaLog {
     fn damaged(&self, why: &str) -> Error {
         Error::Damaged { path: self.folder.clone(), why: why.to_owned() }
     }
+}
+
+/// The date in `date=2026-08-01/….parquet`.
+fn partition_date(path: &str) -> Option<&str> {
+    path.split('/').next()?.strip_prefix(DATE)?.strip_prefix('=')
+}
+
+fn partition_values(date: Option<&str>) -> serde_json::Map<String, Value> {
+    date.map(|date| (DATE.to_owned(), Value::from(date))).into_iter().collect()
 }
 
 /// What is in `folder`; nothing when it does not exist.

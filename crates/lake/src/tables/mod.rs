@@ -1,4 +1,5 @@
-//! The four Delta tables of a tenant: `samples`, `profiles`, `series` and `stacks`.
+//! The Delta tables of a tenant: `samples`, `profiles`, `series` and `stacks`, and the tiers, sums of the
+//! first two.
 //!
 //! A flush becomes one commit in each of them, in the order stacks, series, profiles, samples, so that
 //! what a sample refers to is there before it. Each commit names the last write-ahead log sequence that
@@ -11,20 +12,28 @@ mod days;
 mod delta_log;
 mod frames;
 mod parquet_file;
+mod profile_files;
 mod profiles;
+mod rewrite;
+mod sample_files;
+mod sample_rows;
 mod samples;
 mod schema;
 mod series;
 mod series_order;
+mod stack_files;
 mod stacks;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 pub(crate) use profiles::read_profile_ids;
+pub(crate) use rewrite::Pace;
 pub(crate) use stacks::read_stacks;
+pub use tiers::{Level, Tier};
 
 use crate::{DataFile, Error, HeadChunk};
-use delta_log::DeltaLog;
+use delta_log::{DeltaLog, Replacement};
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use hashbrown::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,26 +45,125 @@ pub(crate) struct Tables {
     logs: Mutex<Logs>,
 }
 
-/// The Delta logs, in the order in which a flush commits.
-struct Logs {
-    stacks: DeltaLog,
-    series: DeltaLog,
-    profiles: DeltaLog,
-    samples: DeltaLog,
+/// The Delta logs, by [`TableId::index`].
+struct Logs([DeltaLog; TableId::COUNT]);
+
+/// One of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TableId {
+    Stacks,
+    Series,
+    Profiles,
+    Samples,
+    ProfileTier(Tier, Level),
+    SampleTier(Tier, Level),
+}
+
+impl TableId {
+    const COUNT: usize = 16;
+
+    /// All of them; the first four in the order in which a flush commits.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::Stacks,
+        Self::Series,
+        Self::Profiles,
+        Self::Samples,
+        Self::ProfileTier(Tier::FiveMinutes, Level::Series),
+        Self::ProfileTier(Tier::Hour, Level::Series),
+        Self::ProfileTier(Tier::Day, Level::Series),
+        Self::ProfileTier(Tier::FiveMinutes, Level::Service),
+        Self::ProfileTier(Tier::Hour, Level::Service),
+        Self::ProfileTier(Tier::Day, Level::Service),
+        Self::SampleTier(Tier::FiveMinutes, Level::Series),
+        Self::SampleTier(Tier::Hour, Level::Series),
+        Self::SampleTier(Tier::Day, Level::Series),
+        Self::SampleTier(Tier::FiveMinutes, Level::Service),
+        Self::SampleTier(Tier::Hour, Level::Service),
+        Self::SampleTier(Tier::Day, Level::Service),
+    ];
+
+    /// Its position in [`Self::ALL`].
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Stacks => 0,
+            Self::Series => 1,
+            Self::Profiles => 2,
+            Self::Samples => 3,
+            Self::ProfileTier(tier, level) => 4 + 3 * level as usize + tier as usize,
+            Self::SampleTier(tier, level) => 10 + 3 * level as usize + tier as usize,
+        }
+    }
+
+    /// Its name, also that of its folder.
+    pub(crate) fn name(self) -> &'static str {
+        self.table().name
+    }
+
+    fn table(self) -> &'static schema::Table {
+        match self {
+            Self::Stacks => &schema::STACKS,
+            Self::Series => &schema::SERIES,
+            Self::Profiles => &schema::PROFILES,
+            Self::Samples => &schema::SAMPLES,
+            Self::ProfileTier(tier, level) => tier.profiles(level),
+            Self::SampleTier(tier, level) => tier.samples(level),
+        }
+    }
+}
+
+/// The state of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    /// Its files, by the sequence in their names.
+    pub(crate) files: Vec<Arc<DataFile>>,
+    /// The last write-ahead log sequence that is in it.
+    pub(crate) sequence: u64,
+    /// Rows of times before this one may have been deleted because of their age; microseconds since the
+    /// epoch.
+    pub(crate) horizon: i64,
+}
+
+impl Default for TableState {
+    fn default() -> Self {
+        Self { files: Vec::new(), sequence: 0, horizon: i64::MIN }
+    }
+}
+
+impl TableState {
+    /// Takes `removed` out and `added` in.
+    pub(crate) fn replace(&mut self, removed: &[Arc<DataFile>], added: Vec<Arc<DataFile>>) {
+        self.files.retain(|file| !removed.iter().any(|gone| Arc::ptr_eq(gone, file)));
+        self.files.extend(added);
+        self.files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
+    }
+}
+
+/// The state of all tables, by [`TableId::index`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableStates([TableState; TableId::COUNT]);
+
+impl std::ops::Index<TableId> for TableStates {
+    type Output = TableState;
+
+    fn index(&self, table: TableId) -> &TableState {
+        &self.0[table.index()]
+    }
+}
+
+impl std::ops::IndexMut<TableId> for TableStates {
+    fn index_mut(&mut self, table: TableId) -> &mut TableState {
+        &mut self.0[table.index()]
+    }
 }
 
 /// What the tables held when they were opened.
 pub(crate) struct Opened {
-    /// What of the write-ahead log is in which table.
-    pub(crate) sequences: Sequences,
-    /// Files of `samples`.
-    pub(crate) samples: Vec<Arc<DataFile>>,
-    /// Files of `profiles`.
-    pub(crate) profiles: Vec<Arc<DataFile>>,
-    /// Files of `stacks`.
-    pub(crate) stacks: Vec<Arc<DataFile>>,
+    /// The tables.
+    pub(crate) tables: TableStates,
     /// When which series has profiles; one entry for each series and day.
     pub(crate) series: Vec<SeriesDay>,
+    /// The labels that [`Level::Service`] drops: those that it was made with.
+    pub(crate) dropped_labels: Vec<String>,
 }
 
 /// For each table the last write-ahead log sequence that is in it; 0 when there is none.
@@ -121,38 +229,74 @@ pub(crate) struct StackRow {
 }
 
 /// The files that a flush added.
-#[derive(Debug, Default)]
-pub(crate) struct Committed {
-    pub(crate) samples: Vec<Arc<DataFile>>,
-    pub(crate) profiles: Vec<Arc<DataFile>>,
-    pub(crate) stacks: Vec<Arc<DataFile>>,
+pub(crate) type Committed = Vec<(TableId, Vec<Arc<DataFile>>)>;
+
+/// A change of one table; see [`Tables::replace`].
+pub(crate) struct Change {
+    /// The table.
+    pub(crate) table: TableId,
+    /// What the change is called in the table's history.
+    pub(crate) operation: &'static str,
+    /// Files that go.
+    pub(crate) removed: Vec<Arc<DataFile>>,
+    /// Files that come; see [`Tables::rewrite`].
+    pub(crate) added: Written,
+    /// Whether the rows are others than before, or only lie in other files.
+    pub(crate) changes_data: bool,
+    /// The write-ahead log sequence up to which the table's rows then go; as before when `None`.
+    pub(crate) sequence: Option<u64>,
+    /// The new [`TableState::horizon`]; as before when `None`.
+    pub(crate) horizon: Option<i64>,
+}
+
+/// Files that were written and are in no commit yet.
+#[derive(Default)]
+pub(crate) struct Written(Vec<parquet_file::NewFile>);
+
+impl Written {
+    /// Rows in them.
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.iter().map(|file| file.bounds.rows).sum()
+    }
+
+    /// Adds those of `other`.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// The partition of `file`, days since the epoch; `None` in a table that has none.
+pub(crate) fn file_day(file: &DataFile) -> Option<i32> {
+    sample_files::partition(&file.path)
 }
 
 impl Tables {
     /// Opens the tables below `root`, the tenant's folder, and deletes what a crashed flush left there.
     /// A table that does not exist is empty, and is made by the first commit.
-    pub(crate) async fn open(root: PathBuf) -> Result<(Self, Opened), Error> {
+    /// Tables of [`Level::Service`] that do not exist yet will drop `dropped_labels`.
+    pub(crate) async fn open(root: PathBuf, dropped_labels: &[String]) -> Result<(Self, Opened), Error> {
         let root = std::path::absolute(&root).map_err(|source| Error::io(&root, source))?;
-        let (stacks, series, profiles, samples) = futures::try_join!(
-            DeltaLog::open(&root, &schema::STACKS),
-            DeltaLog::open(&root, &schema::SERIES),
-            DeltaLog::open(&root, &schema::PROFILES),
-            DeltaLog::open(&root, &schema::SAMPLES),
-        )?;
-        let opened = Opened {
-            sequences: Sequences {
-                stacks: stacks.0.sequence(),
-                series: series.0.sequence(),
-                profiles: profiles.0.sequence(),
-                samples: samples.0.sequence(),
-            },
-            samples: samples.1,
-            profiles: profiles.1,
-            stacks: stacks.1,
-            series: series::read(&series.1),
-        };
-        let logs = Logs { stacks: stacks.0, series: series.0, profiles: profiles.0, samples: samples.0 };
-        Ok((Self { logs: Mutex::new(logs) }, opened))
+        let logs = TableId::ALL.map(|table| DeltaLog::open(&root, table.table()));
+        let mut dropped = None;
+        let mut tables = TableStates::default();
+        let mut opened = Vec::with_capacity(TableId::COUNT);
+        for (table, log) in TableId::ALL.into_iter().zip(futures::future::try_join_all(logs).await?) {
+            let (log, files) = log;
+            let horizon = log.horizon().map_or(i64::MIN, |horizon| horizon.saturating_mul(MICROS_A_SECOND));
+            tables[table] = TableState { files, sequence: log.sequence(), horizon };
+            dropped = dropped.or_else(|| log.dropped_labels().map(<[String]>::to_vec));
+            opened.push(log);
+        }
+        let dropped_labels = dropped.unwrap_or_else(|| dropped_labels.to_vec());
+        for (table, log) in TableId::ALL.into_iter().zip(&mut opened) {
+            if let TableId::ProfileTier(_, Level::Service) | TableId::SampleTier(_, Level::Service) = table {
+                log.drop_labels(&dropped_labels)?;
+            }
+        }
+        let logs: [DeltaLog; TableId::COUNT] =
+            opened.try_into().map_err(|_| Error::Damaged { path: root, why: "a table is missing".into() })?;
+        let series = series::read(&tables[TableId::Series].files);
+        Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, series, dropped_labels }))
     }
 
     /// Writes `flush` and makes it durable, leaving out the tables that have it already according to
@@ -162,35 +306,65 @@ impl Tables {
     /// may have it already, and are left out then.
     pub(crate) async fn commit(&self, flush: &Flush<'_>, done: Sequences) -> Result<Committed, Error> {
         let mut logs = self.logs.lock().await;
-        let logs = &mut *logs;
+        let [stacks, series, profiles, samples, ..] = &mut logs.0;
         let sequence = flush.sequence;
-        if logs.stacks.lacks(sequence, done.stacks) {
-            logs.stacks.commit(sequence, |folder| stacks::write(folder, sequence, flush.stacks))?;
+        if stacks.lacks(sequence, done.stacks) {
+            stacks.commit(sequence, |folder| stacks::write(folder, sequence, flush.stacks))?;
         }
-        if logs.series.lacks(sequence, done.series) {
-            logs.series.commit(sequence, |folder| series::write(folder, sequence, flush.series_days))?;
+        if series.lacks(sequence, done.series) {
+            series.commit(sequence, |folder| series::write(folder, sequence, flush.series_days))?;
         }
-        let needs_profiles = logs.profiles.lacks(sequence, done.profiles);
-        let needs_samples = logs.samples.lacks(sequence, done.samples);
+        let needs_profiles = profiles.lacks(sequence, done.profiles);
+        let needs_samples = samples.lacks(sequence, done.samples);
         if needs_profiles || needs_samples {
             let order = series_order::SeriesOrder::new(flush)?;
             if needs_profiles {
-                logs.profiles.commit(sequence, |folder| profiles::write(folder, sequence, &order))?;
+                profiles.commit(sequence, |folder| profiles::write(folder, sequence, &order))?;
             }
             if needs_samples {
-                logs.samples.commit(sequence, |folder| samples::write(folder, sequence, &order))?;
+                samples.commit(sequence, |folder| samples::write(folder, sequence, &order))?;
             }
         }
-        for log in [&mut logs.stacks, &mut logs.series, &mut logs.profiles, &mut logs.samples] {
+        let mut committed = Vec::new();
+        for (table, log) in TableId::ALL.into_iter().zip(&mut logs.0).take(4) {
             log.checkpoint_when_due().await;
+            committed.push((table, log.take_new_files()));
         }
-        Ok(Committed {
-            samples: logs.samples.take_new_files(),
-            profiles: logs.profiles.take_new_files(),
-            stacks: logs.stacks.take_new_files(),
-        })
+        Ok(committed)
+    }
+
+    /// Commits `change` and returns the files that came. Those that went are still there, for the queries
+    /// that read them.
+    pub(crate) async fn replace(&self, change: &mut Change) -> Result<Vec<Arc<DataFile>>, Error> {
+        let mut logs = self.logs.lock().await;
+        let log = &mut logs.0[change.table.index()];
+        log.make_folder()?;
+        let added = std::mem::take(&mut change.added.0);
+        let replacement = Replacement {
+            operation: change.operation,
+            removed: change.removed.clone(),
+            added,
+            changes_data: change.changes_data,
+            sequence: change.sequence,
+            horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
+        };
+        // After an error the commit may be there all the same: files are left to the next start.
+        let files = log.replace(replacement)?;
+        log.checkpoint_when_due().await;
+        Ok(files)
+    }
+
+    /// Where files of `table` for a partition go whose rows reach up to a sequence.
+    async fn place(&self, table: TableId, date: i32, sequence: u64) -> Result<sample_files::Place, Error> {
+        let logs = self.logs.lock().await;
+        let log = &logs.0[table.index()];
+        log.make_folder()?;
+        let (folder, version) = (log.folder().to_owned(), log.next_version());
+        Ok(sample_files::Place { folder, date, sequence, version, part: 0 })
     }
 }
+
+const MICROS_A_SECOND: i64 = 1_000_000;
 
 /// Makes the names of new entries of `folder` durable.
 fn sync_folder(folder: &Path) -> Result<(), Error> {

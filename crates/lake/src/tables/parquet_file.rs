@@ -144,11 +144,23 @@ pub(super) fn encoder(
     ArrowWriter::try_new_with_options(Vec::new(), schema, options)
 }
 
-/// Writes an encoded file durably: `<folder>/[date=<date>/]<sequence>.parquet`.
+/// Writes an encoded file of a flush durably: `<folder>/[date=<date>/]<sequence>.parquet`.
 pub(super) fn store(
     folder: &Path,
     date: Option<i32>,
     sequence: u64,
+    encoded: &[u8],
+    bounds: Bounds,
+) -> Result<NewFile, Error> {
+    store_as(folder, date, format!("{sequence:020}.parquet"), encoded, bounds)
+}
+
+/// Writes an encoded file durably: `<folder>/[date=<date>/]<name>`. A name begins with a sequence, see
+/// [`DataFile::sequence`].
+pub(super) fn store_as(
+    folder: &Path,
+    date: Option<i32>,
+    name: String,
     encoded: &[u8],
     bounds: Bounds,
 ) -> Result<NewFile, Error> {
@@ -158,7 +170,6 @@ pub(super) fn store(
         std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
         sync_folder(folder)?;
     }
-    let name = format!("{sequence:020}.parquet");
     let target = parent.join(&name);
     let modified = write_synced(&target, encoded).inspect_err(|_| {
         // Half a file helps nobody, and a full disk needs the room; when this fails too, the next open

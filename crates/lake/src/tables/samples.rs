@@ -7,19 +7,20 @@
 
 use super::columns;
 use super::parquet_file::{self, Bounds, MAX_ROW_GROUP_ROWS, NewFile, encoding_error};
-use super::schema::SAMPLES;
+use super::schema::{SAMPLES, Table};
 use super::series_order::{FlushProfile, SeriesOrder};
 use crate::{Error, HeadChunk};
 use arrow::array::{ArrayRef, BinaryBuilder, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use parquet::file::properties::WriterPropertiesBuilder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A row group ends with a service and profile type once it has this many rows: large enough for
 /// dictionaries to pay off, small enough that a query for one service reads little of its neighbours.
-const MIN_ROW_GROUP_ROWS: usize = 32_768;
+pub(super) const MIN_ROW_GROUP_ROWS: usize = 32_768;
 
 /// Rows that become Arrow arrays at once.
 const BATCH_ROWS: usize = 65_536;
@@ -48,6 +49,13 @@ pub(super) fn write(folder: &Path, sequence: u64, order: &SeriesOrder<'_>) -> Re
     Ok(files)
 }
 
+/// How the columns of `samples` and its tiers are encoded.
+pub(super) fn properties(table: &Table) -> WriterPropertiesBuilder {
+    let properties = parquet_file::number_dictionary(parquet_file::properties(table), "time");
+    let properties = parquet_file::number_dictionary(properties, "window");
+    parquet_file::number_dictionary(properties, "value")
+}
+
 /// Encodes the samples of the profiles of one day.
 fn encode(
     folder: &Path,
@@ -55,10 +63,7 @@ fn encode(
     order: &SeriesOrder<'_>,
     stacks: &StackOrder,
 ) -> Result<(Vec<u8>, Bounds), Error> {
-    let properties = parquet_file::number_dictionary(parquet_file::properties(&SAMPLES), "time");
-    let properties = parquet_file::number_dictionary(properties, "window");
-    let properties = parquet_file::number_dictionary(properties, "value");
-    let encoder = parquet_file::encoder(&SAMPLES, properties).map_err(encoding_error(folder))?;
+    let encoder = parquet_file::encoder(&SAMPLES, properties(&SAMPLES)).map_err(encoding_error(folder))?;
     let mut file = SampleFile { encoder, order, profiles, stacks, rows: Vec::new() };
     let mut bounds = Bounds::default();
     let mut start = 0;
@@ -228,7 +233,11 @@ impl SampleFile<'_> {
 }
 
 /// A column of ids that are mostly absent.
-fn optional<const N: usize>(rows: usize, any: bool, ids: impl Iterator<Item = Option<[u8; N]>>) -> ArrayRef {
+pub(super) fn optional<const N: usize>(
+    rows: usize,
+    any: bool,
+    ids: impl Iterator<Item = Option<[u8; N]>>,
+) -> ArrayRef {
     if !any {
         return new_null_array(&DataType::Binary, rows);
     }

@@ -14,14 +14,25 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 /// Name of the partition column.
 pub(super) const DATE: &str = "date";
 
+/// What the partition column `date` of a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Partition {
+    /// The table has none.
+    None,
+    /// The UTC day of the rows' time.
+    Day,
+    /// The first day of their UTC month.
+    Month,
+}
+
 /// One of the tables.
 pub(super) struct Table {
     /// Its name, also that of its folder.
     pub(super) name: &'static str,
     /// The columns in the files.
     pub(super) schema: LazyLock<SchemaRef>,
-    /// Whether it is partitioned by date.
-    pub(super) by_date: bool,
+    /// By what its files are told apart into folders.
+    pub(super) partition: Partition,
     /// The columns by which the rows of a file are sorted.
     pub(super) order: &'static [&'static str],
     /// Columns that Parquet must not dictionary-encode but write as differences.
@@ -45,7 +56,7 @@ pub(super) static SAMPLES: Table = Table {
             Field::new("trace_id", DataType::Binary, true),
         ]))
     }),
-    by_date: true,
+    partition: Partition::Day,
     order: &["service", "profile_type", "window", "stack_id", "series_id", "time"],
     deltas: &[],
     unique: &[],
@@ -64,7 +75,7 @@ pub(super) static PROFILES: Table = Table {
             required("profile_id", DataType::Binary),
         ]))
     }),
-    by_date: true,
+    partition: Partition::Day,
     order: &["service", "profile_type", "series_id", "time"],
     deltas: &["time", "total"],
     unique: &["profile_id"],
@@ -82,11 +93,13 @@ pub(super) static SERIES: Table = Table {
             required("last_time", timestamp()),
         ]))
     }),
-    by_date: true,
+    partition: Partition::Day,
     order: &["service", "series_id"],
     deltas: &["first_time", "last_time"],
     unique: &["series_id"],
 };
+
+const STACKS_ORDER: &[&str] = &["service", "stack_id"];
 
 pub(super) static STACKS: Table = Table {
     name: "stacks",
@@ -97,11 +110,80 @@ pub(super) static STACKS: Table = Table {
             required("frames", DataType::List(frame_element())),
         ]))
     }),
-    by_date: false,
-    order: &["service", "stack_id"],
+    partition: Partition::None,
+    order: STACKS_ORDER,
     deltas: &[],
     unique: &["stack_id"],
 };
+
+/// The table `stacks` without dictionaries in memory: those of several files would have to be merged.
+pub(super) static PLAIN_STACKS: Table = Table {
+    name: "stacks",
+    schema: LazyLock::new(|| {
+        let fields = STACKS.schema.fields().iter().map(|field| plain(field));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }),
+    partition: Partition::None,
+    order: STACKS_ORDER,
+    deltas: &[],
+    unique: &["stack_id"],
+};
+
+/// `field` with the values of dictionaries in their place.
+fn plain(field: &Field) -> Arc<Field> {
+    let data_type = match field.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        DataType::List(element) => DataType::List(plain(element)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| plain(field)).collect()),
+        other => other.clone(),
+    };
+    Arc::new(field.clone().with_data_type(data_type))
+}
+
+/// A table of sums of `samples` in aligned windows: the columns of `samples`, except for spans. `time` is the
+/// start of a row's window, `window` that of the span of time by which rows are sorted.
+const fn samples_tier(name: &'static str, partition: Partition) -> Table {
+    Table {
+        name,
+        schema: LazyLock::new(|| {
+            let of_samples = SAMPLES.schema.fields().iter().filter(|field| !field.is_nullable());
+            Arc::new(Schema::new(of_samples.cloned().collect::<Vec<_>>()))
+        }),
+        partition,
+        order: &["service", "profile_type", "window", "stack_id", "series_id", "time"],
+        deltas: &[],
+        unique: &[],
+    }
+}
+
+/// A table of sums of `profiles` in aligned windows; `profiles` is how many there are in a row.
+const fn profiles_tier(name: &'static str, partition: Partition) -> Table {
+    Table {
+        name,
+        schema: LazyLock::new(|| {
+            let of_profiles = PROFILES.schema.fields().iter().filter(|field| field.name() != "profile_id");
+            let count = Arc::new(required("profiles", DataType::Int64));
+            Arc::new(Schema::new(of_profiles.cloned().chain([count]).collect::<Vec<_>>()))
+        }),
+        partition,
+        order: &["service", "profile_type", "series_id", "time"],
+        deltas: &["time", "total"],
+        unique: &[],
+    }
+}
+
+pub(super) static SAMPLES_5M: Table = samples_tier("samples_5m", Partition::Day);
+pub(super) static SAMPLES_1H: Table = samples_tier("samples_1h", Partition::Month);
+pub(super) static SAMPLES_1D: Table = samples_tier("samples_1d", Partition::Month);
+pub(super) static PROFILES_5M: Table = profiles_tier("profiles_5m", Partition::Day);
+pub(super) static PROFILES_1H: Table = profiles_tier("profiles_1h", Partition::Month);
+pub(super) static PROFILES_1D: Table = profiles_tier("profiles_1d", Partition::Month);
+pub(super) static SAMPLES_5M_SERVICE: Table = samples_tier("samples_5m_service", Partition::Day);
+pub(super) static SAMPLES_1H_SERVICE: Table = samples_tier("samples_1h_service", Partition::Month);
+pub(super) static SAMPLES_1D_SERVICE: Table = samples_tier("samples_1d_service", Partition::Month);
+pub(super) static PROFILES_5M_SERVICE: Table = profiles_tier("profiles_5m_service", Partition::Day);
+pub(super) static PROFILES_1H_SERVICE: Table = profiles_tier("profiles_1h_service", Partition::Month);
+pub(super) static PROFILES_1D_SERVICE: Table = profiles_tier("profiles_1d_service", Partition::Month);
 
 impl Table {
     /// The schema as it stands in the Delta log, the partition column included.
@@ -109,7 +191,7 @@ impl Table {
         let columns: StructType =
             self.schema.as_ref().try_into_kernel().map_err(deltalake_core::DeltaTableError::from)?;
         let date = StructField::new(DATE, deltalake_core::kernel::DataType::DATE, false);
-        let fields = columns.fields().cloned().chain(self.by_date.then_some(date));
+        let fields = columns.fields().cloned().chain((self.partition != Partition::None).then_some(date));
         Ok(StructType::try_new(fields)?)
     }
 }

@@ -3,9 +3,10 @@
 //! Each flush adds a row for each series and day that it touches; the rows of one series and day are one
 //! when they are read.
 
-use super::days::{micros, parse_date};
+use super::days::micros;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
-use super::schema::{DATE, SERIES, map_entry};
+use super::sample_files::{Place, partition};
+use super::schema::{SERIES, map_entry};
 use super::{SeriesDay, columns};
 use crate::{DataFile, Error};
 use arrow::array::{
@@ -27,16 +28,32 @@ pub(super) fn write(folder: &Path, sequence: u64, rows: &[SeriesDay]) -> Result<
     let mut files = Vec::new();
     for day in rows.chunk_by(|a, b| a.day == b.day) {
         let encoded = encode(day).map_err(encoding_error(folder))?;
-        let mut bounds = Bounds { rows: day.len() as u64, ..Bounds::default() };
-        for row in day {
-            bounds.add_service(row.series.service());
-            bounds.add_time("first_time", micros(row.first));
-            bounds.add_time("last_time", micros(row.last));
-        }
         let date = day.first().map(|row| row.day);
-        files.push(parquet_file::store(folder, date, sequence, &encoded, bounds)?);
+        files.push(parquet_file::store(folder, date, sequence, &encoded, bounds(day))?);
     }
     Ok(files)
+}
+
+/// Writes the series of one day into one file.
+pub(super) fn write_as(place: &Place, rows: &[SeriesDay]) -> Result<Vec<NewFile>, Error> {
+    let mut rows: Vec<&SeriesDay> = rows.iter().collect();
+    rows.sort_by_key(|row| (row.series.service(), row.id));
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let encoded = encode(&rows).map_err(encoding_error(&place.folder))?;
+    let date = Some(place.date);
+    Ok(vec![parquet_file::store_as(&place.folder, date, place.name(0), &encoded, bounds(&rows))?])
+}
+
+fn bounds(rows: &[&SeriesDay]) -> Bounds {
+    let mut bounds = Bounds { rows: rows.len() as u64, ..Bounds::default() };
+    for row in rows {
+        bounds.add_service(row.series.service());
+        bounds.add_time("first_time", micros(row.first));
+        bounds.add_time("last_time", micros(row.last));
+    }
+    bounds
 }
 
 fn encode(rows: &[&SeriesDay]) -> Result<Vec<u8>, ParquetError> {
@@ -79,6 +96,13 @@ pub(super) fn read(files: &[Arc<DataFile>]) -> Vec<SeriesDay> {
     days.rows
 }
 
+/// The series of `files`, one row for each series and day.
+pub(super) fn read_all(files: &[Arc<DataFile>]) -> Result<Vec<SeriesDay>, Error> {
+    let mut days = Days::default();
+    files.iter().try_for_each(|file| days.add(file))?;
+    Ok(days.rows)
+}
+
 /// The rows of files that were read so far.
 #[derive(Default)]
 struct Days {
@@ -90,9 +114,7 @@ struct Days {
 impl Days {
     fn add(&mut self, file: &DataFile) -> Result<(), Error> {
         let fault = reading_error(file);
-        let partition = file.path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        let date = partition.and_then(|name| name.strip_prefix(DATE)?.strip_prefix('='));
-        let day = date.and_then(parse_date).ok_or_else(|| Error::Damaged {
+        let day = partition(&file.path).ok_or_else(|| Error::Damaged {
             path: file.path.clone(),
             why: "its folder is not named date=YYYY-MM-DD".into(),
         })?;

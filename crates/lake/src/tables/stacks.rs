@@ -13,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::statistics::Statistics;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,9 +63,13 @@ fn stack<'a>(stacks: &'a StackRows, row: &StackRow, start: u32) -> Result<Stack<
     }
 }
 
+/// How the columns of the table are encoded.
+pub(super) fn properties() -> WriterPropertiesBuilder {
+    parquet_file::properties(&STACKS).set_data_page_row_count_limit(PAGE_ROWS)
+}
+
 fn encode(stacks: &StackRows, rows: &[Stack<'_>]) -> Result<Vec<u8>, ParquetError> {
-    let properties = parquet_file::properties(&STACKS).set_data_page_row_count_limit(PAGE_ROWS);
-    let mut encoder = parquet_file::encoder(&STACKS, properties)?;
+    let mut encoder = parquet_file::encoder(&STACKS, properties())?;
     let texts = frames::texts(&stacks.symbols)?;
     let services = columns::texts(stacks.services.iter().map(String::as_str));
     let mut left = rows;

@@ -229,6 +229,22 @@ fn check_samples(head: &Head, paths: &[PathBuf]) {
     assert!(days.is_empty(), "{} days are missing", days.len());
 }
 
+/// The files that a commit added to a table.
+fn added(committed: &Committed, table: TableId) -> &[Arc<DataFile>] {
+    committed.iter().find(|(of, _)| *of == table).map_or(&[], |(_, files)| files)
+}
+
+/// The sequences of the four tables that a flush goes into.
+fn sequences(opened: &Opened) -> Sequences {
+    let of = |table| opened.tables[table].sequence;
+    Sequences {
+        stacks: of(TableId::Stacks),
+        series: of(TableId::Series),
+        profiles: of(TableId::Profiles),
+        samples: of(TableId::Samples),
+    }
+}
+
 fn paths(files: &[Arc<DataFile>]) -> Vec<PathBuf> {
     files.iter().map(|file| file.path.clone()).collect()
 }
@@ -245,8 +261,8 @@ fn sorted_files(files: &[Arc<DataFile>]) -> Vec<(PathBuf, u64, crate::FileStats)
 async fn nothing_is_made_before_the_first_commit() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
-    let (_, opened) = Tables::open(root.clone()).await.unwrap();
-    assert_eq!(opened.sequences, Sequences::default());
+    let (_, opened) = Tables::open(root.clone(), &[]).await.unwrap();
+    assert_eq!(sequences(&opened), Sequences::default());
     assert!(!root.exists());
 }
 
@@ -255,15 +271,24 @@ async fn a_flush_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a tenant #1");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let committed = tables.commit(&head.flush(7), Sequences::default()).await.unwrap();
-    check_samples(&head, &paths(&committed.samples));
+    check_samples(&head, &paths(added(&committed, TableId::Samples)));
 
-    let (_, opened) = Tables::open(root).await.unwrap();
-    assert_eq!(opened.sequences, Sequences { stacks: 7, series: 7, profiles: 7, samples: 7 });
-    assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
-    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
-    assert_eq!(sorted_files(&opened.stacks), sorted_files(&committed.stacks));
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
+    assert_eq!(sequences(&opened), Sequences { stacks: 7, series: 7, profiles: 7, samples: 7 });
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Samples].files),
+        sorted_files(added(&committed, TableId::Samples))
+    );
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Profiles].files),
+        sorted_files(added(&committed, TableId::Profiles))
+    );
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Stacks].files),
+        sorted_files(added(&committed, TableId::Stacks))
+    );
     let key = |row: &SeriesDay| (row.day, row.id);
     let (mut series, mut expected) = (opened.series, head.series_days.clone());
     series.sort_by_key(key);
@@ -273,7 +298,7 @@ async fn a_flush_reads_back() {
     }
     assert_eq!(series, expected);
 
-    let ids = opened.profiles.iter().flat_map(|file| read_profile_ids(file).unwrap());
+    let ids = opened.tables[TableId::Profiles].files.iter().flat_map(|file| read_profile_ids(file).unwrap());
     let mut ids: Vec<u128> = ids.map(|id| id.0).collect();
     ids.sort_unstable();
     let mut expected: Vec<u128> =
@@ -281,10 +306,11 @@ async fn a_flush_reads_back() {
     expected.sort_unstable();
     assert_eq!(ids, expected);
 
-    let footer = opened.stacks[0].metadata().unwrap();
+    let file = &opened.tables[TableId::Stacks].files[0];
+    let footer = file.metadata().unwrap();
     let read = |services: &[&str], wanted: &mut dyn FnMut(StackId) -> bool| {
         let mut found = Generation::default();
-        read_stacks(&opened.stacks[0], &footer, services, wanted, &mut found).unwrap();
+        read_stacks(file, &footer, services, wanted, &mut found).unwrap();
         let mut cache = StackCache::default();
         cache.load(&found);
         let mut ids: Vec<StackId> = head.stacks.rows.iter().map(|row| row.id).collect();
@@ -322,15 +348,22 @@ async fn a_flush_is_committed_once() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let first = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
     let again = tables.commit(&head.flush(3), Sequences::default()).await.unwrap();
-    assert!(again.samples.is_empty() && again.profiles.is_empty() && again.stacks.is_empty());
+    assert!(
+        added(&again, TableId::Samples).is_empty()
+            && added(&again, TableId::Profiles).is_empty()
+            && added(&again, TableId::Stacks).is_empty()
+    );
     drop(tables);
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
-    let after = tables.commit(&head.flush(3), opened.sequences).await.unwrap();
-    assert!(after.samples.is_empty());
-    assert_eq!(sorted_files(&Tables::open(root).await.unwrap().1.samples), sorted_files(&first.samples));
+    let (tables, opened) = Tables::open(root.clone(), &[]).await.unwrap();
+    let after = tables.commit(&head.flush(3), sequences(&opened)).await.unwrap();
+    assert!(added(&after, TableId::Samples).is_empty());
+    assert_eq!(
+        sorted_files(&Tables::open(root, &[]).await.unwrap().1.tables[TableId::Samples].files),
+        sorted_files(added(&first, TableId::Samples))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,10 +371,10 @@ async fn a_crash_between_two_tables_is_made_good() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     let done = Sequences { profiles: u64::MAX, samples: u64::MAX, ..Sequences::default() };
     let committed = tables.commit(&head.flush(9), done).await.unwrap();
-    assert!(committed.samples.is_empty() && !committed.stacks.is_empty());
+    assert!(added(&committed, TableId::Samples).is_empty() && !added(&committed, TableId::Stacks).is_empty());
     drop(tables);
     // The crash was while the third table was written: a file, and no commit that names it.
     let partition = root.join("profiles/date=2026-08-01");
@@ -349,15 +382,18 @@ async fn a_crash_between_two_tables_is_made_good() {
     std::fs::create_dir_all(root.join("profiles/_delta_log")).unwrap();
     std::fs::write(partition.join("00000000000000000009.parquet"), "half").unwrap();
     std::fs::write(root.join("profiles/_delta_log/00000000000000000000.json.tmp"), "{").unwrap();
-    let (tables, opened) = Tables::open(root.clone()).await.unwrap();
-    assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 0, samples: 0 });
+    let (tables, opened) = Tables::open(root.clone(), &[]).await.unwrap();
+    assert_eq!(sequences(&opened), Sequences { stacks: 9, series: 9, profiles: 0, samples: 0 });
     assert_eq!(std::fs::read_dir(&partition).unwrap().count(), 0);
-    let committed = tables.commit(&head.flush(9), opened.sequences).await.unwrap();
-    assert!(committed.stacks.is_empty());
-    check_samples(&head, &paths(&committed.samples));
-    let (_, opened) = Tables::open(root).await.unwrap();
-    assert_eq!(opened.sequences, Sequences { stacks: 9, series: 9, profiles: 9, samples: 9 });
-    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
+    let committed = tables.commit(&head.flush(9), sequences(&opened)).await.unwrap();
+    assert!(added(&committed, TableId::Stacks).is_empty());
+    check_samples(&head, &paths(added(&committed, TableId::Samples)));
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
+    assert_eq!(sequences(&opened), Sequences { stacks: 9, series: 9, profiles: 9, samples: 9 });
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Profiles].files),
+        sorted_files(added(&committed, TableId::Profiles))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,29 +401,38 @@ async fn a_commit_that_failed_can_be_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tenant");
     let head = hostile();
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     std::fs::create_dir_all(&root).unwrap();
     std::fs::write(root.join("samples"), "in the way").unwrap();
     tables.commit(&head.flush(2), Sequences::default()).await.unwrap_err();
     std::fs::remove_file(root.join("samples")).unwrap();
     let committed = tables.commit(&head.flush(2), Sequences::default()).await.unwrap();
-    assert!(!committed.stacks.is_empty() && !committed.profiles.is_empty(), "files of the first try");
-    let (_, opened) = Tables::open(root).await.unwrap();
-    assert_eq!(sorted_files(&opened.profiles), sorted_files(&committed.profiles));
-    assert_eq!(sorted_files(&opened.samples), sorted_files(&committed.samples));
+    assert!(
+        !added(&committed, TableId::Stacks).is_empty() && !added(&committed, TableId::Profiles).is_empty(),
+        "files of the first try"
+    );
+    let (_, opened) = Tables::open(root, &[]).await.unwrap();
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Profiles].files),
+        sorted_files(added(&committed, TableId::Profiles))
+    );
+    assert_eq!(
+        sorted_files(&opened.tables[TableId::Samples].files),
+        sorted_files(added(&committed, TableId::Samples))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (tables, _) = Tables::open(folder.path().to_owned()).await.unwrap();
+    let (tables, _) = Tables::open(folder.path().to_owned(), &[]).await.unwrap();
     tables.commit(&hostile().flush(1), Sequences::default()).await.unwrap();
     let entry = folder.path().join("series/_delta_log/00000000000000000000.json");
     let text = std::fs::read_to_string(&entry).unwrap();
     let newer = text.replace(r#""everflame.formatVersion":"1""#, r#""everflame.formatVersion":"2""#);
     assert_ne!(text, newer);
     std::fs::write(&entry, newer).unwrap();
-    let error = Tables::open(folder.path().to_owned()).await.err().unwrap().to_string();
+    let error = Tables::open(folder.path().to_owned(), &[]).await.err().unwrap().to_string();
     assert!(error.contains("start the version that wrote it"), "{error}");
 }
 
@@ -418,7 +463,7 @@ async fn what_is_on_disk() {
     let stack = head.add_stack("shop", &["work", "main"]);
     let series = head.add_series("shop", "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "shop-1");
     head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
-    let (tables, _) = Tables::open(root.clone()).await.unwrap();
+    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
     let mut text = String::new();
     for (table, file) in [

@@ -1,0 +1,406 @@
+//! Profiles of the Firefox Profiler, as it saves them (the processed format, which other profilers write
+//! too): tables of strings, functions, frames and stacks, and for each thread its samples.
+//! <https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md>
+
+use crate::assembly::{Assembly, SMALLER};
+use crate::list::List;
+use crate::part::Extract;
+use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
+use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+
+const WRITER: &str = "save the profile again from the Firefox Profiler, or repair the program that writes it";
+/// Entries of a table.
+const MAX: usize = 2 << 20;
+/// Threads of all processes.
+const MAX_THREADS: usize = 16 << 10;
+
+#[derive(Deserialize)]
+struct File<'a> {
+    meta: Meta,
+    #[serde(borrow)]
+    threads: List<Thread<'a>, MAX_THREADS>,
+    /// Tables that all threads share, in newer files.
+    #[serde(default, borrow)]
+    shared: Tables<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    /// Milliseconds between samples.
+    interval: f64,
+    /// Milliseconds since the epoch.
+    #[serde(default)]
+    start_time: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Thread<'a> {
+    #[serde(default, borrow)]
+    name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    process_name: Option<Cow<'a, str>>,
+    samples: Samples<'a>,
+    #[serde(flatten, borrow)]
+    tables: Tables<'a>,
+}
+
+/// The tables of a thread, or those that all share. Each is in one of both places.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tables<'a> {
+    #[serde(default, borrow)]
+    string_array: Option<List<Cow<'a, str>, MAX>>,
+    #[serde(default)]
+    func_table: Option<FuncTable>,
+    #[serde(default)]
+    frame_table: Option<FrameTable>,
+    #[serde(default)]
+    stack_table: Option<StackTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FuncTable {
+    name: List<u32, MAX>,
+    #[serde(default)]
+    file_name: List<Option<u32>, MAX>,
+    #[serde(default, rename = "isJS")]
+    is_js: List<bool, MAX>,
+}
+
+#[derive(Deserialize)]
+struct FrameTable {
+    func: List<u32, MAX>,
+    #[serde(default)]
+    line: List<Option<i64>, MAX>,
+}
+
+#[derive(Deserialize)]
+struct StackTable {
+    frame: List<u32, MAX>,
+    prefix: List<Option<u32>, MAX>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Samples<'a> {
+    #[serde(default)]
+    stack: Option<List<Option<u32>, MAX>>,
+    #[serde(default)]
+    weight: Option<List<f64, MAX>>,
+    #[serde(default, borrow)]
+    weight_type: Option<Cow<'a, str>>,
+}
+
+/// Reads a profile, gzip or plain. Each thread becomes a part, labelled `thread_name` and `process_name`.
+pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
+    let body = gzip::inflate_if_gzip(bytes, limits)?;
+    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+        Error::malformed("Firefox profile", error, "send the whole file, as the Firefox Profiler saves it")
+    })?;
+    let mut assembly = Assembly::new(limits);
+    let mut parts = Vec::new();
+    let mut all_samples = Vec::new();
+    for (at, thread) in file.threads.0.iter().enumerate() {
+        let Some(stacks) = &thread.samples.stack else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                Place(at),
+                "its samples are in the form that Firefox itself keeps them in",
+                "open the file in the Firefox Profiler and save it from there",
+            ));
+        };
+        let reader = Reader::new(Place(at), thread, &file)?;
+        let unit = Unit::of(thread, file.meta.interval);
+        reader.samples(&stacks.0, unit, &mut assembly)?;
+        let samples = std::mem::take(&mut assembly.samples);
+        if samples.is_empty() {
+            continue;
+        }
+        let names = [("thread_name", Some(&thread.name)), ("process_name", thread.process_name.as_ref())];
+        let labels = names
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.filter(|value| !value.is_empty())?)));
+        let (name, sample_types) = unit.describe();
+        let profile = Profile {
+            default_sample_type: Some(sample_types.len() - 1),
+            sample_types,
+            time: (file.meta.start_time * 1e6) as Nanos,
+            ..Profile::default()
+        };
+        parts.push(Part {
+            name: name.to_owned(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_string())).collect(),
+            profile,
+            timestamps: Vec::new(),
+        });
+        all_samples.push(samples);
+    }
+    let (symbols, locations, _, cuts) = assembly.into_tables();
+    let mut extract = Extract::new(&symbols, &locations);
+    for (part, samples) in parts.iter_mut().zip(all_samples) {
+        extract.fill(&mut part.profile, samples);
+    }
+    Ok(Parts { parts, cuts })
+}
+
+/// A thread of the file, counted from 0.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Firefox profile: thread {}", self.0)
+    }
+}
+
+/// What the weights of a thread's samples are.
+#[derive(Clone, Copy)]
+enum Unit {
+    /// Samples, so many nanoseconds each.
+    Samples(f64),
+    Milliseconds,
+    Bytes,
+}
+
+impl Unit {
+    fn of(thread: &Thread<'_>, interval: f64) -> Self {
+        match thread.samples.weight_type.as_deref() {
+            Some("tracing-ms") => Self::Milliseconds,
+            Some("bytes") => Self::Bytes,
+            _ => Self::Samples(interval * 1e6),
+        }
+    }
+
+    /// Name and types of the profile.
+    fn describe(self) -> (&'static str, Vec<ValueType>) {
+        let wall = ValueType::new("wall", "nanoseconds");
+        match self {
+            Self::Samples(_) => ("wall", vec![ValueType::new("samples", "count"), wall]),
+            Self::Milliseconds => ("wall", vec![wall]),
+            Self::Bytes => ("memory", vec![ValueType::new("samples", "bytes")]),
+        }
+    }
+
+    /// The values of a sample of this weight; how many there are.
+    fn values(self, weight: f64) -> ([i64; 2], usize) {
+        match self {
+            Self::Samples(nanos) => ([weight.round() as i64, (weight * nanos).round() as i64], 2),
+            Self::Milliseconds => ([(weight * 1e6).round() as i64, 0], 1),
+            Self::Bytes => ([weight.round() as i64, 0], 1),
+        }
+    }
+}
+
+struct Reader<'a> {
+    place: Place,
+    strings: &'a [Cow<'a, str>],
+    functions: &'a FuncTable,
+    frames: &'a FrameTable,
+    stacks: &'a StackTable,
+    weights: Option<&'a [f64]>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(place: Place, thread: &'a Thread<'a>, file: &'a File<'a>) -> Result<Self, Error> {
+        let (own, shared) = (&thread.tables, &file.shared);
+        let missing = |what: &str| Error::malformed(place, format_args!("it has no {what}"), WRITER);
+        Ok(Self {
+            place,
+            strings: own
+                .string_array
+                .as_ref()
+                .or(shared.string_array.as_ref())
+                .ok_or_else(|| missing("stringArray"))?
+                .0
+                .as_slice(),
+            functions: own
+                .func_table
+                .as_ref()
+                .or(shared.func_table.as_ref())
+                .ok_or_else(|| missing("funcTable"))?,
+            frames: own
+                .frame_table
+                .as_ref()
+                .or(shared.frame_table.as_ref())
+                .ok_or_else(|| missing("frameTable"))?,
+            stacks: own
+                .stack_table
+                .as_ref()
+                .or(shared.stack_table.as_ref())
+                .ok_or_else(|| missing("stackTable"))?,
+            weights: thread.samples.weight.as_ref().map(|weights| weights.0.as_slice()),
+        })
+    }
+
+    fn samples(&self, stacks: &[Option<u32>], unit: Unit, assembly: &mut Assembly<'_>) -> Result<(), Error> {
+        // Own weight by stack: equal stacks have equal numbers.
+        let mut weights = vec![0.0; self.stacks.frame.0.len()];
+        for (at, stack) in stacks.iter().enumerate() {
+            let Some(stack) = stack else { continue };
+            let weight = self.weights.map_or(1.0, |weights| weights.get(at).copied().unwrap_or(0.0));
+            match weights.get_mut(*stack as usize) {
+                Some(sum) => *sum += weight,
+                None => return Err(self.missing("stack", *stack, weights.len())),
+            }
+        }
+        let mut locations: Vec<Option<u32>> = vec![None; self.frames.func.0.len()];
+        let mut stack = Vec::new();
+        for (at, &weight) in weights.iter().enumerate() {
+            let (values, count) = unit.values(weight);
+            let Some(values) = values.get(..count).filter(|values| values.iter().any(|&value| value != 0))
+            else {
+                continue;
+            };
+            stack.clear();
+            let mut next = Some(at as u32);
+            while let Some(at) = next {
+                stack.push(self.location(at, &mut locations, assembly)?);
+                let prefix = self.stacks.prefix.0.get(at as usize).copied().flatten();
+                // Callers come first in the table, so that there is no circle.
+                if prefix.is_some_and(|prefix| prefix >= at) {
+                    let fault = format_args!("stack {at} has a prefix that does not come before it");
+                    return Err(Error::malformed(self.place, fault, WRITER));
+                }
+                next = prefix;
+            }
+            assembly.push(self.place, &stack, values, &[])?;
+            if assembly.samples.len() > assembly.limits.samples {
+                return Err(Error::too_large(self.place, "it has too many stacks", SMALLER));
+            }
+        }
+        Ok(())
+    }
+
+    fn location(
+        &self,
+        stack: u32,
+        locations: &mut [Option<u32>],
+        assembly: &mut Assembly<'_>,
+    ) -> Result<u32, Error> {
+        let count = locations.len();
+        let frame = *self
+            .stacks
+            .frame
+            .0
+            .get(stack as usize)
+            .ok_or_else(|| self.missing("stack", stack, self.stacks.frame.0.len()))?;
+        let known = locations.get_mut(frame as usize).ok_or_else(|| self.missing("frame", frame, count))?;
+        if let Some(location) = known {
+            return Ok(*location);
+        }
+        let function = self.frames.func.0.get(frame as usize).copied().unwrap_or_default();
+        let functions = self.functions;
+        let name = functions
+            .name
+            .0
+            .get(function as usize)
+            .ok_or_else(|| self.missing("function", function, functions.name.0.len()))?;
+        let text = |index: u32| {
+            self.strings.get(index as usize).ok_or_else(|| self.missing("string", index, self.strings.len()))
+        };
+        let name = assembly.string(text(*name)?);
+        let file = match functions.file_name.0.get(function as usize).copied().flatten() {
+            Some(file) => assembly.string(text(file)?),
+            None => 0,
+        };
+        let line = self.frames.line.0.get(frame as usize).copied().flatten().unwrap_or_default();
+        let is_js = functions.is_js.0.get(function as usize).copied().unwrap_or_default();
+        let kind = if is_js { FrameKind::Interpreted } else { FrameKind::Unknown };
+        Ok(*known.insert(assembly.frame(Frame { function: name, file, line, kind, ..Frame::default() })))
+    }
+
+    #[cold]
+    fn missing(&self, what: &str, index: u32, count: usize) -> Error {
+        let fault = format_args!("it refers to {what} {index}, which is missing ({count} entries)");
+        Error::malformed(self.place, fault, WRITER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folded;
+    use serde_json::{Value, json};
+
+    fn tables() -> Value {
+        json!({
+            "stringArray": ["main", "work", "app.js"],
+            "funcTable": {"name": [0, 1], "fileName": [2, null], "isJS": [true, false], "length": 2},
+            "frameTable": {"func": [0, 1], "line": [7, null], "address": [-1, -1], "length": 2},
+            "stackTable": {"frame": [0, 1, 1], "prefix": [null, 0, 1], "length": 3},
+        })
+    }
+
+    fn thread(name: &str, samples: Value, tables: Value) -> Value {
+        let mut thread = json!({"name": name, "processName": "p", "pid": 1, "tid": 2, "samples": samples, "markers": {"data": []}});
+        thread.as_object_mut().unwrap().extend(tables.as_object().unwrap().clone());
+        thread
+    }
+
+    fn read_json(file: Value) -> Result<Vec<String>, Error> {
+        let parts = read(file.to_string().as_bytes(), &Limits::default())?.parts;
+        let shown = |part: &Part| {
+            let labels: Vec<_> = part.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!(
+                "{} {} {:?}\n{}",
+                part.name,
+                labels.join(","),
+                part.profile.totals(),
+                folded::write(&part.profile, 0)
+            )
+        };
+        Ok(parts.iter().map(shown).collect())
+    }
+
+    #[test]
+    fn threads_become_parts() {
+        let samples =
+            json!({"stack": [1, 1, null, 2], "time": [0, 1, 2, 3], "weight": null, "weightType": "samples"});
+        let bytes = json!({"stack": [0, 1], "weight": [100, -30], "weightType": "bytes"});
+        let expect = [
+            "wall thread_name=GeckoMain,process_name=p [3, 6000000]\nmain;work 2\nmain;work;work 1\n",
+            "memory thread_name=Alloc,process_name=p [70]\nmain 100\nmain;work -30\n",
+        ];
+        let meta = json!({"interval": 2, "startTime": 1700000000000.5, "version": 30});
+        let own = json!({"meta": meta, "threads": [thread("GeckoMain", samples.clone(), tables()), thread("Alloc", bytes.clone(), tables())]});
+        assert_eq!(read_json(own).unwrap(), expect);
+        let shared = json!({"meta": meta, "shared": tables(), "threads": [thread("GeckoMain", samples, json!({})), thread("Alloc", bytes, json!({}))]});
+        assert_eq!(read_json(shared).unwrap(), expect);
+    }
+
+    #[test]
+    fn faults_are_refused() {
+        let refuse = |samples: Value, change: &dyn Fn(&mut Value)| {
+            let mut tables = tables();
+            change(&mut tables);
+            read_json(json!({"meta": {"interval": 1}, "threads": [thread("x", samples, tables)]}))
+                .unwrap_err()
+                .to_string()
+        };
+        let one = || json!({"stack": [1]});
+        assert!(
+            refuse(json!({"stack": [9]}), &|_| ())
+                .contains("thread 0: it refers to stack 9, which is missing (3 entries)")
+        );
+        assert!(refuse(json!({"schema": {}, "data": []}), &|_| ()).contains("save it from there"));
+        assert!(
+            refuse(one(), &|tables| tables["stackTable"]["prefix"] = json!([null, 2, 1]))
+                .contains("prefix that does not come before")
+        );
+        assert!(refuse(one(), &|tables| tables["stackTable"]["frame"] = json!([7, 7])).contains("frame 7"));
+        assert!(
+            refuse(one(), &|tables| tables["stringArray"] = json!([]))
+                .contains("string 1, which is missing (0 entries)")
+        );
+        assert!(
+            refuse(one(), &|tables| _ = tables.as_object_mut().unwrap().remove("funcTable"))
+                .contains("no funcTable")
+        );
+    }
+}

@@ -1,0 +1,402 @@
+//! Reads an export: resources, scopes, profiles.
+
+use super::any_value::{self, Text};
+use super::dictionary::{Dictionary, RawTables};
+use super::layout::SampleLayout;
+use super::place::Place;
+use super::profile::{Head, LinkKeys, SERVICE, SampleReader, Taken, unnamed};
+use crate::part::Extract;
+use crate::pprof::wire::{Cursor, Fault};
+use crate::{Cuts, Decoded, Error, Limits, Part, gzip, pprof};
+use everflame_profile::{Profile, SERVICE_NAME, StringIndex, ValueType};
+use std::borrow::Cow;
+
+/// What an export holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Export {
+    /// The profiles, one for each service that the samples of a profile name. The label `service_name` is
+    /// among their labels.
+    pub parts: Vec<Part>,
+    /// What had to be shortened.
+    pub cuts: Cuts,
+    /// Profiles that the export holds.
+    pub profiles: usize,
+    /// Those that could not be read, and why the first could not.
+    pub rejected: Option<(usize, Error)>,
+}
+
+/// Attribute that names the program, for senders that name no service.
+const EXECUTABLE: &str = "process.executable.name";
+/// Service of a sender that names neither.
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// Reads an export as protobuf, gzip or plain. What is no export is refused; a profile that cannot be read is
+/// left out and counted.
+pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
+    let body = gzip::inflate_if_gzip(bytes, limits)?;
+    let broken = |fault| Place::Message.broken(fault);
+    let (mut resources, mut tables) = (Vec::new(), RawTables::default());
+    let mut cursor = Cursor::new(&body);
+    while let Some((number, value)) = cursor.field().map_err(broken)? {
+        match number {
+            1 => resources.push(value.bytes(number).map_err(broken)?),
+            2 => tables.index(value.bytes(number).map_err(broken)?, limits)?,
+            _ => {}
+        }
+    }
+    let mut export = Export::default();
+    let mut dictionary = Dictionary::decode(&tables, limits, &mut export.cuts)?;
+    let mut found = Vec::new();
+    for (at, bytes) in resources.iter().enumerate() {
+        find_profiles(bytes, at, &mut dictionary, limits, &mut export.cuts, &mut found)?;
+    }
+    let (span, trace) =
+        (dictionary.symbols.strings.push("span_id"), dictionary.symbols.strings.push("trace_id"));
+    let dictionary = &dictionary;
+    let (symbols, locations) = dictionary.tables();
+    let mut reader = Reader {
+        dictionary,
+        limits,
+        extract: Extract::new(symbols, locations),
+        keys: LinkKeys { span, trace },
+        layout_before: None,
+        entries: 0,
+    };
+    export.profiles = found.iter().map(|found| found.profiles.len()).sum();
+    for Found { place, labels, profiles } in &found {
+        for (at, bytes) in profiles.iter().enumerate() {
+            let place = match *place {
+                Place::Profile { resource, scope, .. } => Place::Profile { resource, scope, profile: at },
+                other => other,
+            };
+            let before = export.parts.len();
+            if let Err(error) = reader.profile(bytes, place, labels, &mut export) {
+                // Too much is too much for the whole export; a fault is the profile's own.
+                if error.kind() == crate::ErrorKind::TooLarge {
+                    return Err(error);
+                }
+                export.parts.truncate(before);
+                export.rejected.get_or_insert((0, error)).0 += 1;
+            }
+        }
+    }
+    Ok(export)
+}
+
+/// The profiles of one scope.
+struct Found<'a> {
+    place: Place,
+    /// Attributes of resource and scope: key and value.
+    labels: Labels,
+    profiles: Vec<&'a [u8]>,
+}
+
+type Labels = Vec<(StringIndex, StringIndex)>;
+
+/// Notes the profiles of a `ResourceProfiles`, and its attributes.
+fn find_profiles<'a>(
+    bytes: &'a [u8],
+    resource_at: usize,
+    dictionary: &mut Dictionary,
+    limits: &Limits,
+    cuts: &mut Cuts,
+    found: &mut Vec<Found<'a>>,
+) -> Result<(), Error> {
+    let place = Place::Resource(resource_at);
+    let broken = |fault| place.broken(fault);
+    let (mut scopes, mut resource) = (Vec::new(), &[][..]);
+    let mut cursor = Cursor::new(bytes);
+    while let Some((number, value)) = cursor.field().map_err(broken)? {
+        match number {
+            1 => resource = value.bytes(number).map_err(broken)?,
+            2 => scopes.push(value.bytes(number).map_err(broken)?),
+            _ => {}
+        }
+    }
+    let mut of_resource = Labels::new();
+    attributes(resource, 1, place, dictionary, limits, cuts, &mut of_resource)?;
+    for (scope_at, bytes) in scopes.into_iter().enumerate() {
+        let place = Place::Profile { resource: resource_at, scope: scope_at, profile: 0 };
+        let mut one = Found { place, labels: of_resource.clone(), profiles: Vec::new() };
+        let mut scope = &[][..];
+        let mut cursor = Cursor::new(bytes);
+        while let Some((number, value)) = cursor.field().map_err(broken)? {
+            match number {
+                1 => scope = value.bytes(number).map_err(broken)?,
+                2 => one.profiles.push(value.bytes(number).map_err(broken)?),
+                _ => {}
+            }
+        }
+        attributes(scope, 3, place, dictionary, limits, cuts, &mut one.labels)?;
+        found.push(one);
+    }
+    Ok(())
+}
+
+/// Appends the attributes of a resource or a scope, which are in the field `field`.
+fn attributes(
+    bytes: &[u8],
+    field: u32,
+    place: Place,
+    dictionary: &mut Dictionary,
+    limits: &Limits,
+    cuts: &mut Cuts,
+    labels: &mut Labels,
+) -> Result<(), Error> {
+    let pairs = pairs(bytes, field, limits.labels_per_sample).map_err(|fault| place.broken(fault))?;
+    for (key, value) in pairs {
+        let Some(value) = value else { continue };
+        let key = dictionary.keep(&key, place, limits, cuts)?;
+        let value = dictionary.keep(&value, place, limits, cuts)?;
+        if key != 0 && value != 0 {
+            labels.push((key, value));
+        }
+    }
+    Ok(())
+}
+
+type Pair<'a> = (Text<'a>, Option<Text<'a>>);
+
+fn pairs(bytes: &[u8], field: u32, most: usize) -> Result<Vec<Pair<'_>>, Fault> {
+    let mut pairs = Vec::new();
+    let mut cursor = Cursor::new(bytes);
+    while let Some((number, value)) = cursor.field()? {
+        if number == field && pairs.len() < most {
+            pairs.push(any_value::key_value(value.bytes(number)?)?);
+        }
+    }
+    Ok(pairs)
+}
+
+struct Reader<'a> {
+    dictionary: &'a Dictionary,
+    limits: &'a Limits,
+    extract: Extract<'a>,
+    keys: LinkKeys,
+    layout_before: Option<SampleLayout>,
+    entries: usize,
+}
+
+impl Reader<'_> {
+    /// Appends the parts of one profile.
+    fn profile(
+        &mut self,
+        bytes: &[u8],
+        place: Place,
+        labels: &Labels,
+        export: &mut Export,
+    ) -> Result<(), Error> {
+        let head = Head::read(bytes, place, self.dictionary, self.limits)?;
+        let labels = self.labels(labels, &head, place)?;
+        if head.samples.is_empty()
+            && let Some((format, payload)) = head.original
+            && format == "pprof"
+        {
+            let Decoded { profile, cuts } = pprof::read(payload, self.limits)?;
+            export.cuts.add(cuts);
+            export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
+            return Ok(());
+        }
+        let Named { name, sample_type, factor } = name(&head).ok_or_else(|| unnamed(place))?;
+        let mut reader = SampleReader {
+            dictionary: self.dictionary,
+            limits: self.limits,
+            keys: self.keys,
+            place,
+            layout_before: self.layout_before,
+            entries: self.entries,
+        };
+        let by_service = reader.read(&head.samples, factor)?;
+        (self.layout_before, self.entries) = (reader.layout_before, reader.entries);
+        let mut by_service: Vec<(StringIndex, Taken)> = by_service.into_iter().collect();
+        by_service.sort_unstable_by_key(|(service, _)| *service);
+        for (service, Taken { samples, timestamps }) in by_service {
+            let mut profile = Profile {
+                sample_types: vec![sample_type.clone()],
+                period_type: head.period_type.clone(),
+                period: head.period,
+                time: head.time,
+                duration: head.duration,
+                ..Profile::default()
+            };
+            self.extract.fill(&mut profile, samples);
+            export.parts.push(Part {
+                name: name.to_owned(),
+                labels: with_service(labels.clone(), self.dictionary.text(service)),
+                profile,
+                timestamps: if timestamps.iter().all(|&time| time == 0) { Vec::new() } else { timestamps },
+            });
+        }
+        Ok(())
+    }
+
+    /// The labels that hold for a whole profile; of equal names the first stays.
+    fn labels(&self, outer: &Labels, head: &Head<'_>, place: Place) -> Result<Vec<(String, String)>, Error> {
+        let mut labels: Vec<(String, String)> = Vec::with_capacity(outer.len());
+        let mut own = Vec::new();
+        for &index in head.attributes.iter().filter(|&&index| index != 0) {
+            let attribute = self.dictionary.attributes.get(usize::try_from(index).unwrap_or(usize::MAX));
+            let attribute = attribute
+                .ok_or_else(|| place.missing("attribute", index, self.dictionary.attributes.len()))?;
+            own.push((attribute.key, attribute.value));
+        }
+        for &(key, value) in outer.iter().chain(&own) {
+            let (key, value) = (self.dictionary.text(key), self.dictionary.text(value));
+            if !value.is_empty() && !labels.iter().any(|(other, _)| other == key) {
+                labels.push((key.to_owned(), value.to_owned()));
+            }
+        }
+        Ok(labels)
+    }
+}
+
+/// Adds `service_name`: the service that the samples name, else that of the resource, else a name made of
+/// the program's.
+fn with_service(mut labels: Vec<(String, String)>, of_samples: &str) -> Vec<(String, String)> {
+    let value = |key: &str| labels.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str());
+    let service: Cow<'_, str> = match (of_samples, value(SERVICE), value(EXECUTABLE)) {
+        ("", Some(service), _) => service.into(),
+        ("", None, Some(program)) => format!("{UNKNOWN_SERVICE}:{program}").into(),
+        ("", None, None) => UNKNOWN_SERVICE.into(),
+        (service, ..) => service.into(),
+    };
+    let service = service.into_owned();
+    labels.retain(|(key, _)| key != SERVICE && key != SERVICE_NAME);
+    labels.push((SERVICE_NAME.to_owned(), service));
+    labels
+}
+
+/// What a profile is called, what its values are, and what they are multiplied by.
+struct Named<'a> {
+    name: &'a str,
+    sample_type: ValueType,
+    factor: i64,
+}
+
+fn name<'a>(head: &'a Head<'_>) -> Option<Named<'a>> {
+    let is =
+        |value_type: &ValueType, kind: &str, unit: &str| value_type.kind == kind && value_type.unit == unit;
+    let Head { sample_type, period_type, period, .. } = head;
+    if is(sample_type, "samples", "count") && is(period_type, "cpu", "nanoseconds") && *period != 0 {
+        return Some(Named { name: "process_cpu", sample_type: period_type.clone(), factor: *period });
+    }
+    let name = [&period_type.kind, &sample_type.kind].into_iter().find(|kind| !kind.is_empty())?;
+    let mut sample_type = sample_type.clone();
+    if sample_type.kind.is_empty() {
+        sample_type.kind.clone_from(name);
+    }
+    Some(Named { name, sample_type, factor: 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::message::{Layout, Message};
+    use crate::{ErrorKind, folded};
+
+    fn shown(export: &Export) -> Vec<String> {
+        let part = |part: &Part| {
+            let Part { name, labels, profile, timestamps } = part;
+            let types = format!("{}:{}", profile.sample_types[0].kind, profile.sample_types[0].unit);
+            let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!(
+                "{name} {types} {} {timestamps:?} {}",
+                labels.join(","),
+                folded::write(profile, 0).trim_end()
+            )
+        };
+        export.parts.iter().map(part).collect()
+    }
+
+    #[test]
+    fn all_layouts_say_the_same() {
+        for layout in [Layout::Current, Layout::V1_9, Layout::V1_8] {
+            let export = read(&Message::example(layout).encode(), &Limits::default()).unwrap();
+            assert_eq!(export.rejected, None, "{layout:?}");
+            assert_eq!(
+                shown(&export),
+                [
+                    "process_cpu cpu:nanoseconds pod=a,service_name=shop [11, 12, 13] main;work 60",
+                    "off_cpu off_cpu:nanoseconds pod=a,service_name=shop [21, 22, 0] main 5\nmain;work 12",
+                    "off_cpu off_cpu:nanoseconds pod=a,service_name=cart [] main 9",
+                ],
+                "{layout:?}"
+            );
+            let profile = &export.parts[1].profile;
+            let labels = |sample: usize| {
+                let text = |index| profile.symbols.strings.get(index).to_owned();
+                profile
+                    .samples
+                    .labels(sample)
+                    .iter()
+                    .map(|label| (text(label.key), text(label.value)))
+                    .collect::<Vec<_>>()
+            };
+            let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            assert_eq!(labels(0), [pair("thread.name", "w1")]);
+            assert_eq!(
+                labels(2),
+                [pair("span_id", "0102030405060708"), pair("trace_id", "000102030405060708090a0b0c0d0e0f")]
+            );
+            assert_eq!((profile.time, profile.duration), (1_700_000_000_000_000_000, 5_000_000_000));
+        }
+    }
+
+    #[test]
+    fn frames_know_their_kind_and_their_mapping() {
+        let export = read(&Message::example(Layout::Current).encode(), &Limits::default()).unwrap();
+        let symbols = &export.parts[0].profile.symbols;
+        let main = symbols.frames.iter().find(|frame| symbols.name(frame) == "main").unwrap();
+        assert_eq!(main.kind, everflame_profile::FrameKind::Native);
+        let mapping = symbols.mapping(main.mapping);
+        assert_eq!(
+            (symbols.strings.get(mapping.file), symbols.strings.get(mapping.build_id)),
+            ("/bin/app", "abcd")
+        );
+        assert_eq!((mapping.memory_start, main.line, main.address), (0, 7, 0));
+    }
+
+    #[test]
+    fn a_broken_profile_leaves_the_others() {
+        let mut message = Message::example(Layout::Current);
+        message.break_second_profile();
+        let export = read(&message.encode(), &Limits::default()).unwrap();
+        assert_eq!((export.profiles, export.parts.len()), (2, 1));
+        let (rejected, error) = export.rejected.unwrap();
+        assert_eq!(rejected, 1);
+        assert!(
+            error.to_string().starts_with("OTLP: resource 0, scope 0, profile 1: it refers to stack 99"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_export_is_refused() {
+        let bytes = Message::example(Layout::Current).encode();
+        for cut in 1..bytes.len() {
+            if let Err(error) = read(&bytes[..cut], &Limits::default()) {
+                assert_eq!(error.kind(), ErrorKind::Malformed);
+            }
+        }
+        assert_eq!(read(b"not protobuf", &Limits::default()).unwrap_err().kind(), ErrorKind::Malformed);
+        assert_eq!(read(b"", &Limits::default()).unwrap(), Export::default());
+        let limits = Limits { entries: 3, ..Limits::default() };
+        assert_eq!(read(&bytes, &limits).unwrap_err().kind(), ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn services_without_a_name() {
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>()
+        };
+        for (given, of_samples, expect) in [
+            (&[][..], "", "unknown_service"),
+            (&[("process.executable.name", "sh")], "", "unknown_service:sh"),
+            (&[("process.executable.name", "sh"), ("service.name", "a")], "", "a"),
+            (&[("service.name", "a")], "b", "b"),
+        ] {
+            let labels = with_service(labels(given), of_samples);
+            assert_eq!(labels.last().unwrap(), &("service_name".to_owned(), expect.to_owned()));
+        }
+    }
+}

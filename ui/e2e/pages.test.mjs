@@ -1,0 +1,177 @@
+// Every other page, as it stands on the screen, and what holds for all of them: two languages, two
+// themes, narrow screens, no serious fault for those who use a screen reader.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openBrowser } from "./browser.mjs";
+import { pushFolded } from "./server.mjs";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+let session;
+let page;
+let url;
+
+before(async () => {
+  session = await openBrowser();
+  ({ page } = session);
+  ({ url } = session.server);
+  for (const [service, region, weight] of [["alpha", "eu", 60], ["beta", "us", 240], ["beta", "eu", 20], ["gamma", "us", 120]]) {
+    await pushFolded(url, `${service}.cpu{region=${region},pod=${service}-1}`, `main;work;inner ${weight}\nmain;idle 10`, 12);
+  }
+});
+after(() => session?.close());
+
+const services = () => page.getByRole("listitem").filter({ has: page.getByRole("heading") });
+const namesOf = async () => (await services().getByRole("link").filter({ hasNot: page.locator(".soft") }).evaluateAll((links) => links.filter((link) => link.closest("h2")).map((link) => link.textContent)));
+
+test("services are searched, sorted and grouped", async () => {
+  await page.goto(url);
+  await page.getByText("3 services").waitFor();
+  await services().first().getByText(/cores?$/).waitFor();
+  assert.deepEqual(await namesOf(), ["alpha", "beta", "gamma"]);
+  await page.getByRole("combobox", { name: "Sort services" }).selectOption("value");
+  await page.waitForFunction(() => document.querySelector(".service h2 a")?.textContent === "beta");
+  await page.getByRole("combobox", { name: "Group services" }).selectOption("region");
+  await page.getByRole("heading", { name: "eu" }).waitFor();
+  assert.deepEqual(await namesOf(), ["beta", "alpha", "beta", "gamma"]);
+  await page.reload();
+  await page.getByRole("heading", { name: "us" }).waitFor();
+  await page.getByRole("searchbox", { name: "Search services" }).fill("^(al|ga)");
+  await page.waitForFunction(() => document.querySelectorAll(".service h2").length === 2);
+  await page.getByText(/^seen .* ago$/).first().waitFor();
+});
+
+test("labels tell which value the difference comes from", async () => {
+  await page.goto(`${url}/labels?v=1&service=beta`);
+  const region = page.getByRole("region", { name: "region" });
+  await region.getByText(/% uneven/).waitFor();
+  await region.getByRole("listitem").first().getByText("us").waitFor();
+  await region.getByRole("listitem").first().getByRole("link", { name: "with the rest" }).click();
+  await page.waitForURL(/\/compare\?.*labels1=region%21%3D%22us%22.*labels2=region%3D%22us%22/);
+  await page.goBack();
+  await region.getByRole("link", { name: "us", exact: true }).click();
+  await page.waitForURL(/\/explore\?.*labels=region%3D%22us%22/);
+});
+
+test("the timeline is stacked by a label", async () => {
+  await page.goto(`${url}/explore?v=1&service=beta`);
+  await page.getByRole("combobox", { name: "Stack the timeline by a label" }).selectOption("region");
+  await page.waitForURL(/by=region/);
+  await page.getByRole("img", { name: /CPU time over time, us, eu/ }).waitFor();
+  await page.locator(".timeline-legend").getByText("eu").waitFor();
+});
+
+test("a function has a history, by label too", async () => {
+  await page.goto(`${url}/explore?v=1&service=beta&view=table`);
+  await page.getByRole("row").filter({ hasText: "inner" }).click({ button: "right" });
+  await page.getByRole("menuitem", { name: "History of this function" }).click();
+  await page.waitForURL(/\/function\?.*name=inner/);
+  await page.getByRole("heading", { name: "inner" }).waitFor();
+  await page.getByRole("img", { name: "Total, with all that it calls" }).waitFor();
+  await page.getByRole("combobox", { name: "Split the history by a label" }).selectOption("region");
+  await page.getByRole("img", { name: /Self, (us, eu|eu, us)/ }).waitFor();
+});
+
+test("a file is looked at, and stored only when asked to", async () => {
+  await page.goto(`${url}/adhoc`);
+  await page.locator("input[type=file]").setInputFiles([{ name: "dropped.txt", mimeType: "", buffer: Buffer.from("a;b 30\na;c 10\n") }]);
+  await page.getByRole("treeitem", { name: /^total, total 40/ }).waitFor();
+  const before = await (await fetch(`${url}/api/v1/status`)).json();
+  await page.getByRole("button", { name: "Store on the server" }).click();
+  await page.waitForURL(/\/explore\?.*service=adhoc-dropped/);
+  await page.getByRole("treeitem", { name: /^total/ }).first().waitFor();
+  const status = await (await fetch(`${url}/api/v1/status`)).json();
+  assert.equal(status.ingest.received, before.ingest.received + 1);
+});
+
+test("the setup page says when the first profile of a service arrives", async () => {
+  await page.goto(`${url}/setup`);
+  for (const sender of ["Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "Alloy", "Grafana"]) {
+    await page.getByRole("button", { name: sender, exact: true }).click();
+    await page.locator("pre").getByText(url).waitFor();
+  }
+  await page.getByText("3 services have").or(page.getByText("4 services have")).waitFor();
+  await pushFolded(url, "newcomer.cpu", "main;hello 5", 1);
+  await page.getByText("The first profile of newcomer has arrived.").waitFor();
+  await page.getByRole("link", { name: "Look at it" }).click();
+  await page.waitForURL(/service=newcomer/);
+});
+
+test("the status page counts what came in and what is stored", async () => {
+  await page.goto(`${url}/status`);
+  await page.getByRole("region", { name: "Coming in" }).getByText("Received profiles").waitFor();
+  await page.getByRole("region", { name: "Storage" }).getByRole("rowheader", { name: "samples" }).waitFor();
+});
+
+test("the palette leads everywhere", async () => {
+  await page.goto(url);
+  await page.getByText(/\d services/).waitFor();
+  await page.keyboard.press("Control+k");
+  await page.getByRole("dialog").getByRole("combobox").fill("gam expl");
+  await page.getByRole("option", { name: /gamma/ }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/explore\?.*service=gamma/);
+});
+
+test("times are shown in UTC on request, ranges are typed", async () => {
+  await page.goto(`${url}/explore?v=1&service=alpha&from=2026-08-01T12:00:00Z&until=2026-08-01T13:00:00Z`);
+  await page.getByRole("button", { name: /Local time/ }).click();
+  await page.getByRole("combobox", { name: "Time zone" }).selectOption("utc");
+  await page.getByRole("button", { name: /Time range: 1 Aug, 12:00 UTC – 1 Aug, 13:00 UTC|Time range: .*12:00 UTC/ }).waitFor();
+  await page.getByText("No profiles match.").waitFor();
+  await page.getByRole("button", { name: /Time range/ }).click();
+  await page.getByRole("textbox", { name: "From" }).fill("now-6h");
+  await page.getByRole("textbox", { name: "Until" }).fill("now");
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.getByRole("button", { name: "Time range: Last 6 h" }).waitFor();
+  await page.getByRole("treeitem", { name: /^total/ }).waitFor();
+});
+
+test("every page speaks Japanese", async () => {
+  const context = await session.context.browser().newContext({ locale: "ja-JP" });
+  const other = await context.newPage();
+  for (const path of ["/", "/explore", "/compare", "/labels", "/function", "/adhoc", "/status", "/setup"]) {
+    await other.goto(url + path);
+    await other.locator("main").waitFor();
+    assert.equal(await other.evaluate(() => document.documentElement.lang), "ja");
+    assert.match(await other.locator("main h1").first().textContent(), /[\u3040-\u30ff\u4e00-\u9fff]/, path);
+  }
+  await context.close();
+});
+
+const PATHS = {
+  services: "/",
+  explore: "/explore?v=1&service=beta",
+  sandwich: "/explore?v=1&service=beta&view=sandwich",
+  "call tree": "/explore?v=1&service=beta&view=tree",
+  compare: "/compare?v=1&type=process_cpu%3Acpu%3Ananoseconds%3Acpu%3Ananoseconds&service1=alpha&service2=beta",
+  labels: "/labels?v=1&service=beta",
+  function: "/function?v=1&service=beta&name=inner",
+  adhoc: "/adhoc",
+  status: "/status",
+  setup: "/setup",
+};
+
+for (const [name, path] of Object.entries(PATHS)) {
+  for (const colorScheme of ["light", "dark"]) {
+    test(`axe finds nothing serious on ${name} in the ${colorScheme} theme, and it fits 390 px`, async () => {
+      // The policy of the pages lets no script in from outside, so axe comes in beside it.
+      const context = await session.context.browser().newContext({ colorScheme, bypassCSP: true, viewport: { width: 1280, height: 900 } });
+      const other = await context.newPage();
+      await other.goto(url + path, { waitUntil: "networkidle" });
+      await other.locator(".skeleton").first().waitFor({ state: "detached" });
+      await other.addScriptTag({ content: AXE });
+      const found = await other.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+      assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.html.slice(0, 120)).join(" | ")}`), []);
+      await other.setViewportSize({ width: 390, height: 844 });
+      await other.waitForFunction(() => document.documentElement.scrollWidth <= innerWidth);
+      await context.close();
+    });
+  }
+}
+
+test("nothing broke the policy or reached the console", () => assert.deepEqual(session.faults, []));

@@ -1,0 +1,55 @@
+// What a profile is compared with when nobody says: the same time yesterday or last week, the time just
+// before, or the version before.
+
+import type { QueryState, Sided } from "../url/state";
+import { formatIso, type Range, wholeSecond } from "../profile/time";
+
+export const BASELINES = ["before", "yesterday", "lastWeek", "version"] as const;
+export type Baseline = (typeof BASELINES)[number];
+
+const DAY_MS = 86_400_000;
+
+export interface Sides {
+  before: Sided;
+  after: Sided;
+}
+
+export function earlier(state: QueryState, range: Range, baseline: Exclude<Baseline, "version">): Sides {
+  const back = baseline === "yesterday" ? DAY_MS : baseline === "lastWeek" ? 7 * DAY_MS : range.until - range.from;
+  const side = { service: state.service, filters: state.filters };
+  return {
+    before: { ...side, ...fixed({ from: range.from - back, until: range.until - back }) },
+    after: { ...side, ...fixed(range) },
+  };
+}
+
+/** A comparison is a finding: its times stand still, whoever opens the link and when. */
+function fixed(range: Range): { from: string; until: string } {
+  return { from: formatIso(wholeSecond(range.from)), until: formatIso(wholeSecond(range.until)) };
+}
+
+export interface SeenVersion {
+  value: string;
+  /** Milliseconds. */
+  first: number;
+  last: number;
+}
+
+/** The newest version and the one before it, by when each was first seen; null when there is only one. */
+export function lastTwo(versions: SeenVersion[]): { old: SeenVersion; now: SeenVersion } | null {
+  const ordered = versions.filter(({ value }) => value !== "").sort((a, b) => b.first - a.first || b.last - a.last || (a.value < b.value ? 1 : -1));
+  const [now, old] = ordered;
+  return now && old ? { old, now } : null;
+}
+
+/** Each version over its own last stretch of time, as long as what is looked at. */
+export function versionSides(state: QueryState, range: Range, label: string, pair: { old: SeenVersion; now: SeenVersion }): Sides {
+  const length = range.until - range.from;
+  const others = state.filters.filter((filter) => filter.name !== label);
+  const side = ({ value, last }: SeenVersion): Sided => ({
+    service: state.service,
+    filters: [...others, { name: label, operator: "=", value }],
+    ...fixed({ from: last - length, until: last }),
+  });
+  return { before: side(pair.old), after: side(pair.now) };
+}

@@ -1,0 +1,58 @@
+// How to send profiles here, and the news when the first ones arrive.
+
+import { useEffect, useState } from "react";
+import { services as askServices } from "../api/queries";
+import { useQuery } from "../api/use-query";
+import { visible } from "../flamegraph/label";
+import { text } from "../text";
+import { followLink } from "../url/navigation";
+import { exploreUrl } from "../url/state";
+import { Snippets } from "./Snippets";
+import "./setup.css";
+
+const POLL_MS = 2000;
+const LOOK_BACK_MS = 3_600_000;
+
+export function SetupPage() {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    document.title = `${text.setup.title} · ${text.product}`;
+    const timer = setInterval(() => setNow(Date.now()), POLL_MS);
+    return () => clearInterval(timer);
+  }, []);
+  const list = useQuery(`services ${now - LOOK_BACK_MS} ${now}`, (signal) => askServices({ from: now - LOOK_BACK_MS, until: now }, signal));
+  const [known, setKnown] = useState<ReadonlySet<string> | null>(null);
+  useEffect(() => {
+    if (list.data && known === null) setKnown(new Set(list.data.map(({ name }) => name)));
+  }, [list.data]);
+  const fresh = known === null ? [] : (list.data ?? []).filter(({ name }) => !known.has(name));
+  return (
+    <main className="page">
+      <h1>{text.setup.title}</h1>
+      <div className="first">
+        <p className="soft">{text.setup.hint}</p>
+        <Snippets />
+        <div role="status">
+          {fresh.length === 0 ? (
+            <p className="first-waiting">
+              <span className="first-dot" aria-hidden="true" />
+              {text.setup.waiting}
+            </p>
+          ) : (
+            <ul className="first-arrived">
+              {fresh.map(({ name, types }) => (
+                <li key={name}>
+                  <strong>{text.setup.arrived(visible(name))}</strong>{" "}
+                  <a href={exploreUrl({ service: name, type: types[0]!.id })} onClick={followLink}>
+                    {text.setup.look}
+                  </a>
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
+      </div>
+      {known !== null && known.size > 0 && <p className="soft">{text.setup.already(known.size)}</p>}
+    </main>
+  );
+}

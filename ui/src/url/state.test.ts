@@ -1,0 +1,87 @@
+// Links: what is written is read, old and foreign links lead to the same place.
+
+import { describe, expect, test } from "vitest";
+import { earlier, lastTwo, versionSides } from "../compare/baseline";
+import { adhocUrl, type CompareState, compareUrl, exploreUrl, functionUrl, labelsUrl, readCompare, readExplore, readFunction, readLabels, readServices, readView, servicesUrl } from "./state";
+
+const search = (url: string) => url.slice(url.indexOf("?"));
+const CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
+
+test("an explore link says everything", () => {
+  const state = {
+    service: "a&b=<c>",
+    type: CPU,
+    filters: [{ name: "region", operator: "=~" as const, value: 'e"u' }],
+    from: "now-6h",
+    until: "now-1h",
+    zoom: "abc.def",
+    search: "^x|y$",
+    view: "sandwich" as const,
+    fn: "abc",
+    colors: "self" as const,
+    grows: "flame" as const,
+    focus: "f1",
+    hide: ["h1", "h2"],
+    merge: ["m1"],
+    collapse: "collapse" as const,
+    group: "package" as const,
+    by: "pod",
+  };
+  expect(readExplore(search(exploreUrl(state)))).toEqual(state);
+  expect(readView(search(adhocUrl(state)))).toMatchObject({ zoom: "abc.def", hide: ["h1", "h2"], view: "sandwich" });
+});
+
+test("what is usual is left out", () => {
+  expect(exploreUrl({ ...readExplore(""), service: "shop" })).toBe("/explore?v=1&service=shop");
+  expect([servicesUrl(readServices("")), labelsUrl(readLabels("")), functionUrl(readFunction(""))]).toEqual(["/", "/labels", "/function"]);
+});
+
+test("nonsense is taken for what is usual", () => {
+  expect(readExplore("?v=1&view=upside&colors=pink&hide=..%00.x&labels=%22&group=9")).toMatchObject({ view: "both", colors: "package", hide: ["x"], filters: [], group: "function" });
+});
+
+test("comparisons keep both sides", () => {
+  const side = (version: string, from: string) => ({ service: "shop", filters: [{ name: "version", operator: "=" as const, value: version }], from, until: "now" });
+  const state: CompareState = { ...readCompare(""), type: CPU, before: side("1", "now-2h"), after: side("2", "now-1h"), norm: "time", layout: "sides" };
+  expect(readCompare(search(compareUrl(state)))).toEqual(state);
+});
+
+describe("links of Pyroscope", () => {
+  const query = (version: string) => `${CPU}{service_name="shop", version="${version}"}`;
+  test("explore", () => {
+    const link = `?${new URLSearchParams({ query: query("1"), from: "now-3h", until: "now" })}`;
+    expect(readExplore(link)).toMatchObject({ service: "shop", type: CPU, from: "now-3h", filters: [{ name: "version", value: "1" }] });
+  });
+  test("comparison", () => {
+    const link = `?${new URLSearchParams({ leftQuery: query("1"), leftFrom: "1700000000", leftUntil: "1700000600", rightQuery: query("2"), rightFrom: "now-1h", rightUntil: "now" })}`;
+    expect(readCompare(link)).toMatchObject({ type: CPU, before: { service: "shop", from: "1700000000", filters: [{ value: "1" }] }, after: { from: "now-1h", filters: [{ value: "2" }] } });
+  });
+  test("a query that is none is left alone", () => expect(readExplore("?query=oops")).toMatchObject({ service: "" }));
+});
+
+describe("baselines", () => {
+  const state = { service: "shop", type: CPU, filters: [{ name: "version", operator: "=" as const, value: "9" }], from: "now-1h", until: "now" };
+  const until = Date.UTC(2026, 7, 8, 12);
+  const range = { from: until - 3_600_000, until };
+  test.each([
+    ["before", "2026-08-08T10:00:00Z"],
+    ["yesterday", "2026-08-07T11:00:00Z"],
+    ["lastWeek", "2026-08-01T11:00:00Z"],
+  ] as const)("%s", (baseline, from) => {
+    const sides = earlier(state, range, baseline);
+    expect([sides.before.from, sides.after.from]).toEqual([from, "2026-08-08T11:00:00Z"]);
+  });
+  test("the version before is the one that came up before the newest", () => {
+    const seen = [
+      { value: "1.9", first: 100, last: until - 5 * 3_600_000 },
+      { value: "2.0", first: 200, last: until },
+      { value: "", first: 300, last: until },
+      { value: "1.8", first: 50, last: 90 },
+    ];
+    const pair = lastTwo(seen)!;
+    expect([pair.old.value, pair.now.value]).toEqual(["1.9", "2.0"]);
+    const sides = versionSides(state, range, "version", pair);
+    expect(sides.before).toEqual({ service: "shop", filters: [{ name: "version", operator: "=", value: "1.9" }], from: "2026-08-08T06:00:00Z", until: "2026-08-08T07:00:00Z" });
+    expect(lastTwo(seen.slice(0, 1))).toBeNull();
+  });
+});

@@ -1,0 +1,97 @@
+import { hexOf, PALETTES } from "../flamegraph/color";
+import { coloringOf } from "../flamegraph/coloring";
+import { fitLabel, visible } from "../flamegraph/label";
+import { fileName, writeCsv, writeSpeedscope, writeSvg } from "../profile/exports";
+import { type Flame, nameOf, shareOf } from "../profile/flame";
+import { writeFolded } from "../profile/folded";
+import { splitSymbol } from "../profile/symbol";
+import { formatShare, formatValue } from "../profile/units";
+import { canvasColors, currentTheme } from "../style/theme";
+import { text } from "../text";
+import type { ViewState } from "../url/state";
+import { copyText, saveFile } from "./copy";
+import { Popover } from "./Popover";
+
+export interface ExportSource {
+  /** What is looked at, for titles and file names. */
+  title: string;
+  /** Where the server has it as pprof. */
+  pprof?: string;
+}
+
+interface Props {
+  source: ExportSource & { flame: Flame; state: ViewState; sampleUnit: string };
+}
+
+/** Everything that is shown can be taken along. */
+export function ExportMenu({ source }: Props) {
+  const { flame, title, sampleUnit, pprof } = source;
+  const save = (extension: string, content: BlobPart, type: string) => saveFile(fileName(title, extension), content, type);
+  const items: [string, () => void][] = [
+    ["PNG", () => savePng(title)],
+    ["SVG", () => save("svg", svgOf(source), "image/svg+xml")],
+    ["Folded", () => save("folded.txt", writeFolded(flame), "text/plain")],
+    ["Speedscope", () => save("speedscope.json", writeSpeedscope(flame, title, sampleUnit), "application/json")],
+    ["CSV", () => save("csv", writeCsv(flame, sampleUnit), "text/csv")],
+  ];
+  return (
+    <Popover label={text.exports.open}>
+      {(close) => (
+        <div className="export-menu">
+          {pprof && (
+            <a href={pprof} download="profile.pb.gz" onClick={close}>
+              {text.explore.download}
+            </a>
+          )}
+          {items.map(([name, run]) => (
+            <button
+              key={name}
+              type="button"
+              onClick={() => {
+                close();
+                run();
+              }}
+            >
+              {text.exports.as(name)}
+            </button>
+          ))}
+          <button
+            type="button"
+            onClick={() => {
+              close();
+              copyText(location.href);
+            }}
+          >
+            {text.exports.link}
+          </button>
+        </div>
+      )}
+    </Popover>
+  );
+}
+
+/** The graph as it stands on the screen. */
+function savePng(title: string): void {
+  const canvas = document.querySelector<HTMLCanvasElement>(".flamegraph-canvas");
+  canvas?.toBlob((blob) => blob && saveFile(fileName(title, "png"), blob, "image/png"));
+}
+
+function svgOf({ flame, title, state, sampleUnit }: Props["source"]): string {
+  const palette = PALETTES[currentTheme()];
+  const coloring = coloringOf(flame, state.colors, palette);
+  const fills = coloring.fills.map(hexOf);
+  const describe = (node: number) => {
+    const total = flame.total[node]!;
+    return `${nameOf(flame, node)}, ${formatValue(total, sampleUnit)}, ${formatShare(shareOf(flame, total))}`;
+  };
+  return writeSvg(flame, title, {
+    fill: (node) => fills[coloring.of[node]!]!,
+    text: hexOf(canvasColors().text),
+    back: hexOf(canvasColors().back),
+    label: (node, letters) => {
+      const name = nameOf(flame, node);
+      return fitLabel(visible(name), splitSymbol(name).short, letters, (each) => [...each].length);
+    },
+    describe,
+  });
+}
