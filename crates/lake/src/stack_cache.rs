@@ -98,7 +98,7 @@ impl StackCache {
     /// Moves those of `stacks` that the old generation has to the young one; the others stay in the set.
     pub(crate) fn promote(&mut self, stacks: &mut HashSet<StackId>) {
         let mut moved = Moves::default();
-        stacks.retain(|&stack| self.young.contains(stack) || !moved.push(stack, &self.old, &mut self.young));
+        stacks.retain(|&stack| !self.young.contains(stack) && !moved.push(stack, &self.old, &mut self.young));
     }
 
     /// Makes the young generation the old one. Of what was old, `kept` stays.
