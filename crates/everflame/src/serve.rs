@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The tenant of a server without tenants.
-const TENANT: &str = "anonymous";
+pub(crate) const TENANT: &str = "anonymous";
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
@@ -107,7 +107,8 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn lake_config(config: &Config) -> LakeConfig {
+/// How the server opens its lake.
+pub(crate) fn lake_config(config: &Config) -> LakeConfig {
     LakeConfig {
         path: config.data.clone(),
         tenant: TENANT.to_owned(),

@@ -65,6 +65,13 @@ impl DataFile {
         name.get(..SEQUENCE_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
     }
 
+    /// CRC-32C of its bytes, which stands in its name: Parquet has no checksum over a file, and those of its
+    /// pages cover neither the footer nor the indices. `None` for files from before there were any.
+    pub fn checksum(&self) -> Option<u32> {
+        let digits = self.path.file_stem()?.to_str()?.rsplit('-').next()?.strip_prefix("crc")?;
+        u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8)
+    }
+
     /// Says that no table names it any more: it goes when the last one who holds it lets go.
     pub(crate) fn retire(&self) {
         self.obsolete.store(true, Relaxed);

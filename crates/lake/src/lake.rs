@@ -60,7 +60,8 @@ pub enum Appended {
 
 /// An open lake.
 pub struct Lake {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: Arc<Tables>,
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
     compactor: mpsc::Sender<CompactionRequest>,
@@ -169,8 +170,8 @@ impl Lake {
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
         let (compactor, requests) = mpsc::channel(1);
-        compaction::start(shared.clone(), tables, clock, requests);
-        Ok(Arc::new(Self { shared, writer, flusher, compactor, replayed, _lock: lock }))
+        compaction::start(shared.clone(), tables.clone(), clock, requests);
+        Ok(Arc::new(Self { shared, tables, writer, flusher, compactor, replayed, _lock: lock }))
     }
 
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
@@ -347,7 +348,7 @@ pub struct LakeStatus {
     pub compactions: u64,
     /// Rounds of compaction that failed since the start.
     pub compaction_failures: u64,
-    /// Files that wait for being merged.
+    /// Files that wait for being summed or merged.
     pub compaction_pending_files: u64,
     /// Series known.
     pub series: u64,

@@ -156,7 +156,7 @@ pub(super) fn store(
 }
 
 /// Writes an encoded file durably: `<folder>/[date=<date>/]<name>`. A name begins with a sequence, see
-/// [`DataFile::sequence`].
+/// [`DataFile::sequence`], and gets the checksum of the file at its end, see [`DataFile::checksum`].
 pub(super) fn store_as(
     folder: &Path,
     date: Option<i32>,
@@ -170,6 +170,8 @@ pub(super) fn store_as(
         std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
         sync_folder(folder)?;
     }
+    let stem = name.strip_suffix(".parquet").unwrap_or(&name);
+    let name = format!("{stem}-crc{:08x}.parquet", crc32c::crc32c(encoded));
     let target = parent.join(&name);
     let modified = write_synced(&target, encoded).inspect_err(|_| {
         // Half a file helps nobody, and a full disk needs the room; when this fails too, the next open
