@@ -217,7 +217,11 @@ fn web_answer(headers: &HeaderMap, body: &[u8], method: Method) -> Result<Answer
     framed_answer(headers, &trailers, body.get(..body.len() - last.len() - 5).unwrap_or_default(), method)
 }
 
-fn frame(flag: u8, message: &[u8]) -> Result<Vec<u8>> {
+/// A message in the frame of gRPC.
+///
+/// # Errors
+/// When it is too long.
+pub fn frame(flag: u8, message: &[u8]) -> Result<Vec<u8>> {
     let mut out = vec![flag];
     out.extend(u32::try_from(message.len())?.to_be_bytes());
     out.extend(message);

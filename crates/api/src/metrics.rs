@@ -199,7 +199,11 @@ impl prometheus_client::collector::Collector for Reading {
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
             ("head_profiles", "Profiles in the head", lake.head_profiles),
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
-            ("compaction_pending_files", "Files that wait for being merged", lake.compaction_pending_files),
+            (
+                "compaction_pending_files",
+                "Files that wait for being summed or merged",
+                lake.compaction_pending_files,
+            ),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
         ];

@@ -11,8 +11,9 @@ use crate::{scan_headers, timeline, times};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use everflame_formats::{dot, folded, json_tree, speedscope, svg};
 use everflame_profile::{FlameGraph, Nanos, PROFILE_NAME, ProfileType};
-use everflame_query::{Aggregation, Matcher, Selector, StackQuery, TimeRange, TypedSelector};
+use everflame_query::{Aggregation, Matcher, Merged, Selector, StackQuery, TimeRange, TypedSelector};
 use http::Uri;
 use std::sync::Arc;
 
@@ -21,12 +22,10 @@ const EXAMPLE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=
 /// `/pyroscope/render`.
 pub(crate) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
     let params = Params::of(&uri)?;
-    if params.text("format") == "dot" {
-        return Err(ApiError::unimplemented(
-            "this version does not draw DOT graphs; take /api/v1/pprof and run go tool pprof -dot on it",
-        ));
-    }
     let query = stack_query(&params, "query", "from", "until", app.now())?;
+    if let Some(picture) = Picture::named(params.text("format")) {
+        return drawn(&app, &params, query, picture).await;
+    }
     let max_nodes = max_nodes(&params);
     let aggregation = match params.text("aggregation") {
         "avg" => Aggregation::Average,
@@ -50,6 +49,65 @@ pub(crate) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Result<Respons
     let headers = scan_headers::of(&merged.stats, &merged.warnings);
     let graph = blocking(move || FlameGraph::new(&answers::tree_of(&merged, Some(max_nodes)))).await?;
     Ok((headers, Json(Flamebearer::single(graph, profile_type, timeline, groups))).into_response())
+}
+
+/// What a merged profile can be drawn as besides flamebearer JSON. Unknown formats are flamebearer JSON, as
+/// ever on this wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Picture {
+    Dot,
+    Svg,
+    Folded,
+    Speedscope,
+    JsonTree,
+}
+
+impl Picture {
+    fn named(format: &str) -> Option<Self> {
+        Some(match format {
+            "dot" => Self::Dot,
+            "svg" => Self::Svg,
+            "folded" | "collapsed" => Self::Folded,
+            "speedscope" => Self::Speedscope,
+            "json_tree" => Self::JsonTree,
+            _ => return None,
+        })
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Dot | Self::Folded => "text/plain; charset=utf-8",
+            Self::Svg => "image/svg+xml",
+            Self::Speedscope | Self::JsonTree => "application/json",
+        }
+    }
+
+    fn draw(self, merged: &Merged, query: &StackQuery, max_nodes: Option<usize>) -> String {
+        let (title, unit) = (query.profile_type.to_string(), query.profile_type.sample.unit.as_str());
+        let tree = |most: usize| answers::tree_of(merged, Some(max_nodes.unwrap_or(most)));
+        match self {
+            Self::Dot => dot::write(&merged.tree(), &title, unit, max_nodes.unwrap_or(dot::DEFAULT_NODES)),
+            Self::Svg => svg::write(&tree(svg::DEFAULT_NODES), &title, unit),
+            Self::JsonTree => json_tree::write(&tree(DEFAULT_MAX_NODES)),
+            Self::Folded => folded::write(&merged.to_profile(&query.profile_type, query.range), 0),
+            Self::Speedscope => {
+                speedscope::write(&merged.to_profile(&query.profile_type, query.range), &title)
+            }
+        }
+    }
+}
+
+async fn drawn(
+    app: &App,
+    params: &Params,
+    query: StackQuery,
+    picture: Picture,
+) -> Result<Response, ApiError> {
+    let asked = max_nodes_asked(params);
+    let merged = app.stacks(&query).await?;
+    let headers = scan_headers::of(&merged.stats, &merged.warnings);
+    let text = blocking(move || picture.draw(&merged, &query, asked)).await?;
+    Ok((headers, [(http::header::CONTENT_TYPE, picture.content_type())], text).into_response())
 }
 
 /// `/pyroscope/render-diff`.
@@ -123,8 +181,12 @@ fn stack_query(
     Ok(StackQuery::new(profile_type, selector, range(from, until)?))
 }
 
-/// The number of nodes; what is no number is ignored, as ever on this wire.
 fn max_nodes(params: &Params) -> usize {
+    max_nodes_asked(params).unwrap_or(DEFAULT_MAX_NODES)
+}
+
+/// The number of nodes, when one was sent; what is no number is ignored, as ever on this wire.
+fn max_nodes_asked(params: &Params) -> Option<usize> {
     let asked = ["maxNodes", "max-nodes"].iter().find_map(|name| params.text(name).parse::<usize>().ok());
-    asked.filter(|&asked| asked > 0).map_or(DEFAULT_MAX_NODES, |asked| asked.min(MOST_MAX_NODES))
+    asked.filter(|&asked| asked > 0).map(|asked| asked.min(MOST_MAX_NODES))
 }

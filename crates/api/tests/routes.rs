@@ -140,7 +140,7 @@ async fn status_rules_of_the_query_wire() {
         ("SelectMergeStacktraces", select(json!({ "maxNodes": -1 })), 400),
         ("SelectMergeStacktraces", select(json!({ "maxNodes": 1_048_577 })), 400),
         ("SelectMergeStacktraces", select(json!({ "maxNodes": "0" })), 200),
-        ("SelectMergeStacktraces", select(json!({ "format": "PROFILE_FORMAT_DOT" })), 501),
+        ("SelectMergeStacktraces", select(json!({ "format": "PROFILE_FORMAT_DOT" })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 4 })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 9 })), 400),
         ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 501),

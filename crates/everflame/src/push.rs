@@ -4,13 +4,14 @@ use crate::client::{Client, ServerArgs};
 use crate::print;
 use anyhow::{Context, bail};
 use base64::Engine;
-use everflame_formats::{Limits, folded, pprof};
+use everflame_formats::{Format, Limits, folded, pprof};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `everflame push`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
-    /// Files: pprof or folded stacks, gzip or plain; what they are is seen from their content.
+    /// Files: pprof, JFR recordings, speedscope, perf script, .cpuprofile, Firefox profiles or folded stacks,
+    /// gzip or plain; what they are is seen from their content.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The service that was profiled.
@@ -48,6 +49,13 @@ pub(crate) async fn run(args: PushArgs) -> anyhow::Result<()> {
 async fn push(client: &Client, args: &PushArgs, file: &Path) -> anyhow::Result<String> {
     let body = tokio::fs::read(file).await?;
     let limits = Limits::default();
+    if let Some(format) = Format::detect(&body, &limits) {
+        // What the server would refuse is said here, before anything is sent.
+        let parts = format.read(&body, &limits)?.parts;
+        let samples: usize = parts.iter().map(|part| part.profile.samples.len()).sum();
+        push_file(client, args, format, body).await?;
+        return Ok(format!("{} with {samples} stacks", format.as_str()));
+    }
     let as_pprof = match pprof::read(&body, &limits) {
         Ok(decoded) => Some(decoded.profile).filter(|profile| !profile.sample_types.is_empty()),
         Err(error) => {
@@ -94,9 +102,26 @@ async fn push_pprof(client: &Client, args: &PushArgs, name: &str, body: &[u8]) -
     Ok(())
 }
 
+/// Through `/ingest`, for formats that say themselves what they measure.
+async fn push_file(client: &Client, args: &PushArgs, format: Format, body: Vec<u8>) -> anyhow::Result<()> {
+    if args.name.is_some() {
+        bail!("a file of format {} says itself what it measures; leave --name out", format.as_str());
+    }
+    let name = named(&args.service, &args.labels);
+    let query = [("name", name.as_str()), ("format", format.as_str())];
+    client.send(client.post("/ingest").query(&query).body(body)).await?;
+    Ok(())
+}
+
+/// `app{key=value}`, the name of an upload through `/ingest`.
+fn named(app: &str, labels: &[(String, String)]) -> String {
+    let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{app}{{{}}}", pairs.join(","))
+}
+
 /// Through `/ingest`, which knows folded stacks.
 async fn push_folded(client: &Client, args: &PushArgs, body: Vec<u8>) -> anyhow::Result<()> {
-    let mut name = match &args.name {
+    let app = match &args.name {
         None => args.service.clone(),
         Some(kind) if kind == "process_cpu" => args.service.clone(),
         Some(kind) if kind == "wall" => format!("{}.wall", args.service),
@@ -104,8 +129,7 @@ async fn push_folded(client: &Client, args: &PushArgs, body: Vec<u8>) -> anyhow:
             bail!("folded stacks are stored as process_cpu or wall, not as {kind:?}; leave --name out")
         }
     };
-    let pairs: Vec<_> = args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    name += &format!("{{{}}}", pairs.join(","));
+    let name = named(&app, &args.labels);
     let request = client.post("/ingest").query(&[("name", name.as_str()), ("format", "folded")]);
     client.send(request.body(body)).await?;
     Ok(())

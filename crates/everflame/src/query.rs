@@ -3,9 +3,9 @@
 use crate::client::{Client, ServerArgs};
 use crate::{print, text};
 use anyhow::{Context, bail};
-use everflame_formats::{Limits, folded, pprof};
+use everflame_formats::{Limits, dot, folded, json_tree, pprof, speedscope, svg};
 use everflame_profile::{Profile, TopTable, Tree};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Type that is shown when none is named.
 const DEFAULT_TYPE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
@@ -46,7 +46,8 @@ pub(crate) struct QueryArgs {
     /// Show folded stacks, whole.
     #[arg(long, group = "form")]
     folded: bool,
-    /// Write pprof to this file instead.
+    /// Write to this file instead. Its name says in which form: .svg (flame graph), .dot (call graph for
+    /// Graphviz), .speedscope.json, .json (tree), .folded or .collapsed, .txt (tree as text); pprof otherwise.
     #[arg(long, value_name = "FILE", group = "form")]
     output: Option<PathBuf>,
     /// How many frames the tree, or rows the table, may have.
@@ -75,9 +76,11 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.server)?;
     let merged = Merged::fetch(&client, &args.selection.query()?, &args.range).await?;
     if let Some(path) = &args.output {
-        let written = tokio::fs::write(path, &merged.pprof).await;
+        let form = Form::of(path);
+        let bytes = form.write(&merged, &args);
+        let written = tokio::fs::write(path, &bytes).await;
         written.with_context(|| format!("{} cannot be written", path.display()))?;
-        return print(&format!("{}: {} bytes of pprof\n", path.display(), merged.pprof.len()));
+        return print(&format!("{}: {} bytes of {}\n", path.display(), bytes.len(), form.name()));
     }
     if args.folded {
         return print(&folded::write(&merged.profile, merged.sample_type));
@@ -86,6 +89,67 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<()> {
     match args.top {
         true => print(&text::top(&TopTable::new(&tree), merged.unit(), args.limit)),
         false => print(&text::tree(tree, merged.unit(), args.limit)),
+    }
+}
+
+/// What a file can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Pprof,
+    Svg,
+    Dot,
+    Speedscope,
+    Json,
+    Folded,
+    Text,
+}
+
+impl Form {
+    /// What the name of a file asks for.
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let endings = [
+            (".svg", Self::Svg),
+            (".dot", Self::Dot),
+            (".gv", Self::Dot),
+            (".speedscope.json", Self::Speedscope),
+            (".speedscope", Self::Speedscope),
+            (".json", Self::Json),
+            (".folded", Self::Folded),
+            (".collapsed", Self::Folded),
+            (".txt", Self::Text),
+        ];
+        endings.iter().find(|(ending, _)| name.ends_with(ending)).map_or(Self::Pprof, |(_, form)| *form)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pprof => "pprof",
+            Self::Svg => "SVG",
+            Self::Dot => "DOT",
+            Self::Speedscope => "speedscope",
+            Self::Json => "JSON",
+            Self::Folded => "folded stacks",
+            Self::Text => "text",
+        }
+    }
+
+    fn write(self, merged: &Merged, args: &QueryArgs) -> Vec<u8> {
+        let (title, unit) = (args.selection.query.as_str(), merged.unit());
+        let text = match self {
+            Self::Pprof => return merged.pprof.clone(),
+            Self::Svg => {
+                let mut tree = merged.tree();
+                tree.truncate(svg::DEFAULT_NODES);
+                svg::write(&tree, title, unit)
+            }
+            Self::Dot => dot::write(&merged.tree(), title, unit, dot::DEFAULT_NODES),
+            Self::Speedscope => speedscope::write(&merged.profile, title),
+            Self::Json => json_tree::write(&merged.tree()),
+            Self::Folded => folded::write(&merged.profile, merged.sample_type),
+            Self::Text => text::tree(merged.tree(), unit, args.limit),
+        };
+        text.into_bytes()
     }
 }
 
@@ -173,6 +237,23 @@ impl Merged {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_name_of_a_file_says_its_form() {
+        use super::Form;
+        for (name, expect) in [
+            ("a/cpu.SVG", Form::Svg),
+            ("cpu.speedscope.json", Form::Speedscope),
+            ("cpu.json", Form::Json),
+            ("cpu.dot", Form::Dot),
+            ("cpu.collapsed", Form::Folded),
+            ("cpu.txt", Form::Text),
+            ("cpu.pb.gz", Form::Pprof),
+            ("svg", Form::Pprof),
+        ] {
+            assert_eq!(Form::of(name.as_ref()), expect, "{name}");
+        }
+    }
+
     #[test]
     fn queries() {
         for (text, expect) in [

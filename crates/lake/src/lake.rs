@@ -338,7 +338,7 @@ pub struct LakeStatus {
     pub compactions: u64,
     /// Rounds of compaction that failed since the start.
     pub compaction_failures: u64,
-    /// Files that wait for being merged.
+    /// Files that wait for being summed or merged.
     pub compaction_pending_files: u64,
     /// Series known.
     pub series: u64,

@@ -7,7 +7,7 @@ use crate::wire::querier::v1 as wire;
 use crate::wire::types::v1 as types;
 use bytes::Bytes;
 use connectrpc::{CodecFormat, ConnectError, Encodable, PreEncoded};
-use everflame_formats::{pprof, tree};
+use everflame_formats::{dot, pprof, tree};
 use everflame_profile::{DiffFlameGraph, DiffTree, FlameGraph, Labels, ProfileType, Tree};
 use everflame_query::{Exemplar, Merged, Point, StackQuery, TimeSeries};
 use uuid::Uuid;
@@ -51,6 +51,12 @@ pub(crate) async fn flame_graph(merged: Merged, max_nodes: usize) -> Result<wire
 
 pub(crate) async fn tree_bytes(merged: Merged, max_nodes: Option<usize>) -> Result<Vec<u8>, ApiError> {
     blocking(move || tree::write(&tree_of(&merged, max_nodes))).await
+}
+
+/// The call graph of `merged` for Graphviz, of the `most` heaviest functions.
+pub(crate) async fn dot(merged: Merged, profile_type: ProfileType, most: usize) -> Result<String, ApiError> {
+    blocking(move || dot::write(&merged.tree(), &profile_type.to_string(), &profile_type.sample.unit, most))
+        .await
 }
 
 /// Both sides in one layout.

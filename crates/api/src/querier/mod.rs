@@ -12,6 +12,7 @@ use crate::wire::types::v1 as types;
 use answers::Answer;
 use buffa::EnumValue;
 use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult};
+use everflame_formats::dot;
 use everflame_query::{Aggregation, Exemplars, SeriesQuery, StackQuery, TimeRange};
 use requests::Filters;
 use std::sync::Arc;
@@ -106,6 +107,12 @@ impl QuerierService for Querier {
             ProfileFormat::PROFILE_FORMAT_TREE => {
                 let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
                 answer.tree = answers::tree_bytes(merged, cut).await?;
+                Answer::Message(answer)
+            }
+            ProfileFormat::PROFILE_FORMAT_DOT => {
+                let most =
+                    request.max_nodes.filter(|&asked| asked > 0).map_or(dot::DEFAULT_NODES, |_| max_nodes);
+                answer.dot = answers::dot(merged, query.profile_type, most).await?;
                 Answer::Message(answer)
             }
             _ => {
@@ -255,15 +262,12 @@ fn stack_query(request: &SelectMergeStacktracesRequest) -> Result<StackQuery, Ap
     )
 }
 
-/// The format that is asked for, when it can be made.
+/// The format that is asked for, when there is such a one.
 fn format(format: EnumValue<ProfileFormat>) -> Result<ProfileFormat, ApiError> {
     match format {
-        EnumValue::Known(ProfileFormat::PROFILE_FORMAT_DOT) => Err(ApiError::unimplemented(
-            "this version does not draw DOT graphs; ask for PROFILE_FORMAT_PPROF and run go tool pprof -dot on it",
-        )),
         EnumValue::Known(format) => Ok(format),
         EnumValue::Unknown(number) => Err(ApiError::invalid(format_args!(
-            "format {number} is not known; send 1 (flame graph), 2 (tree) or 4 (pprof)"
+            "format {number} is not known; send 1 (flame graph), 2 (tree), 3 (DOT) or 4 (pprof)"
         ))),
     }
 }
