@@ -6,8 +6,8 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// What a planner may skip a file by. Times are microseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +27,12 @@ pub struct FileStats {
 /// How many digits a sequence has at the start of a file's name.
 const SEQUENCE_DIGITS: usize = 20;
 
-/// An immutable Parquet file. Its footer is read at first use and kept. One that a table no longer names is
-/// deleted when nobody reads it any more.
+/// An immutable Parquet file. One that a table no longer names is deleted when nobody reads it any more.
 #[derive(Debug)]
 pub struct DataFile {
+    /// A number that no other file has while the process runs, so that caches never take one file for
+    /// another, whatever its name.
+    pub id: u64,
     /// Where it is on this machine, or will be when it is read.
     pub path: PathBuf,
     /// Its size in bytes.
@@ -39,17 +41,18 @@ pub struct DataFile {
     pub stats: FileStats,
     /// When it was written, milliseconds since the epoch.
     pub modified: i64,
-    metadata: OnceLock<Arc<ParquetMetaData>>,
     /// The store that it is a file of, and its name there.
     stored: Option<(Arc<dyn Store>, String)>,
     obsolete: AtomicBool,
 }
 
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
 impl DataFile {
     /// A file on a local disk, by itself.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        let (metadata, obsolete) = (OnceLock::new(), AtomicBool::new(false));
-        Self { path, bytes, stats, modified: 0, metadata, stored: None, obsolete }
+        let (id, obsolete) = (NEXT_ID.fetch_add(1, Relaxed), AtomicBool::new(false));
+        Self { id, path, bytes, stats, modified: 0, stored: None, obsolete }
     }
 
     /// The same, written at `modified`.
@@ -99,16 +102,13 @@ impl DataFile {
         self.stored.as_ref().is_some_and(|(store, name)| store.drop_copy(name))
     }
 
-    /// The footer with column and offset index.
+    /// Reads the footer with column and offset index. [`crate::Footers`] keeps them.
     pub fn metadata(&self) -> Result<Arc<ParquetMetaData>, Error> {
-        if let Some(metadata) = self.metadata.get() {
-            return Ok(metadata.clone());
-        }
         let metadata = match self.read_metadata() {
             Err(Error::Parquet { .. }) if self.drop_copy() => self.read_metadata()?,
             read => read?,
         };
-        Ok(self.metadata.get_or_init(|| Arc::new(metadata)).clone())
+        Ok(Arc::new(metadata))
     }
 
     fn read_metadata(&self) -> Result<ParquetMetaData, Error> {
