@@ -169,14 +169,18 @@ fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
 }
 
 fn query_limits(config: &Config) -> everflame_query::Limits {
+    let defaults = everflame_query::Limits::default();
     everflame_query::Limits {
         rows: config.query_max_rows,
         bytes: config.query_max_read.0,
         memory: config.query_max_memory.0,
         time: config.query_timeout,
         concurrency: count(config.query_concurrency),
-        threads: count(config.query_threads),
-        ..everflame_query::Limits::default()
+        threads: match config.query_threads {
+            0 => defaults.threads,
+            threads => count(threads),
+        },
+        ..defaults
     }
 }
 

@@ -15,11 +15,12 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{ParquetMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A row group never holds more rows.
 pub(super) const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
@@ -207,7 +208,16 @@ pub(super) fn reading_error(file: &DataFile) -> impl Fn(ParquetError) -> Error +
 
 /// Opens `file` for reading with the in-memory types of `table`.
 pub(super) fn reader(file: &DataFile, table: &Table) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+    reader_with(file, file.metadata()?, table)
+}
+
+/// The same with a footer that is known.
+pub(super) fn reader_with(
+    file: &DataFile,
+    footer: Arc<ParquetMetaData>,
+    table: &Table,
+) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     let options = ArrowReaderOptions::new().with_schema(table.schema.clone());
-    let metadata = ArrowReaderMetadata::try_new(file.metadata()?, options).map_err(reading_error(file))?;
+    let metadata = ArrowReaderMetadata::try_new(footer, options).map_err(reading_error(file))?;
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file.open()?, metadata))
 }
