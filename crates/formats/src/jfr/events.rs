@@ -5,7 +5,6 @@ use super::cursor::{Broken, Cursor, Text};
 use super::metadata::{Classes, Shape, Step};
 use crate::Error;
 use hashbrown::HashMap;
-use std::borrow::Cow;
 
 /// What is taken of an event, by position in [`FIELDS`].
 pub(super) type Values = [u64; FIELDS.len()];
@@ -186,7 +185,7 @@ fn setting<'a>(steps: &[Step], cursor: &mut Cursor<'a>) -> Result<Setting<'a>, B
 }
 
 /// Nanoseconds of a setting: a number of them, or a number with a unit such as `20 ms`.
-pub(super) fn nanos(value: &Cow<'_, str>) -> i64 {
+pub(super) fn nanos(value: &str) -> i64 {
     let value = value.trim();
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);

@@ -206,9 +206,8 @@ impl Reader<'_> {
             layout_before: self.layout_before,
             entries: self.entries,
         };
-        let by_service = reader.read(&head.samples, factor)?;
+        let mut by_service = reader.read(&head.samples, factor)?;
         (self.layout_before, self.entries) = (reader.layout_before, reader.entries);
-        let mut by_service: Vec<(StringIndex, Taken)> = by_service.into_iter().collect();
         by_service.sort_unstable_by_key(|(service, _)| *service);
         for (service, Taken { samples, timestamps }) in by_service {
             let mut profile = Profile {
