@@ -31,6 +31,10 @@ const COLD: usize = 3;
 /// How long compaction may take to settle after a load.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1800);
 
+/// How a server is started that has nothing to do but to settle: what waits until no profiles have come for
+/// a while need not wait for long.
+const SETTLING: &[&str] = &["--flush-interval", "2s"];
+
 const MEGABYTE: f64 = 1e6;
 
 /// Runs everything and fills `report`.
@@ -197,7 +201,7 @@ async fn ingest(
 
 /// What is on disk once nothing is left to compact.
 async fn compacted(binary: &Path, data: &Path, plan: &Plan, report: &mut Report) -> Result<()> {
-    let server = Server::start(binary, data)?;
+    let server = Server::start_with(binary, data, SETTLING)?;
     let settled = settle(&server.address, data, SETTLE_LIMIT).await?;
     server.stop().await?;
     let Some(settled) = settled else {
@@ -230,7 +234,7 @@ async fn send(
     let loaded = load(options.target, &server.address, plan, connections).await?;
     eprintln!("loaded in {:.1} s", loaded.elapsed.as_secs_f64());
     server.stop().await?;
-    let server = Server::start(binary, data)?;
+    let server = Server::start_with(binary, data, SETTLING)?;
     let settled = settle(&server.address, data, SETTLE_LIMIT).await?.unwrap_or_default();
     server.stop().await?;
     Ok((loaded.elapsed + settled).as_secs_f64())

@@ -30,6 +30,11 @@ impl Server {
     /// Starts `binary` on `data` and waits for the URL on its standard output. Its log goes to
     /// `server.log` beside `data`.
     pub(crate) fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(binary, data, &[])
+    }
+
+    /// The same, with more `arguments`.
+    pub(crate) fn start_with(binary: &Path, data: &Path, arguments: &[&str]) -> Result<Self> {
         let log = data.with_extension("log");
         let log_file = File::options().create(true).append(true).open(&log)?;
         let spawned = Instant::now();
@@ -38,6 +43,7 @@ impl Server {
             .arg("--data")
             .arg(data)
             .args(["--listen", "127.0.0.1:0", "--self-profiling=false"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)

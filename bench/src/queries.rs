@@ -52,8 +52,8 @@ pub(crate) fn dense(plan: &Plan) -> Vec<Query> {
     let hour = start.max(end - 3600 * SECOND);
     let service = plan.services().get(plan.services().len() / 2).copied().unwrap_or_default();
     let one = format!("{{service_name=\"{service}\"}}");
-    let flame_graph = |key, selector: &str, service, from: Nanos| {
-        let what = if service == None::<&str> { "all services" } else { "one service" };
+    let flame_graph = |key, selector: &str, service: Option<&str>, from: Nanos| {
+        let what = if service.is_none() { "all services" } else { "one service" };
         flame_graph(key, what, (selector, service), (from, end), plan)
     };
     let pods =

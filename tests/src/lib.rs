@@ -14,7 +14,7 @@ mod upload;
 
 pub use clients::{Client, Prepared, go_pprof_top, prepare};
 pub use flame_graph::FlameGraph;
-pub use server::{Server, binary, now_ms};
+pub use server::{Ran, Server, binary, everflame, now_ms};
 pub use skip::skip;
 pub use stored::{Stacks, stacks_of, type_ids};
 pub use upload::{Message, UPLOAD_TYPE, Upload, check_uploads, pprof, push, push_message, stored_uploads};

@@ -176,6 +176,27 @@ pub fn now_ms() -> Result<i64> {
     Ok(i64::try_from(since.as_millis())?)
 }
 
+/// What a command of the binary did.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+/// Runs `everflame` with `args` and waits for its end.
+///
+/// # Errors
+/// When the binary is missing.
+pub fn everflame(args: &[&str]) -> Result<Ran> {
+    let out = Command::new(binary()?).args(args).stdin(Stdio::null()).output().context("everflame")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ran { code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
+}
+
 /// The built binary.
 ///
 /// # Errors

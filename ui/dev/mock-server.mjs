@@ -224,7 +224,14 @@ const METHODS = {
     labelsSet: [
       ...Object.entries(all()).flatMap(([name, types]) => types.map((type) => [name, type])),
       ...[...pushed.keys()].filter((name) => inRange(name, body).length > 0).map((name) => [name, CPU]),
-    ].map(([name, type]) => ({ labels: [{ name: "__profile_type__", value: type }, { name: "service_name", value: name }] })),
+    ].map(([name, type], i) => ({
+      labels: [
+        { name: "__profile_type__", value: type },
+        { name: "region", value: i % 2 ? "eu" : "us" },
+        { name: "service_name", value: name },
+        { name: "version", value: i % 3 ? "1.4.0" : "1.4.1" },
+      ],
+    })),
   }),
   ProfileTypes: () => ({ profileTypes: TYPES.map((ID) => ({ ID })) }),
   LabelNames: () => ({ names: ["__profile_type__", "pod", "region", "service_name", "version", "otel.scope.name"] }),
@@ -232,6 +239,44 @@ const METHODS = {
   SelectSeries: seriesOf,
   SelectMergeStacktraces: (body) => ({ flamegraph: graphOf(body) }),
 };
+
+const BROKEN = { code: "unavailable", message: "lake: samples/date=2026-08-01/part-7.parquet is missing (asked for by this query); restore it from a backup" };
+
+/** The fields of a `SelectMergeStacktracesRequest` that matter here: type, selector, start and end. */
+function readRequest(bytes) {
+  const asked = {};
+  let at = 0;
+  const varint = () => {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = bytes[at++];
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const key = varint();
+    let value = varint();
+    if (key % 8 === 2) value = bytes.subarray(at, (at += value)).toString();
+    const name = [, "profileTypeID", "labelSelector", "start", "end"][Math.floor(key / 8)];
+    if (name) asked[name] = value;
+  }
+  return asked;
+}
+
+function writeFlameGraph({ names, levels }) {
+  const varint = (value) => {
+    if (BigInt(value) < 0n) return varint(BigInt.asUintN(64, BigInt(value)));
+    const out = [];
+    let rest = BigInt(value);
+    for (; rest >= 128n; rest >>= 7n) out.push(Number(rest & 127n) | 128);
+    out.push(Number(rest));
+    return Buffer.from(out);
+  };
+  const field = (number, content) => Buffer.concat([varint(number * 8 + 2), varint(content.length), content]);
+  const packed = (values) => Buffer.concat(values.map((value) => varint(Math.round(Number(value)))));
+  return field(1, Buffer.concat([...names.map((name) => field(1, Buffer.from(name))), ...levels.map(({ values }) => field(2, field(1, packed(values))))]));
+}
 
 const MEDIA = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 
@@ -248,11 +293,17 @@ const server = createServer(async (request, response) => {
     push(url, body);
     return response.end();
   }
+  if (url.pathname.endsWith("/SelectMergeStacktraces") && request.headers["content-type"] === "application/proto") {
+    const asked = readRequest(Buffer.concat(chunks));
+    if (serviceOf(asked.labelSelector) === "broken") return json(503, BROKEN);
+    response.writeHead(200, { "Content-Type": "application/proto" });
+    return response.end(writeFlameGraph(graphOf(asked)));
+  }
   const method = METHODS[url.pathname.replace("/querier.v1.QuerierService/", "")];
   if (method) {
     const asked = JSON.parse(body);
     if (serviceOf(asked.labelSelector) === "broken") {
-      return json(503, { code: "unavailable", message: "lake: samples/date=2026-08-01/part-7.parquet is missing (asked for by this query); restore it from a backup" });
+      return json(503, BROKEN);
     }
     return json(200, method(asked));
   }

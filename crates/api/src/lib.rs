@@ -16,6 +16,7 @@ mod flamebearer;
 mod guard;
 mod ingest;
 mod json_objects;
+mod lake;
 mod load;
 mod metrics;
 mod multipart;

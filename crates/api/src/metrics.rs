@@ -4,7 +4,7 @@ use crate::app::App;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_ingest::Counters;
-use everflame_lake::LakeStatus;
+use everflame_lake::{CacheStatus, LakeStatus};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use prometheus_client::encoding::text::encode;
@@ -135,9 +135,11 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
     let mut registry = Registry::with_prefix("everflame");
     let (body_bytes, body_bytes_limit) = app.load.body_bytes();
+    let lake = app.lake.status();
     let reading = Reading {
         counters: app.ingest.counters(),
-        lake: app.lake.status(),
+        caches: [("footers", lake.footers), ("stacks", lake.stacks), ("results", app.engine.cache_status())],
+        lake,
         gauges: [
             ("request_body_bytes", "Bytes of request bodies in memory", body_bytes),
             ("request_body_bytes_limit", "Bound of request_body_bytes", body_bytes_limit),
@@ -156,6 +158,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
 struct Reading {
     counters: Counters,
     lake: LakeStatus,
+    caches: [(&'static str, CacheStatus); 3],
     gauges: [(&'static str, &'static str, u64); 3],
 }
 
@@ -199,13 +202,37 @@ impl prometheus_client::collector::Collector for Reading {
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
             ("head_profiles", "Profiles in the head", lake.head_profiles),
             ("wal_bytes", "Bytes in the write-ahead log", lake.wal_bytes),
-            ("compaction_pending_files", "Files that wait for being merged", lake.compaction_pending_files),
+            (
+                "compaction_pending_files",
+                "Files that wait for being summed or merged",
+                lake.compaction_pending_files,
+            ),
             ("series", "Series known", lake.series),
             ("cached_stacks", "Stacks in the cache", lake.cached_stacks),
         ];
         for (name, help, value) in gauges.iter().chain(&self.gauges) {
             let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(target)?;
+        }
+        type OfCache = fn(&CacheStatus) -> u64;
+        let of_caches: [(&str, &str, MetricType, OfCache); 4] = [
+            ("cache_bytes", "Bytes in a cache", MetricType::Gauge, |cache| cache.bytes),
+            ("cache_bytes_limit", "Bound of cache_bytes", MetricType::Gauge, |cache| cache.limit),
+            ("cache_hits", "Look-ups that a cache answered", MetricType::Counter, |cache| cache.hits),
+            ("cache_misses", "Look-ups that a cache did not answer", MetricType::Counter, |cache| {
+                cache.misses
+            }),
+        ];
+        for (name, help, kind, value) in of_caches {
+            let mut target = encoder.encode_descriptor(name, help, None, kind)?;
+            for (cache, status) in &self.caches {
+                let labels = [("cache", *cache)];
+                let target = target.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => ConstCounter::new(value(status)).encode(target)?,
+                    _ => ConstGauge::new(i64::try_from(value(status)).unwrap_or(i64::MAX)).encode(target)?,
+                }
+            }
         }
         let mut rejected =
             encoder.encode_descriptor("ingest_rejected", "Uploads refused", None, MetricType::Counter)?;

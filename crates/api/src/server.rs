@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -84,6 +84,7 @@ impl Server {
             .route("/api/0/profiles/{ids}", get(profefe::by_ids))
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
+            .route("/api/v1/lake/compact", post(lake::compact))
             .route("/api/v1/pprof", get(pprof::get))
             .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))

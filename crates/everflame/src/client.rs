@@ -7,6 +7,9 @@ use std::time::Duration;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long work may take that a server does while somebody waits.
+const LONG_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
 /// Which server to talk to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
@@ -29,11 +32,21 @@ pub(crate) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> any
 
 impl Client {
     pub(crate) fn new(args: &ServerArgs) -> anyhow::Result<Self> {
-        if !args.url.starts_with("http://") {
-            bail!("--url: {:?} does not begin with http://; write it as http://127.0.0.1:4040", args.url);
+        Self::with_timeout("--url", &args.url, TIMEOUT)
+    }
+
+    /// For requests that are answered when long work is done.
+    pub(crate) fn patient(url: &str) -> anyhow::Result<Self> {
+        Self::with_timeout("--url", url, LONG_TIMEOUT)
+    }
+
+    /// A client of the server at `url`, which the flag `flag` names.
+    pub(crate) fn with_timeout(flag: &str, url: &str, timeout: Duration) -> anyhow::Result<Self> {
+        if !url.starts_with("http://") {
+            bail!("{flag}: {url:?} does not begin with http://; write it as http://127.0.0.1:4040");
         }
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("HTTP client")?;
-        Ok(Self { http, base: args.url.trim_end_matches('/').to_owned() })
+        let http = reqwest::Client::builder().timeout(timeout).build().context("HTTP client")?;
+        Ok(Self { http, base: url.trim_end_matches('/').to_owned() })
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

@@ -81,7 +81,7 @@ impl Default for Config {
             query_max_memory: Size(512 << 20),
             query_timeout: Duration::from_secs(60),
             query_concurrency: 8,
-            query_threads: 2,
+            query_threads: 0,
         }
     }
 }
@@ -235,7 +235,12 @@ pub(crate) const KEYS: &[Key] = &[
         "COUNT",
         "Queries that scan at once; more wait for their turn"
     ),
-    key!("query-threads", query_threads, "COUNT", "Threads that one query scans with"),
+    key!(
+        "query-threads",
+        query_threads,
+        "COUNT",
+        "Threads that one query scans with; 0 for one on each core"
+    ),
 ];
 
 /// What is wrong with the configuration, and where.

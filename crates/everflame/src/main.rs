@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod delete;
 mod diff;
+mod lake;
 mod logging;
 mod push;
 mod query;
@@ -44,6 +45,9 @@ enum Command {
     Top(query::TopArgs),
     /// Compare two ranges, or two selections.
     Diff(diff::DiffArgs),
+    /// Look into a data folder, check it, tidy it up, copy out of it and into it.
+    #[command(subcommand)]
+    Lake(lake::LakeCommand),
     /// Delete profiles, for whole days.
     Delete(delete::DeleteArgs),
     /// Print the version.
@@ -77,6 +81,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => client::block_on(query::run(args)),
         Command::Top(args) => client::block_on(query::top(args)),
         Command::Diff(args) => client::block_on(diff::run(args)),
+        Command::Lake(command) => lake::run(command),
         Command::Delete(args) => client::block_on(delete::run(args)),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),

@@ -27,7 +27,8 @@ pub(crate) struct PushArgs {
     server: ServerArgs,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// A label, as in region=eu.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is not a label; write key=value")),

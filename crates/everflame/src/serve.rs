@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The tenant of a server without tenants.
-const TENANT: &str = "anonymous";
+pub(crate) const TENANT: &str = "anonymous";
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
@@ -107,7 +107,8 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn lake_config(config: &Config) -> LakeConfig {
+/// How the server opens its lake.
+pub(crate) fn lake_config(config: &Config) -> LakeConfig {
     LakeConfig {
         path: config.data.clone(),
         tenant: TENANT.to_owned(),
@@ -168,14 +169,18 @@ fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
 }
 
 fn query_limits(config: &Config) -> everflame_query::Limits {
+    let defaults = everflame_query::Limits::default();
     everflame_query::Limits {
         rows: config.query_max_rows,
         bytes: config.query_max_read.0,
         memory: config.query_max_memory.0,
         time: config.query_timeout,
         concurrency: count(config.query_concurrency),
-        threads: count(config.query_threads),
-        ..everflame_query::Limits::default()
+        threads: match config.query_threads {
+            0 => defaults.threads,
+            threads => count(threads),
+        },
+        ..defaults
     }
 }
 

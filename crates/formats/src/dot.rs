@@ -150,7 +150,7 @@ fn walk<T>(
     let mut open: Vec<(NodeIndex, usize)> = vec![(0, 0)];
     while let Some((node, next)) = open.last_mut() {
         let node = *node;
-        match children.get(node as usize).and_then(|below| below.get(*next)) {
+        match children.of(node).get(*next) {
             Some(&child) => {
                 *next += 1;
                 enter(target, child);

@@ -12,7 +12,7 @@ pub fn write(tree: &Tree) -> String {
     let mut open: Vec<(NodeIndex, usize)> = vec![(0, 0)];
     begin(&mut out, tree, 0);
     while let Some((node, next)) = open.last_mut() {
-        match children.get(*node as usize).and_then(|below| below.get(*next)) {
+        match children.of(*node).get(*next) {
             Some(&child) => {
                 out.push_str(if *next == 0 { ",\"children\":[" } else { "," });
                 *next += 1;

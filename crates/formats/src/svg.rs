@@ -29,7 +29,7 @@ pub fn write(tree: &Tree, title: &str, unit: &str) -> String {
         let Some(node) = tree.nodes().get(bar.node as usize) else { continue };
         deepest = deepest.max(bar.depth);
         draw(&mut bars, tree, &bar, unit);
-        let below = children.get(bar.node as usize).map(Vec::as_slice).unwrap_or_default();
+        let below = children.of(bar.node);
         let weight = |child: &NodeIndex| {
             tree.nodes().get(*child as usize).map_or(0.0, |node| node.total.max(0) as f64)
         };

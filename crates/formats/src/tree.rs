@@ -116,7 +116,8 @@ pub fn write(tree: &Tree) -> Vec<u8> {
     let children = tree.sorted_children();
     let mut pending: Vec<NodeIndex> = vec![0];
     while let Some(at) = pending.pop() {
-        let (Some(node), Some(below)) = (nodes.get(at as usize), children.get(at as usize)) else { continue };
+        let Some(node) = nodes.get(at as usize) else { continue };
+        let below = children.of(at);
         let name = if at == 0 { "" } else { tree.name(node) };
         number(&mut out, name.len() as u64);
         out.extend_from_slice(name.as_bytes());

@@ -65,6 +65,7 @@ pub(crate) fn start(
 ) {
     tokio::spawn(async move {
         let mut compactor = Compactor { shared, tables, clock, quiet: HashMap::new(), unsummed: None };
+        compactor.shared.pending_files.store(compactor.pending(), Relaxed);
         loop {
             let request = match tokio::time::timeout(INTERVAL, requests.recv()).await {
                 Ok(Some(request)) => Some(request),
@@ -137,14 +138,7 @@ impl Compactor {
     /// Whether there are new files that should be summed now.
     fn is_sum_due(&mut self, everything: bool) -> bool {
         let now = self.clock.now();
-        let count = {
-            let state = self.shared.state.read();
-            let unsummed = |kind: Kind| {
-                let lowest = kind.tiers().map(|tier| state.tables[tier].sequence).min().unwrap_or_default();
-                state.tables[kind.table()].files.iter().filter(|file| file.sequence() > lowest).count()
-            };
-            unsummed(Kind::Samples).max(unsummed(Kind::Profiles))
-        };
+        let count = self.unsummed_files();
         if count == 0 {
             self.unsummed = None;
             return false;
@@ -153,6 +147,16 @@ impl Compactor {
         let quiet = self.quiet_after().min(SUM_AFTER);
         let is_quiet = self.shared.state.read().head.profiles() == 0 && now - since >= quiet;
         everything || is_quiet || count >= SUM_FILES || now - since >= SUM_AFTER
+    }
+
+    /// Files that are not in all tiers yet.
+    fn unsummed_files(&self) -> usize {
+        let state = self.shared.state.read();
+        let unsummed = |kind: Kind| {
+            let lowest = kind.tiers().map(|tier| state.tables[tier].sequence).min().unwrap_or_default();
+            state.tables[kind.table()].files.iter().filter(|file| file.sequence() > lowest).count()
+        };
+        unsummed(Kind::Samples).max(unsummed(Kind::Profiles))
     }
 
     /// No flush for so long means that no more profiles come for a while.
@@ -209,6 +213,7 @@ impl Compactor {
                 changes_data: true,
                 sequence: Some(until),
                 horizon: None,
+                import: None,
             };
             apply(&self.shared, &self.tables, runtime, change)?;
         }
@@ -239,11 +244,11 @@ impl Compactor {
         None
     }
 
-    /// Files that wait for being merged.
+    /// Files that wait for being summed or merged.
     fn pending(&self) -> u64 {
         let folders = self.folders().into_iter();
         let waiting = folders.filter_map(|(table, _, files)| candidates(table, files, true));
-        waiting.map(|files| files.len() as u64).sum()
+        waiting.map(|files| files.len() as u64).sum::<u64>() + self.unsummed_files() as u64
     }
 
     /// The folders with several files that may be merged: what is in the tiers already, and what is not, must
@@ -278,6 +283,7 @@ impl Compactor {
             changes_data: false,
             sequence: None,
             horizon: None,
+            import: None,
         };
         apply(&self.shared, &self.tables, runtime, change)?;
         self.shared.compactions.fetch_add(1, Relaxed);
@@ -321,7 +327,7 @@ pub(crate) fn apply(
 }
 
 /// All sums that are made of a table.
-const SUMS: [(Tier, Level); 6] = [
+pub(crate) const SUMS: [(Tier, Level); 6] = [
     (Tier::FiveMinutes, Level::Series),
     (Tier::Hour, Level::Series),
     (Tier::Day, Level::Series),

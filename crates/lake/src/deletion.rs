@@ -108,6 +108,7 @@ pub(crate) fn delete(
                 changes_data: true,
                 sequence: None,
                 horizon: None,
+                import: None,
             };
             apply(shared, tables, runtime, change)?;
         }

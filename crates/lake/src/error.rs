@@ -41,6 +41,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// It is as it should be, and what was asked for cannot be done with it.
+    #[error("{path}: {why}")]
+    Refused {
+        /// The data folder.
+        path: PathBuf,
+        /// Why, and what to do instead.
+        why: String,
+    },
     /// A Delta table could not be read or committed.
     #[error("table {table}: {source}")]
     Delta {
@@ -76,7 +84,9 @@ impl Error {
         match self {
             Self::Full { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } | Self::Parquet { .. } => ErrorKind::Damaged,
-            Self::Locked { .. } | Self::Io { .. } | Self::Delta { .. } => ErrorKind::Internal,
+            Self::Locked { .. } | Self::Refused { .. } | Self::Io { .. } | Self::Delta { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// What a planner may skip a file by. Times are microseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +26,12 @@ pub struct FileStats {
 /// How many digits a sequence has at the start of a file's name.
 const SEQUENCE_DIGITS: usize = 20;
 
-/// An immutable Parquet file. Its footer is read at first use and kept. One that a table no longer names is
-/// deleted when nobody reads it any more.
+/// An immutable Parquet file. One that a table no longer names is deleted when nobody reads it any more.
 #[derive(Debug)]
 pub struct DataFile {
+    /// A number that no other file has while the process runs, so that caches never take one file for
+    /// another, whatever its name.
+    pub id: u64,
     /// Where it is.
     pub path: PathBuf,
     /// Its size in bytes.
@@ -38,14 +40,16 @@ pub struct DataFile {
     pub stats: FileStats,
     /// When it was written, milliseconds since the epoch.
     pub modified: i64,
-    metadata: OnceLock<Arc<ParquetMetaData>>,
     obsolete: AtomicBool,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl DataFile {
     /// A file that is known from the table's log.
     pub fn new(path: PathBuf, bytes: u64, stats: FileStats) -> Self {
-        Self { path, bytes, stats, modified: 0, metadata: OnceLock::new(), obsolete: AtomicBool::new(false) }
+        let (id, obsolete) = (NEXT_ID.fetch_add(1, Relaxed), AtomicBool::new(false));
+        Self { id, path, bytes, stats, modified: 0, obsolete }
     }
 
     /// The same, written at `modified`.
@@ -61,6 +65,13 @@ impl DataFile {
         name.get(..SEQUENCE_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
     }
 
+    /// CRC-32C of its bytes, which stands in its name: Parquet has no checksum over a file, and those of its
+    /// pages cover neither the footer nor the indices. `None` for files from before there were any.
+    pub fn checksum(&self) -> Option<u32> {
+        let digits = self.path.file_stem()?.to_str()?.rsplit('-').next()?.strip_prefix("crc")?;
+        u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8)
+    }
+
     /// Says that no table names it any more: it goes when the last one who holds it lets go.
     pub(crate) fn retire(&self) {
         self.obsolete.store(true, Relaxed);
@@ -71,17 +82,14 @@ impl DataFile {
         File::open(&self.path).map_err(|source| Error::io(&self.path, source))
     }
 
-    /// The footer with column and offset index.
+    /// Reads the footer with column and offset index. [`crate::Footers`] keeps them.
     pub fn metadata(&self) -> Result<Arc<ParquetMetaData>, Error> {
-        if let Some(metadata) = self.metadata.get() {
-            return Ok(metadata.clone());
-        }
         let file = self.open()?;
         let metadata = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(&file)
             .map_err(|source| Error::Parquet { path: self.path.display().to_string(), source })?;
-        Ok(self.metadata.get_or_init(|| Arc::new(metadata)).clone())
+        Ok(Arc::new(metadata))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::compaction::{self, CompactionRequest};
 use crate::deletion::{Deleted, Deletion};
 use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
+use crate::footers::{CacheStatus, Footers};
 use crate::head::Head;
 use crate::record;
 use crate::retention::{self, Expiring, Retention, RetentionOverride};
@@ -59,7 +60,8 @@ pub enum Appended {
 
 /// An open lake.
 pub struct Lake {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: Arc<Tables>,
     writer: mpsc::Sender<Command>,
     flusher: mpsc::Sender<FlushRequest>,
     compactor: mpsc::Sender<CompactionRequest>,
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     pub(crate) series: RwLock<SeriesIndex>,
     pub(crate) stacks: RwLock<StackStore>,
+    pub(crate) footers: Arc<Footers>,
     pub(crate) wal_bytes: AtomicU64,
     pub(crate) wal_syncs: AtomicU64,
     pub(crate) flushes: AtomicU64,
@@ -117,6 +120,7 @@ impl Lake {
             state: RwLock::new(State { tables: states, ..State::default() }),
             series: RwLock::new(SeriesIndex::new(dropped_labels)),
             stacks: RwLock::default(),
+            footers: Arc::default(),
             wal_bytes: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -166,8 +170,8 @@ impl Lake {
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
         let (compactor, requests) = mpsc::channel(1);
-        compaction::start(shared.clone(), tables, clock, requests);
-        Ok(Arc::new(Self { shared, writer, flusher, compactor, replayed, _lock: lock }))
+        compaction::start(shared.clone(), tables.clone(), clock, requests);
+        Ok(Arc::new(Self { shared, tables, writer, flusher, compactor, replayed, _lock: lock }))
     }
 
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
@@ -228,23 +232,23 @@ impl Lake {
 
     /// Frames of stacks that occurred in `services`. Blocking: reads files for those that are not cached.
     pub fn resolve_stacks(&self, services: &[&str], stacks: &[StackId]) -> Result<ResolvedStacks, Error> {
-        let absent = {
-            let store = self.shared.stacks.read();
-            let absent = store.absent(stacks);
-            if absent.is_empty() {
-                return Ok(store.resolve(stacks));
-            }
-            absent
+        let mut absent = match self.shared.stacks.read().resolve_all(stacks) {
+            Ok(resolved) => return Ok(resolved),
+            Err(absent) => absent,
         };
+        self.shared.stacks.write().promote(&mut absent);
         let (files, flushing) = {
             let state = self.shared.state.read();
             (state.tables[TableId::Stacks].files.clone(), state.flushing.clone())
         };
-        let loaded = stacks::read_files(&files, services, &absent);
+        let loaded = match absent.is_empty() {
+            true => Vec::new(),
+            false => stacks::read_files(&files, &self.shared.footers, services, &absent),
+        };
         let mut store = self.shared.stacks.write();
+        let resolved = store.resolve(stacks, &loaded);
         store.shrink(flushing.as_ref().map(|frozen| &frozen.stacks));
-        store.load(loaded);
-        Ok(store.resolve(stacks))
+        Ok(resolved)
     }
 
     /// Moves the head into the tables now.
@@ -281,6 +285,11 @@ impl Lake {
         self.flush().await
     }
 
+    /// The footers of its files, as far as they were read.
+    pub fn footers(&self) -> &Arc<Footers> {
+        &self.shared.footers
+    }
+
     /// Figures for metrics and the status page.
     pub fn status(&self) -> LakeStatus {
         let shared = &self.shared;
@@ -305,6 +314,8 @@ impl Lake {
             compaction_pending_files: shared.pending_files.load(Relaxed),
             series: shared.series.read().len() as u64,
             cached_stacks: shared.stacks.read().len() as u64,
+            footers: shared.footers.status(),
+            stacks: shared.stacks.read().status(),
             tables: TableId::ALL.into_iter().map(table).collect(),
             expiring: retention::expiring(&shared.config.retention, &state.tables),
             bytes_limit: shared.config.retention.bytes,
@@ -337,12 +348,16 @@ pub struct LakeStatus {
     pub compactions: u64,
     /// Rounds of compaction that failed since the start.
     pub compaction_failures: u64,
-    /// Files that wait for being merged.
+    /// Files that wait for being summed or merged.
     pub compaction_pending_files: u64,
     /// Series known.
     pub series: u64,
     /// Stacks in the cache.
     pub cached_stacks: u64,
+    /// The cache of stacks.
+    pub stacks: CacheStatus,
+    /// The cache of footers.
+    pub footers: CacheStatus,
     /// Files and bytes of each table: name, files, bytes.
     pub tables: Vec<(&'static str, u64, u64)>,
     /// What goes next because of its age, the soonest first.

@@ -213,6 +213,7 @@ fn drop_rows(
         changes_data: true,
         sequence: None,
         horizon: Some(horizon),
+        import: None,
     };
     commit(shared, tables, runtime, change)
 }
@@ -282,6 +283,7 @@ fn drop_before(
         changes_data: true,
         sequence: None,
         horizon,
+        import: None,
     };
     commit(shared, tables, runtime, change)
 }

@@ -1,57 +1,31 @@
 //! Frames of stacks: those that are not in the tables yet, and a bounded cache of the others.
 
 use crate::batch::Batch;
-use crate::error::Error;
 use crate::files::DataFile;
+use crate::footers::{CacheStatus, Footers};
 use crate::snapshot::ResolvedStacks;
-use crate::tables::{self, StackRow, StackRows};
-use everflame_profile::{FrameIndex, StackId, SymbolInterner};
+use crate::stack_cache::{Generation, STACK_BYTES, StackCache};
+use crate::tables::{self, StackRows};
+use everflame_profile::{FrameIndex, StackId};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The cache is emptied when it holds more, except for what is not in the tables yet.
-const CACHE_BYTES: usize = 96 << 20;
-/// What a frame costs with its share of strings and maps; seen on Go profiles.
-const FRAME_BYTES: usize = 200;
-/// What a stack costs in maps.
-const STACK_BYTES: usize = 64;
+/// Bytes of frames that are kept, beside what is not in the tables yet.
+const CACHE_BYTES: usize = 64 << 20;
 
 /// Stacks with their frames, each once.
 #[derive(Debug, Default)]
 pub(crate) struct StackStore {
-    cache: Cache,
+    cache: StackCache,
     services: Vec<String>,
     service_indices: HashMap<String, u32>,
     /// Stacks whose frames are durable for a service, in the tables or in the write-ahead log.
     known: HashSet<(u32, StackId)>,
     /// Those of them that only the log has, since the last rotation.
     pending: Vec<(u32, StackId)>,
-}
-
-#[derive(Debug, Default)]
-struct Cache {
-    interner: SymbolInterner,
-    stacks: HashMap<StackId, (u32, u32)>,
-    frames: Vec<FrameIndex>,
-}
-
-impl Cache {
-    fn bytes(&self) -> usize {
-        self.frames.len() * size_of::<FrameIndex>()
-            + self.stacks.len() * STACK_BYTES
-            + self.interner.len() * FRAME_BYTES
-    }
-
-    fn frames(&self, stack: StackId) -> Option<&[FrameIndex]> {
-        let &(start, end) = self.stacks.get(&stack)?;
-        Some(&self.frames[start as usize..end as usize])
-    }
-
-    fn insert(&mut self, stack: StackId, frames: impl Iterator<Item = FrameIndex>) {
-        let start = self.frames.len() as u32;
-        self.frames.extend(frames);
-        self.stacks.insert(stack, (start, self.frames.len() as u32));
-    }
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl StackStore {
@@ -74,17 +48,15 @@ impl StackStore {
         let before = self.cache.bytes();
         let service = self.service(&batch.service);
         let new = &batch.new_stacks;
-        let cache = &mut self.cache;
+        let young = self.cache.young();
         let frames: Vec<FrameIndex> =
-            new.symbols.frames.iter().map(|frame| cache.interner.intern(&new.symbols, frame)).collect();
+            new.symbols.frames.iter().map(|frame| young.intern(&new.symbols, frame)).collect();
         let mut start = 0;
         for &(at, end) in &new.stacks {
             let stack = batch.stacks[at as usize];
-            if !cache.stacks.contains_key(&stack) {
-                cache.insert(
-                    stack,
-                    new.frames[start..end as usize].iter().map(|&frame| frames[frame as usize]),
-                );
+            if !young.contains(stack) {
+                let indices = new.frames[start..end as usize].iter();
+                young.insert(stack, indices.map(|&frame| frames[frame as usize]));
             }
             if self.known.insert((service, stack)) {
                 self.pending.push((service, stack));
@@ -97,86 +69,58 @@ impl StackStore {
     /// What a flush must write: everything since the last call.
     pub(crate) fn take_pending(&mut self) -> StackRows {
         let pending = std::mem::take(&mut self.pending);
-        let mut resolved = Resolver::default();
-        let mut rows = Vec::with_capacity(pending.len());
-        for (service, id) in pending {
-            if let Some(frames) = self.cache.frames(id) {
-                resolved.push(&self.cache, frames);
-                rows.push(StackRow { service, id, end: resolved.frames.len() as u32 });
-            }
-        }
-        StackRows {
-            symbols: resolved.interner.into_symbols(),
-            rows,
-            services: self.services.clone(),
-            frames: resolved.frames,
-        }
+        let (rows, frames, symbols) = self.cache.copy(&pending);
+        StackRows { symbols, rows, services: self.services.clone(), frames }
     }
 
-    /// Empties the cache if it is over its bound, but for the stacks that are not in the tables: `pending`
-    /// and those of a flush under way, `flushing`.
+    /// Forgets what was not asked for lately, when there is too much; but never the stacks that are not in
+    /// the tables: those that are pending, and those of a flush under way, `flushing`.
     pub(crate) fn shrink(&mut self, flushing: Option<&StackRows>) {
-        if self.cache.bytes() + self.known.len() * size_of::<(u32, StackId)>() <= CACHE_BYTES {
+        let known = self.known.len() * size_of::<(u32, StackId)>();
+        if self.cache.young_bytes() + known / 2 <= CACHE_BYTES / 2 {
             return;
         }
-        let old = std::mem::take(&mut self.cache);
-        self.known.clear();
         let in_flush =
-            flushing.into_iter().flat_map(|rows| rows.rows.iter().map(|row| (row.service, row.id)));
-        for (service, id) in self.pending.iter().copied().chain(in_flush) {
-            self.known.insert((service, id));
-            let Some(frames) = old.frames(id) else { continue };
-            if self.cache.stacks.contains_key(&id) {
-                continue;
-            }
-            let mut resolved =
-                Resolver { interner: std::mem::take(&mut self.cache.interner), ..Resolver::default() };
-            resolved.push(&old, frames);
-            self.cache.interner = resolved.interner;
-            self.cache.insert(id, resolved.frames.into_iter());
+            || flushing.into_iter().flat_map(|rows| rows.rows.iter().map(|row| (row.service, row.id)));
+        let kept = self.pending.iter().copied().chain(in_flush());
+        self.cache.rotate(kept.map(|(_, stack)| stack));
+        if known > CACHE_BYTES / 2 {
+            self.known = self.pending.iter().copied().chain(in_flush()).collect();
         }
     }
 
-    /// Which of `stacks` the cache does not have.
-    pub(crate) fn absent(&self, stacks: &[StackId]) -> HashSet<StackId> {
-        stacks.iter().copied().filter(|stack| !self.cache.stacks.contains_key(stack)).collect()
+    /// Frames of `stacks`, when all are at hand.
+    pub(crate) fn resolve_all(&self, stacks: &[StackId]) -> Result<ResolvedStacks, HashSet<StackId>> {
+        let absent = self.cache.not_young(stacks);
+        self.hits.fetch_add((stacks.len() - absent.len()) as u64, Relaxed);
+        if absent.is_empty() { Ok(self.cache.resolve(stacks)) } else { Err(absent) }
     }
 
-    /// Reads frames of `wanted` from `files` into the cache.
-    pub(crate) fn load(&mut self, files: Vec<LoadedStacks>) {
-        for loaded in files {
-            for (stack, frames) in &loaded.stacks {
-                if self.cache.stacks.contains_key(stack) {
-                    continue;
-                }
-                let cache = &mut self.cache;
-                let frames: Vec<FrameIndex> = frames
-                    .iter()
-                    .map(|&frame| intern_from(&mut cache.interner, &loaded.interner, frame))
-                    .collect();
-                cache.insert(*stack, frames.into_iter());
-            }
-        }
+    /// Keeps those of `stacks` that it has for longer; the others, which must be read, stay in the set.
+    pub(crate) fn promote(&mut self, stacks: &mut HashSet<StackId>) {
+        let asked = stacks.len();
+        self.cache.promote(stacks);
+        self.hits.fetch_add((asked - stacks.len()) as u64, Relaxed);
+        self.misses.fetch_add(stacks.len() as u64, Relaxed);
     }
 
-    /// Frames of `stacks`, as far as the cache has them.
-    pub(crate) fn resolve(&self, stacks: &[StackId]) -> ResolvedStacks {
-        let mut resolved = Resolver::default();
-        let mut ends = Vec::with_capacity(stacks.len());
-        let mut missing = Vec::new();
-        for &stack in stacks {
-            match self.cache.frames(stack) {
-                Some(frames) => resolved.push(&self.cache, frames),
-                None => missing.push(stack),
-            }
-            ends.push(resolved.frames.len() as u32);
-        }
-        ResolvedStacks { symbols: resolved.interner.into_symbols(), frames: resolved.frames, ends, missing }
+    /// Frames of `stacks`, as far as it has them or they are in `files`.
+    pub(crate) fn resolve(&mut self, stacks: &[StackId], files: &[Generation]) -> ResolvedStacks {
+        files.iter().for_each(|file| self.cache.load(file));
+        // While files were read, another query may have filled the young generation.
+        self.cache.promote(&mut self.cache.not_young(stacks));
+        self.cache.resolve(stacks)
     }
 
     /// Stacks in the cache.
     pub(crate) fn len(&self) -> usize {
-        self.cache.stacks.len()
+        self.cache.len()
+    }
+
+    /// Figures for metrics.
+    pub(crate) fn status(&self) -> CacheStatus {
+        let (bytes, limit) = (self.cache.bytes() as u64, CACHE_BYTES as u64);
+        CacheStatus { bytes, limit, hits: self.hits.load(Relaxed), misses: self.misses.load(Relaxed) }
     }
 
     fn service(&mut self, service: &str) -> u32 {
@@ -190,78 +134,49 @@ impl StackStore {
     }
 }
 
-/// Copies frames out of a cache, each once.
-#[derive(Default)]
-struct Resolver {
-    interner: SymbolInterner,
-    frames: Vec<FrameIndex>,
-    /// For each frame of the cache its index in `interner` plus one, 0 when not copied yet.
-    copied: Vec<u32>,
-}
-
-impl Resolver {
-    fn push(&mut self, cache: &Cache, frames: &[FrameIndex]) {
-        self.copied.resize(cache.interner.len().max(self.copied.len()), 0);
-        for &frame in frames {
-            let copied = &mut self.copied[frame as usize];
-            if *copied == 0 {
-                *copied = intern_from(&mut self.interner, &cache.interner, frame) + 1;
-            }
-            self.frames.push(*copied - 1);
-        }
-    }
-}
-
-fn intern_from(target: &mut SymbolInterner, source: &SymbolInterner, frame: FrameIndex) -> FrameIndex {
-    let frame = source.frames()[frame as usize];
-    let mapping = source.mapping(frame.mapping);
-    let mut copy = |index| target.intern_string(source.strings().get(index));
-    let mapping =
-        everflame_profile::Mapping { file: copy(mapping.file), build_id: copy(mapping.build_id), ..mapping };
-    let (function, system_name, file) = (copy(frame.function), copy(frame.system_name), copy(frame.file));
-    let mapping = target.intern_mapping(mapping);
-    target.intern_frame(everflame_profile::Frame { function, system_name, file, mapping, ..frame })
-}
-
-/// Stacks read from one file of the table.
-pub(crate) struct LoadedStacks {
-    interner: SymbolInterner,
-    stacks: Vec<(StackId, Vec<FrameIndex>)>,
-}
-
 /// Reads frames of `wanted` stacks of `services` from `files`. Blocking. A file that cannot be read is
 /// skipped with a warning; what only it has stays missing.
 pub(crate) fn read_files(
     files: &[Arc<DataFile>],
+    footers: &Footers,
     services: &[&str],
     wanted: &HashSet<StackId>,
-) -> Vec<LoadedStacks> {
-    let mut found: HashSet<StackId> = HashSet::new();
+) -> Vec<Generation> {
+    // Several services, and several files, may have one stack: it is read once.
+    let mut missing = wanted.clone();
     let mut loaded = Vec::new();
     // Newest first: what is asked for most is there, and the rest need not be read.
     for file in files.iter().rev() {
-        if found.len() == wanted.len() {
+        if missing.is_empty() {
             break;
         }
-        let (mut interner, mut stacks) = (SymbolInterner::default(), Vec::new());
-        for service in services {
-            let (min, max) = (file.stats.min_service.as_str(), file.stats.max_service.as_str());
-            if *service < min || *service > max {
-                continue;
-            }
-            let read: Result<(), Error> = tables::read_stacks(
-                file,
-                service,
-                &|stack| wanted.contains(&stack) && !found.contains(&stack),
-                &mut interner,
-                &mut |stack, frames| stacks.push((stack, frames.to_vec())),
-            );
-            if let Err(error) = read {
-                tracing::warn!(%error, "frames of some stacks cannot be read");
-            }
+        let (min, max) = (file.stats.min_service.as_str(), file.stats.max_service.as_str());
+        let services: Vec<&str> =
+            services.iter().copied().filter(|service| (min..=max).contains(service)).collect();
+        if services.is_empty() {
+            continue;
         }
-        found.extend(stacks.iter().map(|(stack, _)| *stack));
-        loaded.push(LoadedStacks { interner, stacks });
+        let (mut stacks, mut chosen) = (Generation::default(), Vec::new());
+        let read = footers.get(file).and_then(|footer| {
+            tables::read_stacks(
+                file,
+                &footer,
+                &services,
+                &mut |stack| {
+                    let is_new = missing.remove(&stack);
+                    if is_new {
+                        chosen.push(stack);
+                    }
+                    is_new
+                },
+                &mut stacks,
+            )
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "frames of some stacks cannot be read");
+            missing.extend(chosen.into_iter().filter(|&stack| !stacks.contains(stack)));
+        }
+        loaded.push(stacks);
     }
     loaded
 }
@@ -279,7 +194,7 @@ mod tests {
         assert!(store.insert(&batch) > 0);
         assert!(store.unknown("api", &batch.stacks).is_empty());
         assert_eq!(store.unknown("web", &batch.stacks), [0, 1]);
-        let resolved = store.resolve(&[stack(&["root"]), stack(&["nowhere"]), stack(&["leaf", "root"])]);
+        let resolved = store.resolve(&[stack(&["root"]), stack(&["nowhere"]), stack(&["leaf", "root"])], &[]);
         let names = |at: usize| -> Vec<_> {
             let frames = resolved.stack(at).iter();
             frames

@@ -10,10 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// First bytes of every segment; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"EVFWAL\0\x01";
-const HEADER_BYTES: usize = 16;
+pub(crate) const MAGIC: &[u8; 8] = b"EVFWAL\0\x01";
+pub(crate) const HEADER_BYTES: usize = 16;
 /// No record is larger: uploads are bounded far below.
-const MAX_RECORD_BYTES: usize = 512 << 20;
+pub(crate) const MAX_RECORD_BYTES: usize = 512 << 20;
 
 /// The log of one data folder, open for appending.
 pub(crate) struct Wal {

@@ -1,7 +1,7 @@
 //! Two trees side by side: for every node what it weighs on the left and on the right.
 
 use crate::strings::{StringIndex, StringInterner, Strings};
-use crate::tree::{NodeIndex, OTHER, Tree, heaviest, sorted_children};
+use crate::tree::{Children, NodeIndex, OTHER, Tree, heaviest, sorted_children};
 use hashbrown::HashMap;
 
 /// A node of a [`DiffTree`]; what one side does not have weighs zero there.
@@ -120,7 +120,7 @@ impl DiffTree {
     }
 
     /// For every node its children, sorted by name, folded ones last.
-    pub fn sorted_children(&self) -> Vec<Vec<NodeIndex>> {
+    pub fn sorted_children(&self) -> Children {
         let key = |index: NodeIndex| {
             let node = &self.nodes[index as usize];
             (node.folded > 0, self.names().get(node.name))

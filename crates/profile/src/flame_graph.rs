@@ -4,11 +4,14 @@
 //! self value and are sorted by name, what truncation folded comes last.
 
 use crate::diff::DiffTree;
-use crate::strings::StringInterner;
-use crate::tree::{NodeIndex, Tree};
+use crate::strings::{StringIndex, Strings};
+use crate::tree::{Children, NodeIndex, Tree};
 
 /// Name of the root bar.
 const TOTAL: &str = "total";
+
+/// Name of bars without one.
+const NO_NAME: &str = "(no name)";
 
 /// A flame graph: four numbers a bar.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +50,8 @@ impl FlameGraph {
         let mut max_self = 0;
         let (names, levels) = lay_out::<1>(
             &tree.sorted_children(),
-            |at| tree.name(&nodes[at as usize]),
+            tree.names(),
+            |at| nodes[at as usize].name,
             |at| {
                 let node = &nodes[at as usize];
                 max_self = max_self.max(node.self_value);
@@ -65,7 +69,8 @@ impl DiffFlameGraph {
         let mut max_self = 0;
         let (names, levels) = lay_out::<2>(
             &tree.sorted_children(),
-            |at| tree.name(&nodes[at as usize]),
+            tree.names(),
+            |at| nodes[at as usize].name,
             |at| {
                 let node = &nodes[at as usize];
                 max_self = max_self.max(node.left_self).max(node.right_self);
@@ -95,13 +100,15 @@ struct Bar {
 }
 
 /// Breadth first over the tree, with a position for each of `SIDES` sides.
-fn lay_out<'a, const SIDES: usize>(
-    children: &[Vec<NodeIndex>],
-    name: impl Fn(NodeIndex) -> &'a str,
+fn lay_out<const SIDES: usize>(
+    children: &Children,
+    texts: &Strings,
+    name: impl Fn(NodeIndex) -> StringIndex,
     mut bars: impl FnMut(NodeIndex) -> [Bar; SIDES],
 ) -> (Vec<String>, Vec<Vec<i64>>) {
     let mut names = vec![TOTAL.to_owned()];
-    let mut name_indices = StringInterner::default();
+    // For each text its index among the names plus one, 0 when no bar had it yet.
+    let mut known = vec![0usize; texts.len()];
     let mut levels = Vec::new();
     let mut level: Vec<(NodeIndex, [i64; SIDES])> = vec![(0, [0; SIDES])];
     while !level.is_empty() {
@@ -117,14 +124,19 @@ fn lay_out<'a, const SIDES: usize>(
                 ends[side] = starts[side].saturating_add(total.max(0));
                 child_starts[side] = starts[side].saturating_add(self_value.max(0));
             }
-            let index = if at == 0 { 0 } else { name_indices.intern(name(at)) as usize };
-            // An empty name is index 0 of the interner and would be taken for the root.
-            let index = if at != 0 && index == 0 { name_indices.intern("(no name)") as usize } else { index };
-            if index == names.len() {
-                names.push(name_indices.strings().get(index as u32).to_owned());
-            }
+            let index = match known.get_mut(name(at) as usize) {
+                Some(known) if at != 0 => {
+                    if *known == 0 {
+                        let text = texts.get(name(at));
+                        names.push(if text.is_empty() { NO_NAME.to_owned() } else { text.to_owned() });
+                        *known = names.len();
+                    }
+                    *known - 1
+                }
+                _ => 0,
+            };
             numbers.push(index as i64);
-            for &child in &children[at as usize] {
+            for &child in children.of(at) {
                 next.push((child, child_starts));
                 for (start, bar) in child_starts.iter_mut().zip(bars(child)) {
                     *start = start.saturating_add(bar.total.max(0));

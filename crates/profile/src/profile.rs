@@ -127,7 +127,7 @@ impl Profile {
 
     /// The stack id of every sample. Hot: each frame is hashed once, each stack costs 16 bytes a frame.
     pub fn stack_ids(&self) -> Vec<StackId> {
-        let mut buffer: Vec<u8> = Vec::with_capacity(4096);
+        let mut buffer: Vec<[u8; 16]> = Vec::with_capacity(256);
         let frame_ids = self.symbols.frame_ids();
         (0..self.samples.len())
             .map(|sample| {
@@ -136,10 +136,10 @@ impl Profile {
                 for &location in self.samples.stack(sample).iter().rev() {
                     let Location { first, count } = self.locations[location as usize];
                     for id in frame_ids[first as usize..(first + count) as usize].iter().rev() {
-                        buffer.extend_from_slice(&id.0.to_le_bytes());
+                        buffer.push(id.0.to_le_bytes());
                     }
                 }
-                StackId(xxh3_128(&buffer))
+                StackId(xxh3_128(buffer.as_flattened()))
             })
             .collect()
     }

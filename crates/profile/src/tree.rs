@@ -53,6 +53,13 @@ impl Default for Tree {
 }
 
 impl Tree {
+    /// An empty tree with room for so many nodes.
+    pub fn with_capacity(nodes: usize) -> Self {
+        let mut tree = Self { children: HashMap::with_capacity(nodes), ..Self::default() };
+        tree.nodes.reserve(nodes);
+        tree
+    }
+
     /// The index of a name, for [`Tree::insert`]; added when it is new.
     pub fn intern(&mut self, name: &str) -> StringIndex {
         self.names.intern(name)
@@ -152,7 +159,7 @@ impl Tree {
     }
 
     /// For every node its children, sorted by name, folded ones last.
-    pub fn sorted_children(&self) -> Vec<Vec<NodeIndex>> {
+    pub fn sorted_children(&self) -> Children {
         let key = |index: NodeIndex| {
             let node = &self.nodes[index as usize];
             (node.folded > 0, self.names().get(node.name))
@@ -192,7 +199,8 @@ impl Tree {
     pub fn outline(&self) -> String {
         let children = self.sorted_children();
         let mut out = format!("total {}\n", self.total());
-        let mut stack: Vec<(NodeIndex, usize)> = children[0].iter().rev().map(|&child| (child, 0)).collect();
+        let mut stack: Vec<(NodeIndex, usize)> =
+            children.of(0).iter().rev().map(|&child| (child, 0)).collect();
         while let Some((index, depth)) = stack.pop() {
             let node = &self.nodes[index as usize];
             let folded = if node.folded > 0 { format!(" ({} nodes)", node.folded) } else { String::new() };
@@ -204,7 +212,7 @@ impl Tree {
                 node.self_value,
                 indent = depth * 2
             );
-            stack.extend(children[index as usize].iter().rev().map(|&child| (child, depth + 1)));
+            stack.extend(children.of(index).iter().rev().map(|&child| (child, depth + 1)));
         }
         out
     }
@@ -239,19 +247,54 @@ pub(crate) fn heaviest(nodes: impl ExactSizeIterator<Item = (NodeIndex, u64)>, m
     keep
 }
 
-/// For every node its children in the order of `compare`.
+/// The children of every node.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// For each node the end of its children in `nodes`.
+    ends: Vec<u32>,
+    nodes: Vec<NodeIndex>,
+}
+
+impl Children {
+    /// The children of `node`; none when there is no such node.
+    pub fn of(&self, node: NodeIndex) -> &[NodeIndex] {
+        let node = node as usize;
+        let start = if node == 0 { Some(0) } else { self.ends.get(node - 1).copied() };
+        let (Some(start), Some(&end)) = (start, self.ends.get(node)) else { return &[] };
+        self.nodes.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// For every node its children in the order of `compare`. All lie in one list: most nodes have one child.
 pub(crate) fn sorted_children(
-    parents: impl ExactSizeIterator<Item = NodeIndex>,
+    parents: impl ExactSizeIterator<Item = NodeIndex> + Clone,
     compare: impl Fn(NodeIndex, NodeIndex) -> std::cmp::Ordering,
-) -> Vec<Vec<NodeIndex>> {
-    let mut children = vec![Vec::new(); parents.len()];
+) -> Children {
+    let count = parents.len();
+    // First how many children each node has, then where they begin, and, once they are there, where they end.
+    let mut ends = vec![0u32; count];
+    for parent in parents.clone().skip(1) {
+        ends[parent as usize] += 1;
+    }
+    let mut start = 0;
+    for end in &mut ends {
+        start += std::mem::replace(end, start);
+    }
+    let mut nodes = vec![0; count.saturating_sub(1)];
     for (at, parent) in parents.enumerate().skip(1) {
-        children[parent as usize].push(at as NodeIndex);
+        let end = &mut ends[parent as usize];
+        nodes[*end as usize] = at as NodeIndex;
+        *end += 1;
     }
-    for siblings in &mut children {
-        siblings.sort_unstable_by(|&a, &b| compare(a, b));
+    let mut start = 0;
+    for &end in &ends {
+        let siblings = &mut nodes[start..end as usize];
+        if siblings.len() > 1 {
+            siblings.sort_unstable_by(|&a, &b| compare(a, b));
+        }
+        start = end as usize;
     }
-    children
+    Children { ends, nodes }
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! The engine: turns a question into scans over one snapshot of the lake, within the limits.
 
+use crate::buckets::Buckets;
 use crate::cover::{Detail, Part, Table, cover};
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
-use crate::scan::{self, Control, Scan, ScanStats, Scanned, Warning};
+use crate::scan::{self, Control, Interrupt, Scan, ScanStats, Scanned, Shared};
 use crate::selection::Selection;
-use crate::time_series::{Buckets, CallSiteScan, Exemplars, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Exemplars, Grouping};
+use crate::totals::TotalScan;
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
 use crate::{Matcher, Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
-use everflame_lake::{Lake, Level, ProfileId, Snapshot};
+use everflame_lake::{CacheStatus, Lake, Level, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
 use hashbrown::HashSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -74,18 +77,30 @@ pub struct Engine {
     lake: Arc<Lake>,
     limits: Limits,
     turns: Arc<Semaphore>,
+    shared: Shared,
 }
 
 impl Engine {
     /// An engine on `lake`; every query keeps within `limits`.
     pub fn new(lake: Arc<Lake>, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
-        Self { lake, limits, turns }
+        let shared = Shared { footers: lake.footers().clone(), ..Shared::default() };
+        Self { lake, limits, turns, shared }
     }
 
     /// The limits that it keeps to.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How full the cache of results is.
+    pub fn cache_status(&self) -> CacheStatus {
+        self.shared.cache.status()
+    }
+
+    /// Bytes of memory that the queries which run came to need.
+    pub fn memory(&self) -> u64 {
+        self.shared.pool.load(Relaxed)
     }
 
     pub(crate) fn lake(&self) -> &Lake {
@@ -152,7 +167,7 @@ impl Engine {
         run: impl FnOnce(Arc<Control>) -> F,
     ) -> Result<T, Error> {
         let begin = Instant::now();
-        let control = Arc::new(Control::new(&self.limits));
+        let control = Arc::new(Control::sharing(&self.limits, self.shared.clone()));
         let _cancel = CancelOnDrop(control.clone());
         let answer = tokio::time::timeout(self.limits.time, async {
             let turn = self.turns.clone().acquire_owned().await;
@@ -220,8 +235,8 @@ impl Engine {
         scanned.warnings.extend(first.warnings);
         let lake = self.lake.clone();
         blocking(move || {
-            let resolved = merged(&lake, &selection, scanned, &query.call_site);
-            drop((snapshot, shared));
+            let resolved = merged(&lake, &selection, scanned, &query.call_site, &shared);
+            drop(snapshot);
             resolved
         })
         .await
@@ -253,7 +268,8 @@ impl Engine {
                 scanned.add::<StackScan>(self.scan(scan, part, &snapshot, &control).await?);
             }
             let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
-            let below = blocking(move || merged(&lake, &of, scanned, &call_site)).await?;
+            let shared = control.clone();
+            let below = blocking(move || merged(&lake, &of, scanned, &call_site, &shared)).await?;
             let stacks: Arc<HashSet<_>> = Arc::new(below.ids.iter().copied().collect());
             let mut scanned = Scanned::<Buckets>::default();
             for part in cover(&snapshot, Table::Samples, level, range, Detail::Times) {
@@ -397,12 +413,19 @@ fn level(snapshot: &Snapshot, selector: &Selector, group_by: &[String], selectio
     Level::Service
 }
 
+/// What a frame of a stack takes in an answer and in the tree that is made of it, at most.
+const FRAME_BYTES: usize = 48;
+
+/// What a distinct frame takes in an answer beside its texts.
+const SYMBOL_BYTES: usize = 80;
+
 /// Looks up the frames of what a scan found.
 fn merged(
     lake: &Lake,
     selection: &Selection,
     scanned: Scanned<Sums>,
     call_site: &[String],
+    control: &Control,
 ) -> Result<Merged, Error> {
     let Scanned { partial, stats, warnings } = scanned;
     let mut sums: Vec<(StackId, i128)> = partial.into_iter().collect();
@@ -410,6 +433,12 @@ fn merged(
     let ids: Vec<StackId> = sums.iter().map(|(id, _)| *id).collect();
     let values = sums.iter().map(|(_, sum)| clamp(*sum)).collect();
     let stacks = lake.resolve_stacks(&selection.services(), &ids)?;
-    let warnings: Vec<Warning> = warnings;
+    let symbols = &stacks.symbols;
+    let bytes = stacks.frames.len() * FRAME_BYTES
+        + symbols.frames.len() * SYMBOL_BYTES
+        + symbols.strings.text_bytes();
+    if let Err(Interrupt::TooLarge(error)) = control.charge(bytes) {
+        return Err(error);
+    }
     Ok(Merged { ids, stacks, values, stats, warnings }.keep_below(call_site))
 }

@@ -1,19 +1,22 @@
 //! Tests that every scan gives what a plain loop over all rows gives, however rows are laid out over files,
 //! row groups, pages and the head.
 
+use crate::buckets::Buckets;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan};
-use crate::scan::{self, Control, Scan, Scanned};
+use crate::scan::{self, Control, Interrupt, Scan, Scanned, Shared};
 use crate::selection::{Selection, label_value};
 use crate::test_tables::*;
-use crate::time_series::{Buckets, CallSiteScan, Grouping, TotalScan};
+use crate::time_series::{CallSiteScan, Grouping};
+use crate::totals::TotalScan;
 use crate::*;
 use everflame_lake::{DataFile, HeadChunk, ProfileId, SeriesMatch};
 use everflame_profile::{Labels, ProfileType, StackId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 const SECOND: i64 = 1_000_000_000;
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
@@ -49,8 +52,15 @@ fn profiles() -> impl Strategy<Value = Vec<(TestProfile, usize)>> {
 }
 
 fn layouts() -> impl Strategy<Value = Layout> {
-    (1usize..80, 1usize..20, any::<bool>(), any::<bool>()).prop_map(
-        |(group_rows, page_rows, dictionary, cut)| Layout { group_rows, page_rows, dictionary, cut },
+    let sizes = (1usize..80, 1usize..20);
+    (sizes, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |((group_rows, page_rows), dictionary, deltas, cut)| Layout {
+            group_rows,
+            page_rows,
+            dictionary,
+            deltas,
+            cut,
+        },
     )
 }
 
@@ -107,10 +117,22 @@ fn run<S: Scan>(
     scan: &S,
     files: &[Arc<DataFile>],
     head: &[Arc<HeadChunk>],
-    selection: &Selection,
+    selection: &Arc<Selection>,
     range: TimeRange,
 ) -> Scanned<S::Partial> {
-    let control = Control::new(&Limits::default());
+    run_after(Shared::default(), scan, files, head, selection, range)
+}
+
+/// The same, with what earlier scans left in `shared`.
+fn run_after<S: Scan>(
+    shared: Shared,
+    scan: &S,
+    files: &[Arc<DataFile>],
+    head: &[Arc<HeadChunk>],
+    selection: &Arc<Selection>,
+    range: TimeRange,
+) -> Scanned<S::Partial> {
+    let control = Control::sharing(&Limits::default(), shared);
     let plan = scan::plan(files, head, selection, range, &control).unwrap();
     let parts = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2).map(|_| scope.spawn(|| scan::work(scan, &plan, &control))).collect();
@@ -194,6 +216,25 @@ proptest! {
         let scanned = run(&scan, &tables.samples, &tables.head, &selection, case.range);
         prop_assert_eq!(&scanned.warnings, &[]);
         prop_assert_eq!(scanned.partial.into_iter().collect::<BTreeMap<_, _>>(), expect);
+    }
+
+    #[test]
+    fn sums_that_were_kept_are_those_of_a_scan(
+        case in cases(), layout in layouts(),
+        asked in prop::collection::vec((0..SELECTORS.len(), ranges()), 1..8),
+    ) {
+        let tables = store(&case.series, &case.rows, layout);
+        let shared = Shared::default();
+        // Everything twice: the second time most of it is there.
+        for (selector, range) in asked.iter().chain(&asked) {
+            let selector: Selector = SELECTORS[*selector].parse().unwrap();
+            let selection = selection(&case.series, Some(&case.profile_type), &selector);
+            let scan = StackScan { selection: selection.clone(), range: *range, filter: SampleFilter::default() };
+            let fresh = run(&scan, &tables.samples, &tables.head, &selection, *range);
+            let kept = run_after(shared.clone(), &scan, &tables.samples, &tables.head, &selection, *range);
+            prop_assert_eq!(kept.partial, fresh.partial);
+            prop_assert_eq!(kept.stats, fresh.stats);
+        }
     }
 
     #[test]
@@ -299,7 +340,7 @@ proptest! {
             series: 1, id: ProfileId(id), time: 0, duration: 0,
             samples: (0..50).map(|stack| TestSample { stack, value: 1, span: 0 }).collect(),
         };
-        let layout = Layout { group_rows: 20, page_rows: 5, dictionary: true, cut: true };
+        let layout = Layout { group_rows: 20, page_rows: 5, dictionary: true, deltas: false, cut: true };
         let tables = store(&series, &[(profile(1), 0), (profile(2), 1), (profile(3), 5)], layout);
         let broken = &tables.samples[0];
         let mut bytes = std::fs::read(&broken.path).unwrap();
@@ -320,7 +361,7 @@ fn a_missing_file_is_named() {
     let series = series();
     let samples = vec![TestSample { stack: 1, value: 5, span: 0 }];
     let profile = TestProfile { series: 3, id: ProfileId(1), time: 0, duration: 0, samples };
-    let layout = Layout { group_rows: 10, page_rows: 10, dictionary: true, cut: true };
+    let layout = Layout { group_rows: 10, page_rows: 10, dictionary: true, deltas: false, cut: true };
     let tables = store(&series, &[(profile.clone(), 0), (profile, 1)], layout);
     std::fs::remove_file(&tables.samples[1].path).unwrap();
     let selection = selection(&series, None, &Selector::all());
@@ -337,7 +378,7 @@ fn limits_end_a_scan() {
     let series = series();
     let samples = (0..500).map(|stack| TestSample { stack, value: 5, span: 0 }).collect();
     let profile = TestProfile { series: 3, id: ProfileId(1), time: 0, duration: 0, samples };
-    let layout = Layout { group_rows: 1000, page_rows: 100, dictionary: true, cut: true };
+    let layout = Layout { group_rows: 1000, page_rows: 100, dictionary: true, deltas: false, cut: true };
     let tables = store(&series, &[(profile, 0)], layout);
     let selection = selection(&series, None, &Selector::all());
     let check = |limits: Limits, expect: &str| {
@@ -358,4 +399,20 @@ fn limits_end_a_scan() {
     check(Limits { rows: 499, ..Limits::default() }, "500 rows");
     check(Limits { bytes: 10, ..Limits::default() }, "bytes of files");
     check(Limits { memory: 1000, ..Limits::default() }, "bytes of memory");
+}
+
+#[test]
+fn queries_share_their_memory() {
+    let limits = Limits { memory: 1000, ..Limits::default() };
+    let shared = Shared::default();
+    let (first, second) =
+        (Control::sharing(&limits, shared.clone()), Control::sharing(&limits, shared.clone()));
+    first.charge(700).unwrap();
+    second.charge(300).unwrap();
+    let Err(Interrupt::TooLarge(error)) = second.charge(1) else { panic!("1001 bytes") };
+    assert_eq!((error.kind(), shared.pool.load(Relaxed)), (ErrorKind::Unavailable, 1001));
+    drop(second);
+    first.charge(300).unwrap();
+    drop(first);
+    assert_eq!(shared.pool.load(Relaxed), 0);
 }

@@ -42,6 +42,16 @@ pub enum Error {
         /// How much is allowed.
         limit: u64,
     },
+    /// The queries that run at once would need more memory than there is for all.
+    #[error(
+        "the queries that run now need {needed} bytes of memory, together they may have {limit}; ask again"
+    )]
+    Crowded {
+        /// How much they need, as far as it is known.
+        needed: u64,
+        /// How much they may have.
+        limit: u64,
+    },
     /// It took too long and was stopped.
     #[error("the query took longer than {0:?} and was stopped; take a shorter range or a narrower selector")]
     Timeout(Duration),
@@ -79,6 +89,7 @@ impl Error {
             | Self::SpansAndTraces => ErrorKind::InvalidArgument,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Crowded { .. } => ErrorKind::Unavailable,
             Self::Lake(error) if error.kind() == everflame_lake::ErrorKind::Unavailable => {
                 ErrorKind::Unavailable
             }

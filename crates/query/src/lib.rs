@@ -5,7 +5,10 @@
 //! pages by the page index), scans with a kernel that adds values into dense arrays, and resolves frames
 //! once at the end. It never writes, and knows no wire.
 
+mod buckets;
+mod cache;
 mod catalogue;
+mod columns;
 mod cover;
 mod engine;
 #[cfg(test)]
@@ -21,9 +24,12 @@ mod samples;
 mod scan;
 mod selection;
 mod selector;
+mod source;
+mod sums;
 #[cfg(test)]
 mod test_tables;
 mod time_series;
+mod totals;
 
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};

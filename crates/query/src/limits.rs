@@ -9,7 +9,7 @@ pub struct Limits {
     pub rows: u64,
     /// Compressed bytes of files that may be read.
     pub bytes: u64,
-    /// Bytes of memory for partial results.
+    /// Bytes of memory for the results of one query, and for those of all queries that run.
     pub memory: u64,
     /// Wall time, waiting for a turn included.
     pub time: Duration,
@@ -22,8 +22,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 4 billion rows, 16 GiB read, 512 MiB of partial results, one minute, 8 queries at once with
-    /// 2 threads each, 100,000 points.
+    /// 4 billion rows, 16 GiB read, 512 MiB of results, one minute, 8 queries at once with a thread for
+    /// each core, 100,000 points.
     fn default() -> Self {
         Self {
             rows: 4_000_000_000,
@@ -31,7 +31,7 @@ impl Default for Limits {
             memory: 512 << 20,
             time: Duration::from_secs(60),
             concurrency: 8,
-            threads: 2,
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
             points: 100_000,
         }
     }

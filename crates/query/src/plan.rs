@@ -2,8 +2,9 @@
 
 use crate::TimeRange;
 use crate::selection::Selection;
+use crate::source::Source;
 use everflame_lake::DataFile;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+use parquet::arrow::arrow_reader::RowSelection;
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 /// One row group to scan, and what its statistics leave open.
 #[derive(Debug)]
 pub(crate) struct Unit {
-    pub(crate) file: Arc<DataFile>,
-    pub(crate) metadata: ArrowReaderMetadata,
+    pub(crate) source: Arc<Source>,
     pub(crate) row_group: usize,
     /// The rows of the pages that may hold something; `None` for all.
     pub(crate) rows: Option<RowSelection>,
@@ -25,6 +25,23 @@ pub(crate) struct Unit {
     pub(crate) check_series: bool,
     /// Rows outside of the range may be among them.
     pub(crate) check_time: bool,
+}
+
+impl Unit {
+    /// The rows that may hold something, ascending and apart.
+    pub(crate) fn row_ranges(&self) -> Vec<Range<usize>> {
+        let Some(rows) = &self.rows else {
+            let all = usize::try_from(self.row_count).unwrap_or(usize::MAX);
+            return std::iter::once(0..all).collect();
+        };
+        let mut next = 0usize;
+        let ranges = rows.iter().filter_map(|selector| {
+            let start = next;
+            next = next.saturating_add(selector.row_count);
+            (!selector.skip && start < next).then_some(start..next)
+        });
+        ranges.collect()
+    }
 }
 
 /// Whether a file can hold anything of the selection in the range.
@@ -40,11 +57,12 @@ pub(crate) fn takes_file(file: &DataFile, selection: &Selection, range: TimeRang
 /// The row groups of `file` that can hold something.
 pub(crate) fn units(
     file: &Arc<DataFile>,
-    metadata: &ArrowReaderMetadata,
+    metadata: Arc<ParquetMetaData>,
     selection: &Selection,
     range: TimeRange,
 ) -> Vec<Unit> {
-    let parquet = metadata.metadata();
+    let source = Arc::new(Source::new(file.clone(), metadata));
+    let parquet = source.metadata();
     let columns = Columns::of(parquet);
     let groups = parquet.row_groups().iter().enumerate();
     groups
@@ -58,14 +76,16 @@ pub(crate) fn units(
                 Some(rows) => rows.row_count() as u64,
                 None => u64::try_from(group.num_rows()).unwrap_or(0),
             };
-            (row_count > 0).then(|| Unit {
-                file: file.clone(),
-                metadata: metadata.clone(),
-                row_group: at,
-                rows,
-                row_count,
-                check_series: open.check_series,
-                check_time: open.check_time,
+            (row_count > 0).then(|| {
+                source.expect();
+                Unit {
+                    source: source.clone(),
+                    row_group: at,
+                    rows,
+                    row_count,
+                    check_series: open.check_series,
+                    check_time: open.check_time,
+                }
             })
         })
         .collect()

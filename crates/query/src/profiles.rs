@@ -88,7 +88,7 @@ pub(crate) struct ProfileScan {
 impl Scan for ProfileScan {
     type Partial = Vec<ProfileRow>;
 
-    fn selection(&self) -> &Selection {
+    fn selection(&self) -> &Arc<Selection> {
         &self.selection
     }
 

@@ -1,21 +1,21 @@
-//! Reads columns of one row group, with dictionaries kept.
+//! Reads columns of one row group through Arrow, with dictionaries kept: what [`crate::columns`] does not
+//! read, because it has nulls or is encoded in a way that the lake does not write.
 //!
 //! Column chunks that are read as a whole come in one piece from the file; with a page selection only the
 //! pages that are needed do.
 
 use crate::plan::Unit;
+use crate::source::Handle;
 use arrow::array::{Array, ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use bytes::{Buf, Bytes};
-use everflame_lake::DataFile;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_schema};
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Rows decoded at a time: keys and values of a batch stay in the second-level cache.
@@ -24,17 +24,12 @@ const BATCH_ROWS: usize = 16_384;
 /// Columns that are decoded as dictionaries.
 const DICTIONARIES: [&str; 2] = ["stack_id", "series_id"];
 
-/// The footer of `file`, with the types that the scans read its columns as.
-pub(crate) fn arrow_metadata(
-    file: &DataFile,
-) -> std::result::Result<ArrowReaderMetadata, everflame_lake::Error> {
-    let metadata = file.metadata()?;
-    let typed = parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None).and_then(|schema| {
-        let fields = schema.fields().iter().map(read_as).collect::<Vec<_>>();
-        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))
-    });
-    typed.map_err(|source| everflame_lake::Error::Parquet { path: file.path.display().to_string(), source })
+/// A footer with the types that the scans read its columns as.
+fn arrow_metadata(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata> {
+    let schema = parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None)?;
+    let fields = schema.fields().iter().map(read_as).collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new().with_schema(schema))
 }
 
 fn read_as(field: &Arc<Field>) -> Arc<Field> {
@@ -48,22 +43,21 @@ fn read_as(field: &Arc<Field>) -> Arc<Field> {
 
 /// Whether the file of a unit has a column of this name.
 pub(crate) fn has_column(unit: &Unit, name: &str) -> bool {
-    let schema = unit.metadata.metadata().file_metadata().schema_descr();
+    let schema = unit.source.metadata().file_metadata().schema_descr();
     schema.columns().iter().any(|column| column.path().string() == name)
 }
 
 /// Starts reading `columns` of a unit. The second value is how many compressed bytes they have; pages that
 /// are skipped count too.
 pub(crate) fn read(unit: &Unit, columns: &[&str]) -> Result<(ParquetRecordBatchReader, u64)> {
-    let metadata = unit.metadata.metadata();
+    let metadata = unit.source.metadata();
     let schema = metadata.file_metadata().schema_descr();
     let mut leaves = Vec::with_capacity(columns.len());
     for name in columns {
         let found = schema.columns().iter().position(|column| column.path().string() == *name);
         leaves.push(found.ok_or_else(|| ParquetError::General(format!("it has no column {name:?}")))?);
     }
-    let open = unit.file.open().map_err(|error| ParquetError::External(Box::new(error)))?;
-    let mut source = Source { length: open.metadata()?.len(), file: Arc::new(open), chunks: Vec::new() };
+    let mut source = Chunks { handle: unit.source.handle()?, chunks: Vec::new() };
     let group = metadata.row_group(unit.row_group);
     let mut bytes = 0u64;
     for &leaf in &leaves {
@@ -73,7 +67,7 @@ pub(crate) fn read(unit: &Unit, columns: &[&str]) -> Result<(ParquetRecordBatchR
             source.load(start, length)?;
         }
     }
-    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, unit.metadata.clone())
+    let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, arrow_metadata(metadata)?)
         .with_row_groups(vec![unit.row_group])
         .with_projection(ProjectionMask::leaves(schema, leaves))
         .with_batch_size(BATCH_ROWS);
@@ -83,32 +77,17 @@ pub(crate) fn read(unit: &Unit, columns: &[&str]) -> Result<(ParquetRecordBatchR
     Ok((builder.build()?, bytes))
 }
 
-/// A file read by position, some of its column chunks held in memory.
-struct Source {
-    file: Arc<File>,
-    length: u64,
+/// An open file, some of its column chunks held in memory.
+struct Chunks {
+    handle: Arc<Handle>,
     chunks: Vec<(u64, Bytes)>,
 }
 
-impl Source {
+impl Chunks {
     fn load(&mut self, start: u64, length: u64) -> Result<()> {
-        let chunk = self.read(start, length)?;
+        let chunk = self.handle.read_shared(start, length)?;
         self.chunks.push((start, chunk));
         Ok(())
-    }
-
-    /// The length comes from the footer: it is not believed beyond the end of the file.
-    fn read(&self, start: u64, length: u64) -> Result<Bytes> {
-        if start.checked_add(length).is_none_or(|end| end > self.length) {
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes at {start} go past the end of the file, which has {} bytes",
-                self.length
-            )));
-        }
-        let length = usize::try_from(length).map_err(|error| ParquetError::External(Box::new(error)))?;
-        let mut buffer = vec![0; length];
-        self.file.read_exact_at(&mut buffer, start)?;
-        Ok(buffer.into())
     }
 
     fn loaded(&self, start: u64) -> Option<Bytes> {
@@ -119,22 +98,25 @@ impl Source {
     }
 }
 
-impl Length for Source {
+impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.length
+        self.handle.length
     }
 }
 
 /// Most bytes that a page header is searched in.
 const HEADER_WINDOW: u64 = 64 << 10;
 
-impl ChunkReader for Source {
+impl ChunkReader for Chunks {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let rest = match self.loaded(start) {
             Some(rest) => rest,
-            None => self.read(start, self.length.saturating_sub(start).min(HEADER_WINDOW))?,
+            None => {
+                let rest = self.handle.length.saturating_sub(start);
+                self.handle.read_shared(start, rest.min(HEADER_WINDOW))?
+            }
         };
         Ok(rest.reader())
     }
@@ -142,7 +124,7 @@ impl ChunkReader for Source {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         match self.loaded(start) {
             Some(rest) if rest.len() >= length => Ok(rest.slice(..length)),
-            _ => self.read(start, length as u64),
+            _ => self.handle.read_shared(start, length as u64),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! of files nor the order of rows can change a result; they are cut to 64 bits at the very end.
 
 use crate::TimeRange;
+use crate::cache::{Found, Fragment};
 use crate::plan::Unit;
 use crate::row_group::{self, binary, ids, numbers, same_dictionary};
 use crate::scan::{Control, Interrupt, Scan};
@@ -13,6 +14,7 @@ use arrow::array::{Array, BinaryArray, RecordBatch};
 use everflame_lake::{HeadChunk, HeadProfile};
 use everflame_profile::StackId;
 use hashbrown::{HashMap, HashSet};
+use parquet::errors::ParquetError;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,43 +45,28 @@ pub(crate) struct StackScan {
 impl Scan for StackScan {
     type Partial = Sums;
 
-    fn selection(&self) -> &Selection {
+    fn selection(&self) -> &Arc<Selection> {
         &self.selection
     }
 
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Sums) -> Result<(), Interrupt> {
-        let mut columns = vec!["stack_id", "value"];
-        let by_profile = self.filter.profiles.is_some();
-        let wanted = [
-            ("series_id", unit.check_series || by_profile),
-            ("time", unit.check_time || by_profile),
-            ("span_id", self.filter.spans.is_some()),
-            ("trace_id", self.filter.traces.is_some()),
-        ];
-        columns.extend(wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name));
-        let masked = columns.len() > 2;
-        let (batches, bytes) = row_group::read(unit, &columns)?;
-        control.charge_read(bytes)?;
-        let mut dense = Dense::default();
-        let mut series = Lookup::default();
-        let mut mask = Vec::new();
-        for batch in batches {
+        let fragment = self.fragment(unit);
+        if let Some(found) = fragment.and_then(|fragment| control.cache.get(&fragment)) {
             control.go_on()?;
-            let batch = batch?;
-            let stacks = ids(&batch, "stack_id")?;
-            let values = numbers(&batch, "value")?;
-            if !dense.belongs_to(stacks.values) {
-                dense.drain(into, control)?;
-                dense.start(stacks.values);
-            }
-            if !masked {
-                dense.add(stacks.keys, values);
-                continue;
-            }
-            self.fill_mask(unit, &batch, &mut series, &mut mask)?;
-            dense.add_masked(stacks.keys, values, &mask);
+            return add(&found, into, control);
         }
-        dense.drain(into, control)
+        let mut found = Found::default();
+        if let Err(fault) = self.add_pages(unit, control, &mut found) {
+            match fault.interrupt() {
+                Some(interrupt) => return Err(interrupt),
+                None => self.add_batches(unit, control, &mut found)?,
+            }
+        }
+        add(&found, into, control)?;
+        if let Some(fragment) = fragment {
+            control.cache.insert(fragment, found);
+        }
+        Ok(())
     }
 
     fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Sums) -> Result<u64, Interrupt> {
@@ -110,8 +97,7 @@ impl Scan for StackScan {
                 }
             }
         }
-        let ids = chunk.stacks.iter().map(|&stack| Some(stack));
-        dense.move_into(ids, into, control)?;
+        add(&dense.found(&chunk.stacks), into, control)?;
         Ok(rows)
     }
 
@@ -125,6 +111,53 @@ impl Scan for StackScan {
 }
 
 impl StackScan {
+    /// What of a unit this scan takes; `None` when samples are chosen one by one.
+    fn fragment(&self, unit: &Unit) -> Option<Fragment> {
+        let SampleFilter { spans: None, traces: None, profiles: None } = self.filter else { return None };
+        Some(Fragment {
+            file: unit.source.file.id,
+            row_group: unit.row_group,
+            series: unit.check_series.then(|| self.selection.identity()),
+            range: unit.check_time.then(|| self.range.micros()),
+        })
+    }
+
+    /// Adds up a row group through Arrow.
+    fn add_batches(&self, unit: &Unit, control: &Control, found: &mut Found) -> Result<(), Interrupt> {
+        let mut columns = vec!["stack_id", "value"];
+        let by_profile = self.filter.profiles.is_some();
+        let wanted = [
+            ("series_id", unit.check_series || by_profile),
+            ("time", unit.check_time || by_profile),
+            ("span_id", self.filter.spans.is_some()),
+            ("trace_id", self.filter.traces.is_some()),
+        ];
+        columns.extend(wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name));
+        let masked = columns.len() > 2;
+        let (batches, bytes) = row_group::read(unit, &columns)?;
+        control.charge_read(bytes)?;
+        let mut dense = Dense::default();
+        let mut series = Lookup::default();
+        let mut mask = Vec::new();
+        for batch in batches {
+            control.go_on()?;
+            let batch = batch?;
+            let stacks = ids(&batch, "stack_id")?;
+            let values = numbers(&batch, "value")?;
+            if !dense.belongs_to(stacks.values) {
+                dense.drain(found)?;
+                dense.start(stacks.values);
+            }
+            if !masked {
+                dense.add(stacks.keys, values);
+                continue;
+            }
+            self.fill_mask(unit, &batch, &mut series, &mut mask)?;
+            dense.add_masked(stacks.keys, values, &mask);
+        }
+        dense.drain(found)
+    }
+
     fn takes_profile(&self, position: u32, time: i64) -> bool {
         let wanted = self.filter.profiles.as_ref();
         wanted.is_none_or(|wanted| wanted.contains(&(position, time.div_euclid(1000))))
@@ -262,32 +295,33 @@ impl Dense {
         }
     }
 
-    /// Moves all sums into the map by stack id.
-    fn drain(&mut self, into: &mut Sums, control: &Control) -> Result<(), Interrupt> {
+    /// Moves all sums to what was found.
+    fn drain(&mut self, found: &mut Found) -> Result<(), Interrupt> {
         let Some(dictionary) = self.dictionary.take() else { return Ok(()) };
-        let ids = (0..dictionary.len()).map(|at| {
-            let id = <[u8; 16]>::try_from(dictionary.value(at)).ok()?;
-            Some(StackId(u128::from_be_bytes(id)))
-        });
-        self.move_into(ids, into, control)
+        let rows = (0..dictionary.len()).zip(self.sums.iter().zip(&self.seen));
+        for (at, (&sum, _)) in rows.filter(|(_, (_, seen))| **seen) {
+            let id = <[u8; 16]>::try_from(dictionary.value(at))
+                .map_err(|_| ParquetError::General("a stack id does not have 16 bytes".to_owned()))?;
+            found.push(StackId(u128::from_be_bytes(id)), sum);
+        }
+        Ok(())
     }
 
-    fn move_into(
-        &self,
-        ids: impl Iterator<Item = Option<StackId>>,
-        into: &mut Sums,
-        control: &Control,
-    ) -> Result<(), Interrupt> {
-        let before = into.len();
-        for ((id, &sum), &seen) in ids.zip(&self.sums).zip(&self.seen) {
-            if !seen {
-                continue;
-            }
-            let id = id.ok_or_else(|| {
-                parquet::errors::ParquetError::General("a stack id does not have 16 bytes".to_owned())
-            })?;
-            *into.entry(id).or_default() += sum;
+    /// The sums of a head chunk's stacks.
+    fn found(&self, stacks: &[StackId]) -> Found {
+        let mut found = Found::default();
+        for ((&stack, &sum), _) in stacks.iter().zip(&self.sums).zip(&self.seen).filter(|(_, seen)| **seen) {
+            found.push(stack, sum);
         }
-        control.charge((into.len() - before) * SUM_BYTES)
+        found
     }
+}
+
+/// Adds what was found to the sums of a thread.
+fn add(found: &Found, into: &mut Sums, control: &Control) -> Result<(), Interrupt> {
+    let before = into.len();
+    for (stack, sum) in found.iter() {
+        *into.entry(stack).or_default() += sum;
+    }
+    control.charge((into.len() - before) * SUM_BYTES)
 }

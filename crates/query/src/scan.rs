@@ -1,14 +1,17 @@
 //! Runs a scan over row groups and head chunks on a few threads, under the limits of a query.
 
+use crate::cache::SumCache;
 use crate::plan::{self, Unit};
 use crate::selection::Selection;
-use crate::{Error, Limits, TimeRange, row_group};
-use everflame_lake::{DataFile, HeadChunk};
+use crate::{Error, Limits, TimeRange};
+use everflame_lake::{DataFile, Footers, HeadChunk};
+use parking_lot::{Condvar, Mutex};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -60,7 +63,26 @@ pub(crate) struct Control {
     bytes: AtomicU64,
     memory: AtomicU64,
     limits: Limits,
+    pub(crate) footers: Arc<Footers>,
+    pub(crate) cache: Arc<SumCache>,
+    /// What all queries of the engine that run need together.
+    pool: Arc<AtomicU64>,
     turn: OnceLock<OwnedSemaphorePermit>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.pool.fetch_sub(self.memory.load(Relaxed), Relaxed);
+    }
+}
+
+/// What queries share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) footers: Arc<Footers>,
+    pub(crate) cache: Arc<SumCache>,
+    /// Bytes of memory that they need together.
+    pub(crate) pool: Arc<AtomicU64>,
 }
 
 /// Why a piece of a scan ended early.
@@ -68,7 +90,7 @@ pub(crate) struct Control {
 pub(crate) enum Interrupt {
     /// Nobody waits for the result, or another piece failed.
     Cancelled,
-    /// A limit is exceeded.
+    /// A limit is exceeded, its own or that of all queries.
     TooLarge(Error),
     /// The file cannot be read; other files can.
     Unreadable(ParquetError),
@@ -87,12 +109,23 @@ impl From<arrow::error::ArrowError> for Interrupt {
 }
 
 impl Control {
+    /// For a query that shares nothing with others.
+    #[cfg(test)]
     pub(crate) fn new(limits: &Limits) -> Self {
+        Self::sharing(limits, Shared::default())
+    }
+
+    /// For a query that uses what earlier ones read and found.
+    pub(crate) fn sharing(limits: &Limits, shared: Shared) -> Self {
+        let Shared { footers, cache, pool } = shared;
         Self {
             cancelled: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             limits: limits.clone(),
+            footers,
+            cache,
+            pool,
             turn: OnceLock::new(),
         }
     }
@@ -112,10 +145,16 @@ impl Control {
         if self.cancelled.load(Relaxed) { Err(Interrupt::Cancelled) } else { Ok(()) }
     }
 
-    /// Counts memory that a partial result came to need.
+    /// Counts memory that a result came to need.
     pub(crate) fn charge(&self, bytes: usize) -> Result<(), Interrupt> {
-        let needed = self.memory.fetch_add(bytes as u64, Relaxed).saturating_add(bytes as u64);
-        within("bytes of memory", needed, self.limits.memory).map_err(Interrupt::TooLarge)
+        let bytes = bytes as u64;
+        let needed = self.memory.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let together = self.pool.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        within("bytes of memory", needed, self.limits.memory).map_err(Interrupt::TooLarge)?;
+        match together > self.limits.memory {
+            true => Err(Interrupt::TooLarge(Error::Crowded { needed: together, limit: self.limits.memory })),
+            false => Ok(()),
+        }
     }
 
     /// Bytes read from files so far.
@@ -143,22 +182,34 @@ pub(crate) trait Scan: Send + Sync + 'static {
     /// Scans a chunk of the head; returns how many rows it looked at.
     fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Self::Partial) -> Result<u64, Interrupt>;
     /// The series that it looks at.
-    fn selection(&self) -> &Selection;
+    fn selection(&self) -> &Arc<Selection>;
     /// Adds one partial result to another.
     fn merge(into: &mut Self::Partial, other: Self::Partial);
 }
 
 enum Task {
+    /// A file whose footer is not known yet: it says which row groups there are.
+    File(Arc<DataFile>),
     RowGroup(Unit),
     Head(Arc<HeadChunk>),
 }
 
 /// The pieces of a scan, taken by threads one after the other.
 pub(crate) struct Plan {
+    queue: Mutex<Queue>,
+    /// A file was opened.
+    opened: Condvar,
+    selection: Arc<Selection>,
+    range: TimeRange,
+    files: AtomicU64,
+    rows: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
     tasks: Vec<Task>,
-    next: AtomicUsize,
-    files: u64,
-    warnings: Vec<Warning>,
+    /// Files whose row groups are about to be added.
+    opening: usize,
 }
 
 /// The result of a scan, or of one thread's part of it.
@@ -178,42 +229,99 @@ impl<P> Scanned<P> {
     }
 }
 
-/// Plans a scan over `files` and `head`. Reads the footers that are not cached yet.
+/// Plans a scan over `files` and `head`. Footers that are not known are read by the scan, on all its threads.
 pub(crate) fn plan(
     files: &[Arc<DataFile>],
     head: &[Arc<HeadChunk>],
-    selection: &Selection,
+    selection: &Arc<Selection>,
     range: TimeRange,
     control: &Control,
 ) -> Result<Plan, Error> {
-    let mut plan = Plan { tasks: Vec::new(), next: AtomicUsize::new(0), files: 0, warnings: Vec::new() };
+    let plan = Plan {
+        queue: Mutex::default(),
+        opened: Condvar::new(),
+        selection: selection.clone(),
+        range,
+        files: AtomicU64::new(0),
+        rows: AtomicU64::new(0),
+    };
     if selection.is_empty() {
         return Ok(plan);
     }
-    let mut rows = 0u64;
-    for file in files {
-        if !plan::takes_file(file, selection, range) {
-            continue;
-        }
+    let mut tasks: Vec<Task> = head.iter().cloned().map(Task::Head).collect();
+    for file in files.iter().filter(|file| plan::takes_file(file, selection, range)) {
         if control.go_on().is_err() {
             break;
         }
-        let units = guarded(|| {
-            row_group::arrow_metadata(file).map(|metadata| plan::units(file, &metadata, selection, range))
-        });
+        let units = control.footers.known(file).map(|footer| guarded(|| plan.units(file, footer, control)));
         match units {
-            Ok(Ok(units)) => {
-                plan.files += u64::from(!units.is_empty());
-                rows = units.iter().fold(rows, |rows, unit| rows.saturating_add(unit.row_count));
-                plan.tasks.extend(units.into_iter().map(Task::RowGroup));
-            }
-            Ok(Err(error)) => plan.warnings.push(warning(file, &error.to_string())),
-            Err(panic) => plan.warnings.push(warning(file, &panic)),
+            Some(Ok(units)) => tasks.extend(units?.into_iter().map(Task::RowGroup)),
+            // A panic is met again, and told, when the file's turn comes.
+            Some(Err(_)) | None => tasks.push(Task::File(file.clone())),
         }
     }
-    within("rows", rows, control.limits.rows)?;
-    plan.tasks.extend(head.iter().cloned().map(Task::Head));
+    plan.queue.lock().tasks = tasks;
     Ok(plan)
+}
+
+impl Plan {
+    /// The row groups of `file` that are to be scanned, counted.
+    fn units(
+        &self,
+        file: &Arc<DataFile>,
+        footer: Arc<ParquetMetaData>,
+        control: &Control,
+    ) -> Result<Vec<Unit>, Error> {
+        let units = plan::units(file, footer, &self.selection, self.range);
+        self.files.fetch_add(u64::from(!units.is_empty()), Relaxed);
+        let rows = units.iter().fold(0u64, |rows, unit| rows.saturating_add(unit.row_count));
+        let rows = self.rows.fetch_add(rows, Relaxed).saturating_add(rows);
+        within("rows", rows, control.limits.rows)?;
+        Ok(units)
+    }
+
+    /// How many threads can have something to do.
+    fn parallelism(&self) -> usize {
+        let queue = self.queue.lock();
+        match queue.tasks.iter().any(|task| matches!(task, Task::File(_))) {
+            true => usize::MAX,
+            false => queue.tasks.len().max(1),
+        }
+    }
+
+    /// The next piece; waits while files are opened that may have one.
+    fn next(&self) -> Option<Task> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(task) = queue.tasks.pop() {
+                queue.opening += usize::from(matches!(task, Task::File(_)));
+                return Some(task);
+            }
+            if queue.opening == 0 {
+                return None;
+            }
+            self.opened.wait(&mut queue);
+        }
+    }
+
+    /// Reads the footer of a file that [`Self::next`] gave out, and adds its row groups.
+    fn open(&self, file: &Arc<DataFile>, control: &Control) -> Result<Result<(), Interrupt>, String> {
+        let read = || {
+            control.go_on()?;
+            let footer = control.footers.get(file);
+            let footer =
+                footer.map_err(|error| Interrupt::Unreadable(ParquetError::External(Box::new(error))))?;
+            self.units(file, footer, control).map_err(Interrupt::TooLarge)
+        };
+        let units = guarded(read);
+        let mut queue = self.queue.lock();
+        queue.opening -= 1;
+        let result =
+            units.map(|units| units.map(|units| queue.tasks.extend(units.into_iter().map(Task::RowGroup))));
+        drop(queue);
+        self.opened.notify_all();
+        result
+    }
 }
 
 /// Scans on up to `threads` blocking threads and merges what they found.
@@ -223,7 +331,7 @@ pub(crate) async fn run<S: Scan>(
     control: &Arc<Control>,
     threads: usize,
 ) -> Result<Scanned<S::Partial>, Error> {
-    let threads = threads.clamp(1, plan.tasks.len().max(1));
+    let threads = threads.clamp(1, plan.parallelism());
     let plan = Arc::new(plan);
     let workers: Vec<_> = (0..threads)
         .map(|_| {
@@ -250,12 +358,15 @@ pub(crate) async fn run<S: Scan>(
 /// What one thread does: takes pieces until there are none.
 pub(crate) fn work<S: Scan>(scan: &S, plan: &Plan, control: &Control) -> Result<Scanned<S::Partial>, Error> {
     let mut done = Scanned::<S::Partial>::default();
-    while let Some(task) = plan.tasks.get(plan.next.fetch_add(1, Relaxed)) {
-        let result = match task {
+    while let Some(task) = plan.next() {
+        let result = match &task {
+            Task::File(file) => plan.open(file, control),
             Task::RowGroup(unit) => {
                 done.stats.row_groups += 1;
                 done.stats.rows += unit.row_count;
-                guarded(|| scan.row_group(unit, control, &mut done.partial))
+                let result = guarded(|| scan.row_group(unit, control, &mut done.partial));
+                unit.source.done();
+                result
             }
             Task::Head(chunk) => guarded(|| {
                 done.stats.rows += scan.head(chunk, control, &mut done.partial)?;
@@ -273,7 +384,8 @@ pub(crate) fn work<S: Scan>(scan: &S, plan: &Plan, control: &Control) -> Result<
             Err(panic) => panic,
         };
         match task {
-            Task::RowGroup(unit) => done.warnings.push(warning(&unit.file, &why)),
+            Task::File(file) => done.warnings.push(warning(&file, &why)),
+            Task::RowGroup(unit) => done.warnings.push(warning(&unit.source.file, &why)),
             Task::Head(_) => return Err(Error::Stopped(why)),
         }
     }
@@ -289,8 +401,7 @@ pub(crate) fn gather<S: Scan>(plan: &Plan, parts: Vec<Scanned<S::Partial>>) -> S
         all.stats.add(&part.stats);
         all.warnings.extend(part.warnings);
     }
-    all.stats.files = plan.files;
-    all.warnings.extend(plan.warnings.iter().cloned());
+    all.stats.files = plan.files.load(Relaxed);
     all.warnings.sort_by(|a, b| (&a.path, &a.why).cmp(&(&b.path, &b.why)));
     all.warnings.dedup();
     for warning in &all.warnings {

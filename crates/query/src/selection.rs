@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Labels that every series has without storing them: they come from its profile type and service.
 pub const VIRTUAL_LABELS: [&str; 7] = [
@@ -46,6 +47,8 @@ pub(crate) struct Selection {
     positions: HashMap<SeriesId, u32>,
     /// Big-endian ids in order, as page statistics compare them.
     sorted_ids: Vec<[u8; 8]>,
+    /// A hash of all ids.
+    identity: u128,
     services: BTreeSet<String>,
     types: BTreeSet<String>,
     /// Services and types of which every known series is selected, so that rows need no look at theirs.
@@ -105,6 +108,7 @@ impl Selection {
             selection.sorted_ids.push(found.id.0.to_be_bytes());
         }
         selection.sorted_ids.sort_unstable();
+        selection.identity = xxh3_128(selection.sorted_ids.as_flattened());
         selection
     }
 
@@ -124,10 +128,16 @@ impl Selection {
             self.series.push(reduced);
         }
         self.sorted_ids.sort_unstable();
+        self.identity = xxh3_128(self.sorted_ids.as_flattened());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    /// The same for equal sets of series, and different for others.
+    pub(crate) fn identity(&self) -> u128 {
+        self.identity
     }
 
     /// Position in `series` of the one with this id.

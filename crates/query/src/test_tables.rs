@@ -4,8 +4,9 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, 
 use everflame_lake::{DataFile, FileStats, HeadChunk, HeadProfile, ProfileId, SeriesMatch};
 use everflame_profile::{Labels, Series, StackId};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Layout {
     pub(crate) group_rows: usize,
     pub(crate) page_rows: usize,
     pub(crate) dictionary: bool,
+    /// Numbers are written as differences, not in a dictionary.
+    pub(crate) deltas: bool,
     /// Row groups end where service or type change.
     pub(crate) cut: bool,
 }
@@ -211,7 +214,13 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 fn write(path: &Path, batch: &RecordBatch, layout: Layout, cuts: impl Iterator<Item = bool>) {
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder();
+    for name in ["time", "value", "duration", "total"].into_iter().filter(|_| layout.deltas) {
+        let column = || ColumnPath::from(name);
+        properties = properties.set_column_dictionary_enabled(column(), false);
+        properties = properties.set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
+    }
+    let properties = properties
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
         .set_dictionary_enabled(layout.dictionary)
         .set_dictionary_page_size_limit(1 << 30)

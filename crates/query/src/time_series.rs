@@ -4,8 +4,9 @@
 //! before the range counts for its first point. Totals come from the table `profiles` and the head;
 //! samples are read only when the question is about one call site.
 
+use crate::buckets::{Bucket, Buckets, Largest};
 use crate::plan::Unit;
-use crate::row_group::{self, binary, ids, numbers};
+use crate::row_group::{self, ids, numbers};
 use crate::samples::{Lookup, NONE, head_profiles};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::{Selection, label_value};
@@ -150,7 +151,9 @@ pub(crate) struct Grouping {
     pub(crate) selection: Arc<Selection>,
     pub(crate) covered: TimeRange,
     from: Nanos,
-    step: Nanos,
+    step: u64,
+    /// How much of the first step lies before the beginning of time, and so before `covered`.
+    lead: u128,
     group_of: Vec<u32>,
     groups: Vec<Labels>,
 }
@@ -168,67 +171,80 @@ impl Grouping {
         let mut sorted: Vec<(Labels, u32)> = groups.into_iter().collect();
         sorted.sort_unstable_by_key(|(_, group)| *group);
         let groups = sorted.into_iter().map(|(labels, _)| labels).collect();
+        let covered = query.covered();
+        let first = i128::from(query.range.from) - i128::from(query.step) + 1;
         Self {
             selection,
-            covered: query.covered(),
+            covered,
             from: query.range.from,
-            step: query.step,
+            step: query.step.unsigned_abs().max(1),
+            lead: u128::try_from(i128::from(covered.from) - first).unwrap_or(0),
             group_of,
             groups,
         }
     }
 
-    fn group(&self, position: u32) -> u32 {
+    pub(crate) fn group(&self, position: u32) -> u32 {
         self.group_of.get(position as usize).copied().unwrap_or(NONE)
     }
 
     /// The point that a time belongs to.
-    fn point(&self, time: Nanos) -> Option<u32> {
+    #[inline]
+    pub(crate) fn point(&self, time: Nanos) -> Option<u32> {
         if !self.covered.contains(time) {
             return None;
         }
-        let (since, step) = (i128::from(time) - i128::from(self.from), i128::from(self.step));
-        u32::try_from((since + step - 1).div_euclid(step)).ok()
+        let since = u128::from(time.abs_diff(self.covered.from)) + self.lead;
+        // A division of 128 bits takes ten times as long as one of 64.
+        let point = match u64::try_from(since) {
+            Ok(since) => u128::from(since / self.step),
+            Err(_) => since / u128::from(self.step),
+        };
+        u32::try_from(point).ok()
     }
 
     /// The time at which the sum of a window counts: its end, or the end of the range when that lies in it.
-    fn end_of_window(&self, start: Nanos, window: Nanos) -> Nanos {
+    pub(crate) fn end_of_window(&self, start: Nanos, window: Nanos) -> Nanos {
         let end = start.saturating_add(window - 1);
         if start <= self.covered.until { end.min(self.covered.until) } else { end }
     }
 
     /// Makes time series of `sums`, the number of profiles taken from `counts`.
     pub(crate) fn finish(&self, query: &SeriesQuery, sums: Buckets, counts: &Buckets) -> Vec<TimeSeries> {
-        let mut lines: Vec<Vec<(u32, Bucket)>> = vec![Vec::new(); self.groups.len()];
-        for ((group, point), mut bucket) in sums.0 {
-            if let Some(count) = counts.0.get(&(group, point)) {
-                (bucket.profiles, bucket.duration) = (count.profiles, count.duration);
-            }
-            if let Some(line) = lines.get_mut(group as usize) {
-                line.push((point, bucket));
-            }
-        }
         let mut series: Vec<(i128, TimeSeries)> = Vec::new();
-        for (mut line, labels) in lines.into_iter().zip(&self.groups) {
-            if line.is_empty() {
-                continue;
-            }
-            line.sort_unstable_by_key(|(point, _)| *point);
-            let sum = line.iter().map(|(_, bucket)| bucket.sum).sum();
-            let points = line.iter().map(|(point, bucket)| self.finish_point(query, *point, bucket));
-            series.push((sum, TimeSeries { labels: labels.clone(), points: points.collect() }));
-        }
+        sums.for_each_group(|group, found| {
+            let Some(labels) = self.groups.get(group as usize) else { return };
+            let mut sum = 0i128;
+            let points = found.map(|mut found| {
+                sum += found.bucket.sum;
+                let bucket = match counts.get(group, found.point) {
+                    Some(&Bucket { profiles, duration, .. }) => {
+                        Bucket { sum: found.bucket.sum, profiles, duration }
+                    }
+                    None => *found.bucket,
+                };
+                self.finish_point(query, found.point, &bucket, found.largest.take())
+            });
+            let points = points.collect();
+            series.push((sum, TimeSeries { labels: labels.clone(), points }));
+        });
         series.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| left.labels.cmp(&right.labels)));
         series.into_iter().map(|(_, series)| series).take(query.limit.unwrap_or(usize::MAX)).collect()
     }
 
-    fn finish_point(&self, query: &SeriesQuery, point: u32, bucket: &Bucket) -> Point {
+    fn finish_point(
+        &self,
+        query: &SeriesQuery,
+        point: u32,
+        bucket: &Bucket,
+        largest: Option<Largest>,
+    ) -> Point {
         let time = i128::from(self.from) + i128::from(point) * i128::from(self.step);
         let value = match query.aggregation {
             Aggregation::Average if bucket.profiles > 0 => bucket.sum as f64 / bucket.profiles as f64,
             _ => bucket.sum as f64,
         };
-        let exemplar = bucket.largest.and_then(|largest| {
+        let exemplar = largest.and_then(|largest| {
             let found = self.selection.series.get(largest.position as usize)?;
             let rest =
                 found.series.labels.iter().filter(|(name, _)| !query.group_by.iter().any(|by| by == name));
@@ -249,170 +265,6 @@ impl Grouping {
     }
 }
 
-/// Sums by group and point.
-#[derive(Default)]
-pub(crate) struct Buckets(HashMap<(u32, u32), Bucket>);
-
-/// About what an entry of [`Buckets`] takes, the spare room of the map included.
-const BUCKET_BYTES: usize = 2 * (size_of::<Bucket>() + 8);
-
-#[derive(Clone, Copy, Default)]
-struct Bucket {
-    sum: i128,
-    profiles: u64,
-    duration: i128,
-    largest: Option<Largest>,
-}
-
-#[derive(Clone, Copy)]
-struct Largest {
-    value: i64,
-    time: Nanos,
-    id: ProfileId,
-    position: u32,
-}
-
-impl Largest {
-    /// The same one is chosen in whatever order they come.
-    fn beats(&self, other: &Self) -> bool {
-        (self.value, other.time, other.id) > (other.value, self.time, self.id)
-    }
-}
-
-impl Bucket {
-    fn add(&mut self, other: &Self) {
-        self.sum += other.sum;
-        self.profiles += other.profiles;
-        self.duration += other.duration;
-        if let Some(largest) = other.largest
-            && self.largest.is_none_or(|known| largest.beats(&known))
-        {
-            self.largest = Some(largest);
-        }
-    }
-}
-
-impl Buckets {
-    fn add(&mut self, group: u32, point: u32, bucket: &Bucket, control: &Control) -> Result<(), Interrupt> {
-        let known = self.0.len();
-        self.0.entry((group, point)).or_default().add(bucket);
-        if self.0.len() > known { control.charge(BUCKET_BYTES) } else { Ok(()) }
-    }
-
-    fn merge(&mut self, mut other: Self) {
-        if self.0.len() < other.0.len() {
-            std::mem::swap(self, &mut other);
-        }
-        for (key, bucket) in other.0 {
-            self.0.entry(key).or_default().add(&bucket);
-        }
-    }
-}
-
-/// Adds up the totals of profiles.
-pub(crate) struct TotalScan {
-    pub(crate) grouping: Arc<Grouping>,
-    pub(crate) exemplars: Exemplars,
-    /// The part of the range that is scanned.
-    pub(crate) part: TimeRange,
-    /// Length of the windows that rows of tiers are sums of.
-    pub(crate) window: Nanos,
-}
-
-impl Scan for TotalScan {
-    type Partial = Buckets;
-
-    fn selection(&self) -> &Selection {
-        &self.grouping.selection
-    }
-
-    fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
-        let mut columns = vec!["series_id", "time", "duration", "total"];
-        let is_sum = row_group::has_column(unit, "profiles");
-        let exemplars = if is_sum { Exemplars::None } else { self.exemplars };
-        if exemplars == Exemplars::Largest {
-            columns.push("profile_id");
-        }
-        if is_sum {
-            columns.push("profiles");
-        }
-        let (batches, bytes) = row_group::read(unit, &columns)?;
-        control.charge_read(bytes)?;
-        let (from, until) = self.part.micros();
-        let mut lookup = Lookup::default();
-        for batch in batches {
-            control.go_on()?;
-            let batch = batch?;
-            let series = ids(&batch, "series_id")?;
-            let selection = &self.grouping.selection;
-            lookup.update(series.values, |id| selection.position_of_bytes(id).unwrap_or(NONE));
-            let (times, durations) = (numbers(&batch, "time")?, numbers(&batch, "duration")?);
-            let totals = numbers(&batch, "total")?;
-            let counts = if is_sum { Some(numbers(&batch, "profiles")?) } else { None };
-            let profile_ids = match exemplars {
-                Exemplars::Largest => Some(binary(&batch, "profile_id")?),
-                Exemplars::None => None,
-            };
-            let rows = series.keys.iter().zip(times).zip(durations).zip(totals).enumerate();
-            for (row, (((&key, &time), &duration), &total)) in rows {
-                if time < from || time > until {
-                    continue;
-                }
-                let position = lookup.get(key).copied().unwrap_or(NONE);
-                let id = profile_ids.and_then(|ids| <[u8; 16]>::try_from(ids.value(row)).ok());
-                let id = id.map(|id| ProfileId(u128::from_be_bytes(id)));
-                let time = time.saturating_mul(1000);
-                let largest = id.map(|id| Largest { value: total, time, id, position });
-                let profiles = counts.and_then(|counts| counts.get(row)).map_or(1, |&count| count);
-                let (sum, duration) = (i128::from(total), i128::from(duration));
-                let profiles = u64::try_from(profiles).unwrap_or_default();
-                let bucket = Bucket { sum, profiles, duration, largest };
-                let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
-                self.take(position, time, &bucket, control, into)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
-        control.go_on()?;
-        for profile in &chunk.profiles {
-            let position = self.grouping.selection.position(profile.series).unwrap_or(NONE);
-            let (time, value) = (profile.time, profile.total);
-            let largest = Largest { value, time, id: profile.id, position };
-            let bucket = Bucket {
-                sum: i128::from(value),
-                profiles: 1,
-                duration: i128::from(profile.duration),
-                largest: (self.exemplars == Exemplars::Largest).then_some(largest),
-            };
-            if self.part.contains(time) {
-                self.take(position, time, &bucket, control, into)?;
-            }
-        }
-        Ok(chunk.profiles.len() as u64)
-    }
-
-    fn merge(into: &mut Buckets, other: Buckets) {
-        into.merge(other);
-    }
-}
-
-impl TotalScan {
-    fn take(
-        &self,
-        position: u32,
-        time: Nanos,
-        bucket: &Bucket,
-        control: &Control,
-        into: &mut Buckets,
-    ) -> Result<(), Interrupt> {
-        let group = self.grouping.group(position);
-        let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { return Ok(()) };
-        into.add(group, point, bucket, control)
-    }
-}
-
 /// Adds up the samples of some stacks.
 pub(crate) struct CallSiteScan {
     pub(crate) grouping: Arc<Grouping>,
@@ -426,7 +278,7 @@ pub(crate) struct CallSiteScan {
 impl Scan for CallSiteScan {
     type Partial = Buckets;
 
-    fn selection(&self) -> &Selection {
+    fn selection(&self) -> &Arc<Selection> {
         &self.grouping.selection
     }
 

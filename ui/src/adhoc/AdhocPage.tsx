@@ -5,8 +5,10 @@ import { ask } from "../api/client";
 import { DiffView } from "../compare/DiffView";
 import "../compare/compare.css";
 import { visible } from "../flamegraph/label";
-import { type AdHoc, readAny, shownUnit } from "../profile/adhoc";
+import { type AdHoc, type AdHocType, readAny, shownUnit } from "../profile/adhoc";
 import { diffFlames, NORMS, type Norm, scaleOf } from "../profile/diff";
+import { writeFolded } from "../profile/folded";
+import { unitOf } from "../profile/units";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
 import { adhocUrl, exploreUrl, readCompare, readView, type ViewState } from "../url/state";
@@ -107,7 +109,7 @@ function Single({ file, search, onClose }: { file: AdHoc; search: string; onClos
         <h2 className="mono">{visible(file.fileName)}</h2>
         <TypeOf file={file} index={index} onChange={setIndex} />
         <span className="grow" />
-        <Store file={file} />
+        <Store file={file} type={type} />
         <button type="button" className="button quiet" onClick={onClose}>
           {text.adhoc.close}
         </button>
@@ -194,17 +196,29 @@ function TypeOf({ file, index, onChange }: { file: AdHoc; index: number; onChang
   );
 }
 
-/** Sends the file to the server, so that it can be found again and shared by a link. */
-function Store({ file }: { file: AdHoc }) {
+/**
+ * Sends the profile to the server, so that it can be found again and shared by a link: pprof as it is, the
+ * rest as folded stacks.
+ */
+function Store({ file, type }: { file: AdHoc; type: AdHocType }) {
   const [state, setState] = useState<"idle" | "sending" | { problem: string }>("idle");
-  if (file.format === null) return null;
+  const { unit, factor } = unitOf(type.unit);
+  const isPprof = file.format === "pprof";
+  if (!isPprof && unit === "bytes") return null;
   const store = async () => {
     setState("sending");
     const service = `adhoc-${file.fileName.replace(/\.(pb|gz|pprof|txt|folded|json)\b/g, "").replace(/[^\w.-]+/g, "-").slice(0, 60)}`;
     const seconds = Math.floor(Date.now() / 1000);
-    const query = new URLSearchParams({ name: service, format: file.format!, from: String(seconds - 10), until: String(seconds) });
+    const query = new URLSearchParams({
+      name: service,
+      format: isPprof ? "pprof" : "folded",
+      from: String(seconds - 10),
+      until: String(seconds),
+      ...(isPprof || unit !== "duration" ? {} : { sampleRate: String(1e9 / factor) }),
+    });
+    const body = isPprof ? file.bytes : writeFolded(type.flame);
     try {
-      await ask(`/ingest?${query}`, { method: "POST", body: file.bytes });
+      await ask(`/ingest?${query}`, { method: "POST", body });
       visit(exploreUrl({ service, from: "now-15m" }));
     } catch (error) {
       setState({ problem: error instanceof Error ? error.message : String(error) });

@@ -204,6 +204,8 @@ function drawMarkers(plot: uPlot, markers: Marker[], ink: string): void {
 
 function drawBrushes(plot: uPlot, brushes: Brush[]): void {
   const style = getComputedStyle(document.documentElement);
+  // Two that cover the same tell nothing apart.
+  if (new Set(brushes.map(({ range }) => `${range.from} ${range.until}`)).size < brushes.length) return;
   for (const { range, side } of brushes) {
     const left = Math.max(plot.bbox.left, plot.valToPos(range.from / 1000, "x", true));
     const right = Math.min(plot.bbox.left + plot.bbox.width, plot.valToPos(range.until / 1000, "x", true));

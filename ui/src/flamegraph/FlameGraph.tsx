@@ -145,7 +145,7 @@ export function FlameGraph(props: FlameGraphProps) {
   };
 
   const openMenu = (node: number, x: number, y: number) => {
-    if (node < 0 || !props.actions) return;
+    if (node < 0 || !props.actions || props.actions(node).length === 0) return;
     setHover(null);
     setMenu({ node, x, y });
   };

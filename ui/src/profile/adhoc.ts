@@ -16,8 +16,7 @@ export interface AdHocType {
 
 export interface AdHoc {
   fileName: string;
-  /** What `/ingest` calls the form; null when it cannot be stored. */
-  format: "pprof" | "folded" | "speedscope" | null;
+  format: "pprof" | "folded" | "speedscope" | "flamebearer";
   /** Unpacked. */
   bytes: Uint8Array<ArrayBuffer>;
   types: AdHocType[];
@@ -135,7 +134,7 @@ function readFlamebearer(json: Json): Omit<AdHoc, "fileName" | "bytes"> {
   if (metadata.format === "double") throw new Error("this file is a comparison of two profiles; drop the two profiles instead");
   const flame = decodeFlame({ names: list(names).map(String), levels: list(levels).map((values) => ({ values: list(values).map(Number) })) }, Number.POSITIVE_INFINITY);
   const unit = metadata.units === "bytes" ? "bytes" : "count";
-  return { format: null, types: [{ name: String(metadata.name ?? unit), unit, flame }], usual: 0, durationMs: 0 };
+  return { format: "flamebearer", types: [{ name: String(metadata.name ?? unit), unit, flame }], usual: 0, durationMs: 0 };
 }
 
 /** What values are counted in, for showing: unknown units are counts. */

@@ -63,17 +63,27 @@ export class CallTree {
     return this.name[node]!;
   }
 
-  /** The child of `parent` called `name`, made when there is none. */
-  child(parent: number, name: number): number {
-    if (this.parent.length * 2 > this.table.length) this.grow();
+  /** Where the child of `parent` called `name` is in the table, or belongs. */
+  private slot(parent: number, name: number): number {
     const mask = this.table.length - 1;
     let slot = hash(parent, name) & mask;
     for (;;) {
       const entry = this.table[slot]!;
-      if (entry === 0) break;
-      if (this.parent[entry - 1] === parent && this.name[entry - 1] === name) return entry - 1;
+      if (entry === 0 || (this.parent[entry - 1] === parent && this.name[entry - 1] === name)) return slot;
       slot = (slot + 1) & mask;
     }
+  }
+
+  /** The child of `parent` called `name`, or -1. */
+  find(parent: number, name: number): number {
+    return this.table[this.slot(parent, name)]! - 1;
+  }
+
+  /** The child of `parent` called `name`, made when there is none. */
+  child(parent: number, name: number): number {
+    if (this.parent.length * 2 > this.table.length) this.grow();
+    const slot = this.slot(parent, name);
+    if (this.table[slot] !== 0) return this.table[slot]! - 1;
     const node = this.parent.push(parent) - 1;
     this.name.push(name);
     this.self.push(0);

@@ -59,6 +59,13 @@ describe("reshaping", () => {
   });
 });
 
+test("of too many callers the heaviest are told apart, and the sum stays", () => {
+  const flame = readFolded("a;x;f 1\nb;y;f 8\nc;z;f 2");
+  const callers = callersOf(flame, flame.names.indexOf("f"), 3);
+  expect(shown(callers)).toEqual(["folded 3", "y;b 8"]);
+  expect([callers.total[0], callers.folded.filter(Boolean).length]).toEqual([11, 1]);
+});
+
 describe("differences", () => {
   const before = readFolded("main;old 6\nmain;work 4");
   const after = readFolded("main;work 12\nmain;new 8");

@@ -100,12 +100,28 @@ function groupOf(name: string, group: Group, files: Files | undefined): string {
   return (group === "package" ? origin : library(origin)) || name;
 }
 
-/** Who calls `name`, and how much of it is theirs: the function is the root, its callers stand on it. */
-export function callersOf(flame: Flame, name: number): Flame {
-  const tree = CallTree.over([...flame.names], { withSides: flame.sides !== undefined, rootName: name });
-  for (const node of outermost(flame, name)) {
+/** Turned around, paths share little: two million nodes have come out of two hundred thousand. */
+const MOST_CALLERS = 100_000;
+
+/**
+ * Who calls `name`, and how much of it is theirs: the function is the root, its callers stand on it. Of
+ * very many callers the heaviest are told apart, what is beyond is folded; the sums stay exact.
+ */
+export function callersOf(flame: Flame, name: number, most = MOST_CALLERS): Flame {
+  const names = [...flame.names];
+  const foldedName = names.push("folded") - 1;
+  const tree = CallTree.over(names, { withSides: flame.sides !== undefined, rootName: name, foldedName });
+  const found = outermost(flame, name).sort((a, b) => Math.abs(flame.total[b]!) - Math.abs(flame.total[a]!) || a - b);
+  for (const node of found) {
     let at: number = ROOT;
-    for (let above = flame.parent[node]!; above > ROOT; above = flame.parent[above]!) at = tree.child(at, flame.name[above]!);
+    for (let above = flame.parent[node]!; above > ROOT; above = flame.parent[above]!) {
+      const next = tree.size < most ? tree.child(at, flame.name[above]!) : tree.find(at, flame.name[above]!);
+      if (next < 0) {
+        at = tree.child(at, foldedName);
+        break;
+      }
+      at = next;
+    }
     tree.add(at, {
       self: flame.total[node]!,
       ...(flame.sides ? { before: flame.sides.before.total[node]!, after: flame.sides.after.total[node]! } : {}),

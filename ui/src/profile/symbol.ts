@@ -9,7 +9,7 @@ export interface Symbol {
 }
 
 export function splitSymbol(name: string): Symbol {
-  const split = kernel(name) ?? dotnet(name) ?? binary(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
+  const split = kernel(name) ?? dotnet(name) ?? binary(name) ?? sourceFile(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
   return split && split.short !== "" ? split : bare(name);
 }
 
@@ -34,6 +34,16 @@ function dotnet(name: string): Symbol | null {
 function binary(name: string): Symbol | null {
   const match = /^(.*)\/([^/]+\.(?:so(?:\.[\d.]+)?|dll|dylib))$/s.exec(name);
   return match ? { origin: match[1]!, short: match[2]! } : null;
+}
+
+/** Extensions that are no names of functions; those of one letter count only in paths from the root or here. */
+const SOURCE = /^(?:(.*)\/)?([^/ ]+\.(?:go|rs|pyx?|rb|m?js|tsx?|java|kt|scala|cs|php|cc|cpp|cxx|hpp|swift))$/s;
+const SHORT_SOURCE = /^([./].*)\/([^/ ]+\.[chmsS])$/s;
+
+/** A source file, when functions are grouped by file: `/app/src/server.go` */
+function sourceFile(name: string): Symbol | null {
+  const match = SOURCE.exec(name) ?? SHORT_SOURCE.exec(name);
+  return match ? { origin: match[1] ?? "", short: match[2]! } : null;
 }
 
 const SCRIPT = "(?:py|pyx|rb|php|pl|js|mjs|cjs|ts|tsx|jsx)";

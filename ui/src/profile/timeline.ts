@@ -60,6 +60,9 @@ export function intervalOf(points: Point[], stepSeconds: number): number {
 export interface Grid {
   stepSeconds: number;
   intervalSeconds: number;
+  /** Milliseconds of the first and the newest point of all lines: beyond them nothing is known. */
+  first: number;
+  newest: number;
 }
 
 /**
@@ -72,7 +75,7 @@ export function gridOf(points: Point[], range: Range, stepSeconds: number): Grid
   const interval = intervalOf(points, stepSeconds);
   const wanted = Math.max(LEAST_SHOWN_STEP, (range.until - range.from) / 1000 / SHOWN_POINTS);
   const multiple = Math.max(1, Math.ceil(nice(wanted) / interval));
-  return { stepSeconds: interval * multiple * (interval > stepSeconds && multiple === 1 ? 2 : 1), intervalSeconds: interval };
+  return { stepSeconds: interval * multiple * (interval > stepSeconds && multiple === 1 ? 2 : 1), intervalSeconds: interval, first: points[0]?.time ?? range.from, newest: points.at(-1)?.time ?? range.until };
 }
 
 export function timelineOf(type: ProfileType, points: Point[], range: Range, stepSeconds: number): Timeline {
@@ -112,7 +115,9 @@ export function timelineOn(grid: Grid, type: ProfileType, points: Point[], range
       const begins = counts[i - 1] === 0 || i === 0;
       const isLast = counts[i + 1] === 0 || i === length - 1;
       const intervals = Math.round((lasts[i]! - firsts[i]!) / (interval * 1000)) + 1;
-      const covered = ends === "own" && (begins || isLast) ? intervals * interval : step;
+      // A line among others begins and ends with all of them only where all do.
+      const known = Math.min(start + stepMs, grid.newest) - Math.max(start, grid.first - interval * 1000);
+      const covered = ends === "whole" ? Math.max(interval, known / 1000) : begins || isLast ? intervals * interval : step;
       values.push(perSecond(type, sums[i]!, Math.min(step, covered)));
     }
   }

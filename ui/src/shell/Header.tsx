@@ -27,7 +27,10 @@ export function Header() {
   }, []);
   // On a narrow screen the page one is on may lie outside of the row of pages.
   const nav = useRef<HTMLElement>(null);
-  useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [path]);
+  useEffect(() => {
+    // What it returns (a promise, in newer browsers) must not become the effect's cleanup.
+    void nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [path]);
   const label = theme === "dark" ? text.nav.toLight : text.nav.toDark;
   return (
     <>

@@ -26,7 +26,9 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const [active, setActive] = useState(0);
   const [range] = useState(() => ({ from: Date.now() - LOOK_BACK_MS, until: Date.now() }));
   const list = useQuery(`services ${range.from} ${range.until}`, (signal) => askServices(range, signal));
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
 
   const entries: Entry[] = [
     ...PAGES.map(({ name, href }) => ({ label: text.nav[name], detail: "", run: () => visit(href) })),

@@ -67,7 +67,7 @@ interface HalfProps extends Omit<Props, "flame" | "selected"> {
 /** A click on another function goes on from there; a second click on the root zooms out again. */
 function Half({ graph, grows, label, sampleUnit, search, colors, state, go, links }: HalfProps) {
   const [zoomed, setZoomed] = useState<number>(ROOT);
-  const found = search && search.names.length === graph.names.length ? search : null;
+  const found = search && search.names.length <= graph.names.length ? search : null;
   return (
     <FlameGraph
       flame={graph}
@@ -80,10 +80,14 @@ function Half({ graph, grows, label, sampleUnit, search, colors, state, go, link
       chrome="compact"
       height="clamp(160px, 30vh, 360px)"
       onZoom={setZoomed}
-      actions={(node) => [
-        { label: text.actions.selectThis, run: () => go({ fn: hashName(nameOf(graph, node)) }) },
-        ...nameActions(nameOf(graph, node), state, go, links),
-      ]}
+      actions={(node) =>
+        graph.folded[node]
+          ? []
+          : [
+              { label: text.actions.selectThis, run: () => go({ fn: hashName(nameOf(graph, node)) }) },
+              ...nameActions(nameOf(graph, node), state, go, links),
+            ]
+      }
     />
   );
 }

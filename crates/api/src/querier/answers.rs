@@ -1,5 +1,6 @@
 //! From what the engine found to the messages of the wire.
 
+use super::encode::GraphAnswer;
 use crate::app::blocking;
 use crate::error::ApiError;
 use crate::wire::google;
@@ -12,21 +13,25 @@ use everflame_profile::{DiffFlameGraph, DiffTree, FlameGraph, Labels, ProfileTyp
 use everflame_query::{Exemplar, Merged, Point, StackQuery, TimeSeries};
 use uuid::Uuid;
 
-/// An answer as a message, or as the bytes that a protobuf client gets.
+/// An answer as a message, as the bytes that a protobuf client gets, or as a flame graph that becomes
+/// either.
 pub(crate) enum Answer<M> {
     Message(M),
     Encoded(PreEncoded<M>),
+    Graph(GraphAnswer),
 }
 
 impl<M> Encodable<M> for Answer<M>
 where
     M: Encodable<M>,
     PreEncoded<M>: Encodable<M>,
+    GraphAnswer: Encodable<M>,
 {
     fn encode(&self, codec: CodecFormat) -> Result<Bytes, ConnectError> {
         match self {
             Self::Message(message) => message.encode(codec),
             Self::Encoded(bytes) => bytes.encode(codec),
+            Self::Graph(graph) => graph.encode(codec),
         }
     }
 }
@@ -40,13 +45,13 @@ pub(crate) fn tree_of(merged: &Merged, max_nodes: Option<usize>) -> Tree {
     tree
 }
 
-pub(crate) async fn flame_graph(merged: Merged, max_nodes: usize) -> Result<wire::FlameGraph, ApiError> {
-    blocking(move || {
-        let FlameGraph { names, levels, total, max_self } =
-            FlameGraph::new(&tree_of(&merged, Some(max_nodes)));
-        wire::FlameGraph { names, levels: to_levels(levels), total, max_self, ..Default::default() }
-    })
-    .await
+pub(crate) async fn flame_graph(merged: Merged, max_nodes: usize) -> Result<FlameGraph, ApiError> {
+    blocking(move || FlameGraph::new(&tree_of(&merged, Some(max_nodes)))).await
+}
+
+pub(crate) fn graph_message(graph: FlameGraph) -> wire::FlameGraph {
+    let FlameGraph { names, levels, total, max_self } = graph;
+    wire::FlameGraph { names, levels: to_levels(levels), total, max_self, ..Default::default() }
 }
 
 pub(crate) async fn tree_bytes(merged: Merged, max_nodes: Option<usize>) -> Result<Vec<u8>, ApiError> {

@@ -1,6 +1,7 @@
 //! `querier.v1.QuerierService`: how Grafana, profilecli, the UI and the CLI ask.
 
 pub(crate) mod answers;
+mod encode;
 pub(crate) mod requests;
 
 use crate::app::{App, blocking};
@@ -12,6 +13,7 @@ use crate::wire::types::v1 as types;
 use answers::Answer;
 use buffa::EnumValue;
 use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult};
+use encode::{GraphAnswer, SeriesAnswer};
 use everflame_formats::dot;
 use everflame_query::{Aggregation, Exemplars, SeriesQuery, StackQuery, TimeRange};
 use requests::Filters;
@@ -115,10 +117,7 @@ impl QuerierService for Querier {
                 answer.dot = answers::dot(merged, query.profile_type, most).await?;
                 Answer::Message(answer)
             }
-            _ => {
-                answer.flamegraph = answers::flame_graph(merged, max_nodes).await?.into();
-                Answer::Message(answer)
-            }
+            _ => Answer::Graph(GraphAnswer(answers::flame_graph(merged, max_nodes).await?)),
         };
         Ok(Response { headers, ..Response::new(answer) })
     }
@@ -142,7 +141,10 @@ impl QuerierService for Querier {
                 let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
                 answer.tree = answers::tree_bytes(merged, cut).await?;
             }
-            _ => answer.flamegraph = answers::flame_graph(merged, max_nodes).await?.into(),
+            _ => {
+                let graph = answers::flame_graph(merged, max_nodes).await?;
+                answer.flamegraph = answers::graph_message(graph).into();
+            }
         }
         Ok(Response { headers, ..Response::new(answer) })
     }
@@ -172,11 +174,10 @@ impl QuerierService for Querier {
         &self,
         _context: RequestContext,
         request: ServiceRequest<'_, SelectSeriesRequest>,
-    ) -> ServiceResult<SelectSeriesResponse> {
+    ) -> ServiceResult<SeriesAnswer> {
         let answer = self.0.time_series(&series_query(request.to_owned_message())?).await?;
         let headers = scan_headers::of(&answer.stats, &answer.warnings);
-        let series = answer.series.into_iter().map(answers::series).collect();
-        Ok(Response { headers, ..Response::new(SelectSeriesResponse { series, ..Default::default() }) })
+        Ok(Response { headers, ..Response::new(SeriesAnswer(answer.series)) })
     }
 
     async fn select_heatmap(

@@ -9,7 +9,7 @@ use super::field::{label, profile, sample, value_type};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
 use super::tables::{self, Ids, RawTables};
 use super::texts::Texts;
-use super::wire::{Cursor, Fault, Value};
+use super::wire::{Cursor, Fault, Value, bytes_key};
 use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
 use everflame_profile::{Location, Profile, SampleLabel, Samples, ValueType};
 
@@ -124,6 +124,9 @@ struct RawProfile<'a> {
     default_type: u64,
 }
 
+/// After so many fields their number is checked.
+const CHECKED_FIELDS: usize = 1 << 16;
+
 /// Comments that are read; each may repeat the longest string.
 const MAX_COMMENTS: usize = 64;
 
@@ -143,12 +146,18 @@ impl<'a> RawProfile<'a> {
         };
         let mut cursor = Cursor::new(message);
         let mut fields = 0usize;
-        while let Some((number, value)) = cursor.field().map_err(|fault| Place::Message.broken(fault))? {
-            raw.note(number, value).map_err(|fault| Place::Message.broken(fault))?;
+        let broken = |fault| Place::Message.broken(fault);
+        while let Some((number, value)) = cursor.field().map_err(broken)? {
+            raw.note(number, value).map_err(broken)?;
             fields += 1;
+            // Entries of one table follow each other.
+            if let Some(table) = raw.table(number) {
+                fields += cursor.run(bytes_key(number), CHECKED_FIELDS, table).map_err(broken)?;
+            }
             // An entry costs 16 bytes here and may be 2 in the message: look before memory is gone.
-            if fields.is_multiple_of(1 << 16) {
+            if fields >= CHECKED_FIELDS {
                 raw.check_counts(limits)?;
+                fields = 0;
             }
         }
         raw.check_counts(limits)?;
@@ -182,12 +191,6 @@ impl<'a> RawProfile<'a> {
 
     fn note(&mut self, number: u32, value: Value<'a>) -> Result<(), Fault> {
         match number {
-            profile::SAMPLE => self.samples.push(value.bytes(number)?),
-            profile::STRING_TABLE => self.strings.push(value.bytes(number)?),
-            profile::LOCATION => self.tables.locations.push(value.bytes(number)?),
-            profile::FUNCTION => self.tables.functions.push(value.bytes(number)?),
-            profile::MAPPING => self.tables.mappings.push(value.bytes(number)?),
-            profile::SAMPLE_TYPE => self.sample_types.push(value.bytes(number)?),
             profile::TIME_NANOS => self.time = value.number(number)? as i64,
             profile::DURATION_NANOS => self.duration = value.number(number)? as i64,
             profile::PERIOD_TYPE => self.period_type = value.bytes(number)?,
@@ -198,9 +201,26 @@ impl<'a> RawProfile<'a> {
                 }
             })?,
             profile::DEFAULT_SAMPLE_TYPE => self.default_type = value.number(number)?,
-            _ => {}
+            _ => {
+                if let Some(table) = self.table(number) {
+                    table.push(value.bytes(number)?);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The entries that field `number` adds to.
+    fn table(&mut self, number: u32) -> Option<&mut Vec<&'a [u8]>> {
+        match number {
+            profile::SAMPLE => Some(&mut self.samples),
+            profile::STRING_TABLE => Some(&mut self.strings),
+            profile::LOCATION => Some(&mut self.tables.locations),
+            profile::FUNCTION => Some(&mut self.tables.functions),
+            profile::MAPPING => Some(&mut self.tables.mappings),
+            profile::SAMPLE_TYPE => Some(&mut self.sample_types),
+            _ => None,
+        }
     }
 }
 

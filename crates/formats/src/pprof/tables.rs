@@ -273,6 +273,21 @@ fn decode_functions(entries: &[&[u8]], texts: &Texts) -> Result<WithIds<Function
             const FILENAME: u64 = number_key(function::FILENAME);
             const START_LINE: u64 = number_key(function::START_LINE);
             let mut cursor = Cursor::new(bytes);
+            if cursor.next_is(ID) {
+                id = cursor.number()?;
+            }
+            if cursor.next_is(NAME) {
+                name = cursor.number()?;
+            }
+            if cursor.next_is(SYSTEM_NAME) {
+                system_name = cursor.number()?;
+            }
+            if cursor.next_is(FILENAME) {
+                file = cursor.number()?;
+            }
+            if cursor.next_is(START_LINE) {
+                start_line = cursor.short_number()?;
+            }
             while let Some(key) = cursor.key()? {
                 match key {
                     ID => id = cursor.number()?,
@@ -309,6 +324,18 @@ fn decode_location(bytes: &[u8], lines: &mut Vec<Line>) -> Result<RawLocation, F
     const LINE: u64 = bytes_key(location::LINE);
     let mut out = RawLocation::default();
     let mut cursor = Cursor::new(bytes);
+    if cursor.next_is(ID) {
+        out.id = cursor.number()?;
+    }
+    if cursor.next_is(MAPPING_ID) {
+        out.mapping_id = cursor.number()?;
+    }
+    if cursor.next_is(ADDRESS) {
+        out.address = cursor.number()?;
+    }
+    while cursor.next_is(LINE) {
+        lines.push(decode_line(cursor.sized()?)?);
+    }
     while let Some(key) = cursor.key()? {
         match key {
             ID => out.id = cursor.number()?,
@@ -327,6 +354,12 @@ fn decode_line(bytes: &[u8]) -> Result<Line, Fault> {
     const LINE: u64 = number_key(line::LINE);
     let (mut function_id, mut number_of_line) = (0, 0);
     let mut cursor = Cursor::new(bytes);
+    if cursor.next_is(FUNCTION_ID) {
+        function_id = cursor.short_number()?;
+    }
+    if cursor.next_is(LINE) {
+        number_of_line = cursor.short_number()?;
+    }
     while let Some(key) = cursor.key()? {
         match key {
             FUNCTION_ID => function_id = cursor.short_number()?,

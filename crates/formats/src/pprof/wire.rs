@@ -111,6 +111,30 @@ impl<'a> Cursor<'a> {
         if self.0.is_empty() { Ok(None) } else { self.number().map(Some) }
     }
 
+    /// Whether the next field has this `key`, which is then behind us. Writers put fields in the order of
+    /// their numbers: asking for one after the other is faster than looking at each key, because the answer
+    /// is nearly always the same.
+    #[inline(always)]
+    pub(super) fn next_is(&mut self, key: u64) -> bool {
+        match self.0 {
+            [byte, rest @ ..] if u64::from(*byte) == key => {
+                self.0 = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Appends to `out` the fields of bytes that come next and have `key`, at most `most`; returns how many.
+    #[inline]
+    pub(super) fn run(&mut self, key: u64, most: usize, out: &mut Vec<&'a [u8]>) -> Result<usize, Fault> {
+        let before = out.len();
+        while out.len() - before < most && self.next_is(key) {
+            out.push(self.sized()?);
+        }
+        Ok(out.len() - before)
+    }
+
     /// A number that may as well have one as two bytes: without a branch on that.
     #[inline(always)]
     pub(super) fn short_number(&mut self) -> Result<u64, Fault> {

@@ -33,7 +33,7 @@ pub(super) fn month(day: i32) -> i32 {
 }
 
 /// `2026-08-01`; the day that is nearest when the calendar does not reach that far.
-pub(super) fn date_text(day: i32) -> String {
+pub(crate) fn date_text(day: i32) -> String {
     let date = EPOCH.date().saturating_add(Duration::days(i64::from(day)));
     date.format(format_description!("[year]-[month]-[day]")).unwrap_or_default()
 }

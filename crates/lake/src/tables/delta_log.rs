@@ -8,7 +8,7 @@
 use super::days::{date_text, parse_time};
 use super::parquet_file::{NewFile, write_synced};
 use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
-use super::sync_folder;
+use super::{Import, sync_folder};
 use crate::Error;
 use crate::files::{DataFile, FileStats};
 use deltalake_core::kernel::{LogicalFileView, new_metadata};
@@ -24,6 +24,10 @@ const APPLICATION: &str = "everflame";
 
 /// Who the application transactions are from that name a [`DeltaLog::horizon`], in seconds.
 const RETENTION: &str = "everflame.retention";
+
+/// Begin of who the application transactions are from that say what of another lake was copied here; that
+/// lake's id follows, and the version is its sequence.
+const IMPORT: &str = "everflame.import.";
 
 /// Property of the table that says how its files are laid out.
 const FORMAT_PROPERTY: &str = "everflame.formatVersion";
@@ -49,6 +53,8 @@ pub(super) struct Replacement {
     pub(super) sequence: Option<u64>,
     /// The new [`DeltaLog::horizon`]; as before when `None`.
     pub(super) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(super) import: Option<Import>,
 }
 
 /// A table that is open for writing.
@@ -75,23 +81,50 @@ impl DeltaLog {
         root: &Path,
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
-        let folder = root.join(table.name);
-        let mut log = Self {
+        let (log, files) = Self::look(root, table).await?;
+        log.delete_orphans(&files)?;
+        Ok((log, files))
+    }
+
+    fn new(root: &Path, table: &'static Table) -> Self {
+        Self {
             table,
-            folder,
+            folder: root.join(table.name),
             next_version: 0,
             sequence: 0,
             horizon: None,
             dropped_labels: None,
             checkpoint: 0,
             new_files: Vec::new(),
-        };
-        let mut files = Vec::new();
-        if log.exists()? {
-            files = log.load().await?;
         }
-        log.delete_orphans(&files)?;
+    }
+
+    /// Reads the log of `table` below `root` and changes nothing, so that it may be done beside a server.
+    pub(super) async fn look(
+        root: &Path,
+        table: &'static Table,
+    ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
+        let mut log = Self::new(root, table);
+        let files = if log.exists()? { log.load().await? } else { Vec::new() };
         Ok((log, files))
+    }
+
+    /// Whether somebody has committed since this log was read.
+    pub(super) fn has_moved_on(&self) -> bool {
+        self.log_folder().join(format!("{:020}.json", self.next_version)).exists()
+    }
+
+    /// Data files in the folder of the table that are none of `files`.
+    pub(super) fn orphans(&self, files: &[Arc<DataFile>]) -> Result<Vec<PathBuf>, Error> {
+        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+        let mut orphans = Vec::new();
+        for entry in entries(&self.folder)? {
+            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
+            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
+            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
+        }
+        Ok(orphans)
     }
 
     /// The write-ahead log sequence that the last commit names.
@@ -187,6 +220,29 @@ impl DeltaLog {
         Ok(files)
     }
 
+    /// The id that the table got with its first commit.
+    pub(super) async fn id(&self) -> Result<Option<String>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let table = self.read().await?;
+        Ok(Some(table.snapshot().map_err(self.fault())?.metadata().id().to_owned()))
+    }
+
+    /// The sequence of the lake `source` up to which its rows were copied here.
+    pub(super) async fn imported(&self, source: &str) -> Result<Option<u64>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let fault = self.fault();
+        let table = self.read().await?;
+        let snapshot = table.snapshot().map_err(&fault)?;
+        let log_store = table.log_store();
+        let application = format!("{IMPORT}{source}");
+        let version = snapshot.transaction_version(log_store.as_ref(), &application).await.map_err(&fault)?;
+        Ok(version.and_then(|version| u64::try_from(version).ok()))
+    }
+
     fn data_file(&self, file: &LogicalFileView) -> Result<Arc<DataFile>, Error> {
         let name = file.path();
         let relative = Path::new(name.as_ref());
@@ -205,15 +261,9 @@ impl DeltaLog {
     /// Deletes data files that no commit names, and logs that were never finished: what a crash in a
     /// commit leaves. Nobody reads them.
     fn delete_orphans(&self, files: &[Arc<DataFile>]) -> Result<(), Error> {
-        let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         let mut orphans: Vec<PathBuf> = entries(&self.log_folder())?;
         orphans.retain(|path| path.extension() == Some(OsStr::new("tmp")));
-        for entry in entries(&self.folder)? {
-            let name = entry.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            let inside = if name.starts_with(&format!("{DATE}=")) { entries(&entry)? } else { vec![entry] };
-            let data = inside.into_iter().filter(|path| path.extension() == Some(OsStr::new("parquet")));
-            orphans.extend(data.filter(|path| !known.contains(path.as_path())));
-        }
+        orphans.extend(self.orphans(files)?);
         for path in orphans {
             tracing::warn!(path = %path.display(), "deleting a file that a crash left unfinished");
             std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
@@ -340,6 +390,9 @@ impl DeltaLog {
         }
         if let Some(horizon) = change.horizon {
             actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
+        }
+        if let Some(Import { source, sequence }) = &change.import {
+            actions.push(json!({ "txn": { "appId": format!("{IMPORT}{source}"), "version": sequence } }));
         }
         Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }

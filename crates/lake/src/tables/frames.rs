@@ -81,6 +81,8 @@ pub(super) fn read(
     let kinds: &Int8Array = columns::typed(fields, 11)?;
     let inlined: &BooleanArray = columns::typed(fields, 12)?;
     let mut frames = Vec::with_capacity(structs.len());
+    // Neighbours mostly have one mapping.
+    let mut last = (Mapping::default(), 0);
     for row in 0..structs.len() {
         let mapping = Mapping {
             file: mappings.get(row, symbols),
@@ -89,13 +91,16 @@ pub(super) fn read(
             memory_limit: memory_limits.value(row).cast_unsigned(),
             file_offset: file_offsets.value(row).cast_unsigned(),
         };
+        if mapping != last.0 {
+            last = (mapping, symbols.intern_mapping(mapping));
+        }
         let frame = Frame {
             function: functions.get(row, symbols),
             system_name: system_names.get(row, symbols),
             file: files.get(row, symbols),
             line: lines.value(row),
             start_line: start_lines.value(row),
-            mapping: symbols.intern_mapping(mapping),
+            mapping: last.1,
             address: addresses.value(row).cast_unsigned(),
             kind: FrameKind::from_number(kinds.value(row).cast_unsigned()),
             inlined: inlined.value(row),

@@ -8,6 +8,7 @@
 //! `docs/rfcs/0001-lake-format.md`.
 
 mod columns;
+mod content;
 mod days;
 mod delta_log;
 mod frames;
@@ -27,8 +28,10 @@ mod stacks;
 mod tests;
 mod tiers;
 
+pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
+pub(crate) use days::date_text;
 pub(crate) use profiles::read_profile_ids;
-pub(crate) use rewrite::Pace;
+pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
 pub use tiers::{Level, Tier};
 
@@ -247,6 +250,17 @@ pub(crate) struct Change {
     pub(crate) sequence: Option<u64>,
     /// The new [`TableState::horizon`]; as before when `None`.
     pub(crate) horizon: Option<i64>,
+    /// What of another lake is in the table then.
+    pub(crate) import: Option<Import>,
+}
+
+/// Another lake, and how much of it was copied here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// The other lake's id.
+    pub(crate) source: String,
+    /// Its write-ahead log sequence up to which its rows are here.
+    pub(crate) sequence: u64,
 }
 
 /// Files that were written and are in no commit yet.
@@ -282,8 +296,7 @@ impl Tables {
         let mut opened = Vec::with_capacity(TableId::COUNT);
         for (table, log) in TableId::ALL.into_iter().zip(futures::future::try_join_all(logs).await?) {
             let (log, files) = log;
-            let horizon = log.horizon().map_or(i64::MIN, |horizon| horizon.saturating_mul(MICROS_A_SECOND));
-            tables[table] = TableState { files, sequence: log.sequence(), horizon };
+            tables[table] = log.state(files);
             dropped = dropped.or_else(|| log.dropped_labels().map(<[String]>::to_vec));
             opened.push(log);
         }
@@ -297,6 +310,29 @@ impl Tables {
             opened.try_into().map_err(|_| Error::Damaged { path: root, why: "a table is missing".into() })?;
         let series = series::read(&tables[TableId::Series].files);
         Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, series, dropped_labels }))
+    }
+
+    /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
+    /// be called beside a server.
+    pub(crate) async fn look(root: &Path) -> Result<Look, Error> {
+        let root = std::path::absolute(root).map_err(|source| Error::io(root, source))?;
+        let mut look = Look::default();
+        // Against the order in which a flush and the sums of it are committed: what rows refer to, and
+        // what sums are made of, is there then.
+        for table in TableId::ALL.into_iter().rev() {
+            match DeltaLog::look(&root, table.table()).await {
+                Ok((log, files)) => {
+                    look.orphans.extend(log.orphans(&files)?);
+                    if look.dropped_labels.is_empty() {
+                        look.dropped_labels = log.dropped_labels().unwrap_or_default().to_vec();
+                    }
+                    look.tables[table] = log.state(files);
+                    look.logs.push(log);
+                }
+                Err(error) => look.faults.push((table, error)),
+            }
+        }
+        Ok(look)
     }
 
     /// Writes `flush` and makes it durable, leaving out the tables that have it already according to
@@ -347,11 +383,22 @@ impl Tables {
             changes_data: change.changes_data,
             sequence: change.sequence,
             horizon: change.horizon.map(|horizon| horizon.div_euclid(MICROS_A_SECOND)),
+            import: change.import.clone(),
         };
         // After an error the commit may be there all the same: files are left to the next start.
         let files = log.replace(replacement)?;
         log.checkpoint_when_due().await;
         Ok(files)
+    }
+
+    /// The id of `table`, made with its first commit; `None` when there was none.
+    pub(crate) async fn table_id(&self, table: TableId) -> Result<Option<String>, Error> {
+        self.logs.lock().await.0[table.index()].id().await
+    }
+
+    /// The write-ahead log sequence of the lake `source` up to which its rows were copied into `table`.
+    pub(crate) async fn imported(&self, table: TableId, source: &str) -> Result<Option<u64>, Error> {
+        self.logs.lock().await.0[table.index()].imported(source).await
     }
 
     /// Where files of `table` for a partition go whose rows reach up to a sequence.
@@ -361,6 +408,34 @@ impl Tables {
         log.make_folder()?;
         let (folder, version) = (log.folder().to_owned(), log.next_version());
         Ok(sample_files::Place { folder, date, sequence, version, part: 0 })
+    }
+}
+
+/// What [`Tables::look`] saw.
+#[derive(Default)]
+pub(crate) struct Look {
+    /// The tables; those whose logs cannot be read are empty.
+    pub(crate) tables: TableStates,
+    /// The logs that cannot be read.
+    pub(crate) faults: Vec<(TableId, Error)>,
+    /// Data files that no log names.
+    pub(crate) orphans: Vec<PathBuf>,
+    /// The labels that sums of [`Level::Service`] do not tell apart.
+    pub(crate) dropped_labels: Vec<String>,
+    logs: Vec<DeltaLog>,
+}
+
+impl Look {
+    /// Whether somebody has written since.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.logs.iter().any(DeltaLog::has_moved_on)
+    }
+}
+
+impl DeltaLog {
+    fn state(&self, files: Vec<Arc<DataFile>>) -> TableState {
+        let horizon = self.horizon().map_or(i64::MIN, |horizon| horizon.saturating_mul(MICROS_A_SECOND));
+        TableState { files, sequence: self.sequence(), horizon }
     }
 }
 

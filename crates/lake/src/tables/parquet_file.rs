@@ -15,11 +15,12 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{ParquetMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A row group never holds more rows.
 pub(super) const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
@@ -155,7 +156,7 @@ pub(super) fn store(
 }
 
 /// Writes an encoded file durably: `<folder>/[date=<date>/]<name>`. A name begins with a sequence, see
-/// [`DataFile::sequence`].
+/// [`DataFile::sequence`], and gets the checksum of the file at its end, see [`DataFile::checksum`].
 pub(super) fn store_as(
     folder: &Path,
     date: Option<i32>,
@@ -169,6 +170,8 @@ pub(super) fn store_as(
         std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
         sync_folder(folder)?;
     }
+    let stem = name.strip_suffix(".parquet").unwrap_or(&name);
+    let name = format!("{stem}-crc{:08x}.parquet", crc32c::crc32c(encoded));
     let target = parent.join(&name);
     let modified = write_synced(&target, encoded).inspect_err(|_| {
         // Half a file helps nobody, and a full disk needs the room; when this fails too, the next open
@@ -205,7 +208,16 @@ pub(super) fn reading_error(file: &DataFile) -> impl Fn(ParquetError) -> Error +
 
 /// Opens `file` for reading with the in-memory types of `table`.
 pub(super) fn reader(file: &DataFile, table: &Table) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+    reader_with(file, file.metadata()?, table)
+}
+
+/// The same with a footer that is known.
+pub(super) fn reader_with(
+    file: &DataFile,
+    footer: Arc<ParquetMetaData>,
+    table: &Table,
+) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     let options = ArrowReaderOptions::new().with_schema(table.schema.clone());
-    let metadata = ArrowReaderMetadata::try_new(file.metadata()?, options).map_err(reading_error(file))?;
+    let metadata = ArrowReaderMetadata::try_new(footer, options).map_err(reading_error(file))?;
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file.open()?, metadata))
 }

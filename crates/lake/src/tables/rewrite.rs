@@ -6,6 +6,7 @@ use super::parquet_file::{self, NewFile, reading_error};
 use super::profile_files::ProfileRows;
 use super::sample_files::{Place, SampleFiles, partition};
 use super::sample_rows::{self, Groups};
+use super::stack_files::KeepStack;
 use super::tiers::{self, Reduce, SampleSums};
 use super::{DataFile, SeriesDay, TableId, Tables, Written, schema, series, stack_files};
 use crate::{Error, Level, Tier};
@@ -23,6 +24,18 @@ pub(crate) type Keep<'a> = &'a dyn Fn(SeriesId, i64) -> bool;
 /// Called again and again during long work; may wait, and ends the work by an error.
 pub(crate) type Pace<'a> = &'a dyn Fn() -> Result<(), Error>;
 
+/// How files are copied.
+pub(crate) struct Copied<'a> {
+    /// The write-ahead log sequence that is in the names of the new files.
+    pub(crate) sequence: u64,
+    /// Tells files apart that are copied into one partition with one commit.
+    pub(crate) part: i64,
+    /// Which rows stay; all when `None`.
+    pub(crate) keep: Option<Keep<'a>>,
+    /// Which rows of the table `stacks` stay; all when `None`.
+    pub(crate) keep_stack: Option<KeepStack<'a>>,
+}
+
 /// Rows between two calls of [`Pace`].
 const PACE_ROWS: usize = 16_384;
 
@@ -37,8 +50,21 @@ impl Tables {
         pace: Pace<'_>,
     ) -> Result<Written, Error> {
         let sequence = files.iter().map(|file| file.sequence()).max().unwrap_or_default();
+        self.copy(table, files, Copied { sequence, part: 0, keep, keep_stack: None }, pace).await
+    }
+
+    /// Writes the rows of `files`, all of one partition of a table that may be another lake's, into new files
+    /// of `table`. To be called on a thread that may block.
+    pub(crate) async fn copy(
+        &self,
+        table: TableId,
+        files: &[Arc<DataFile>],
+        copied: Copied<'_>,
+        pace: Pace<'_>,
+    ) -> Result<Written, Error> {
+        let Copied { sequence, part, keep, keep_stack } = copied;
         let date = files.first().and_then(|file| partition(&file.path)).unwrap_or_default();
-        let place = self.place(table, date, sequence).await?;
+        let place = Place { part, ..self.place(table, date, sequence).await? };
         let written = match table {
             TableId::Samples => rewrite_samples(None, files, place, keep, pace),
             TableId::SampleTier(tier, level) => {
@@ -49,7 +75,7 @@ impl Tables {
                 rewrite_profiles(Some((tier, level)), files, &place, keep, pace)
             }
             TableId::Series => rewrite_series(files, &place, keep),
-            TableId::Stacks => stack_files::rewrite(files, place, pace),
+            TableId::Stacks => stack_files::rewrite(files, place, keep_stack, pace),
         };
         written.map(Written)
     }
@@ -143,8 +169,9 @@ impl Tables {
         reduce: Reduce<'_>,
         pace: Pace<'_>,
     ) -> Result<Written, Error> {
-        let sequence = files.iter().map(|file| file.sequence()).max().unwrap_or_default();
-        let date = files.first().and_then(|file| partition(&file.path)).unwrap_or_default();
+        let all = || files.iter().chain(sources);
+        let sequence = all().map(|file| file.sequence()).max().unwrap_or_default();
+        let date = all().next().and_then(|file| partition(&file.path)).unwrap_or_default();
         let place = self.place(table, date, sequence).await?;
         let written = match table {
             TableId::SampleTier(tier, level) => {

@@ -23,8 +23,16 @@ const WRITTEN_ROWS: usize = 2_048;
 /// A file ends when it has this many bytes: it is encoded in memory.
 const FILE_BYTES: usize = 32 << 20;
 
-/// Writes the stacks of `files` into as few files as may be. Blocking.
-pub(super) fn rewrite(files: &[Arc<DataFile>], place: Place, pace: Pace<'_>) -> Result<Vec<NewFile>, Error> {
+/// Says which stacks stay, by service and id.
+pub(crate) type KeepStack<'a> = &'a dyn Fn(&str, &[u8]) -> bool;
+
+/// Writes the stacks of `files` into as few files as may be, without those that `keep` refuses. Blocking.
+pub(super) fn rewrite(
+    files: &[Arc<DataFile>],
+    place: Place,
+    keep: Option<KeepStack<'_>>,
+    pace: Pace<'_>,
+) -> Result<Vec<NewFile>, Error> {
     let mut out = StackFiles { place, open: None, written: Vec::new() };
     let mut cursors = Vec::with_capacity(files.len());
     for file in files {
@@ -40,7 +48,8 @@ pub(super) fn rewrite(files: &[Arc<DataFile>], place: Place, pace: Pace<'_>) -> 
     let mut places: Vec<Option<usize>> = vec![None; cursors.len()];
     let mut services: Option<(String, String)> = None;
     while let Some(key) = cursors.iter().filter_map(Cursor::key).min() {
-        let mut is_taken = false;
+        let is_kept = keep.is_none_or(|keep| keep(&key.0, &key.1));
+        let mut is_taken = !is_kept;
         let mut at = 0;
         while at < cursors.len() {
             let Some(cursor) = cursors.get_mut(at) else { break };
@@ -69,7 +78,9 @@ pub(super) fn rewrite(files: &[Arc<DataFile>], place: Place, pace: Pace<'_>) -> 
                 places.swap_remove(at);
             }
         }
-        services.get_or_insert_with(|| (key.0.clone(), String::new())).1.clone_from(&key.0);
+        if is_kept {
+            services.get_or_insert_with(|| (key.0.clone(), String::new())).1.clone_from(&key.0);
+        }
         if rows.len() >= WRITTEN_ROWS {
             pace()?;
             out.push(&batches, &rows, services.take())?;

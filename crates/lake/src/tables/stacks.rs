@@ -1,20 +1,22 @@
 //! The table `stacks`: the frames of each stack of each service, sorted by service and stack id.
 
 use super::frames;
-use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader, reading_error};
+use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader_with, reading_error};
 use super::schema::STACKS;
 use super::{StackRow, StackRows, columns};
+use crate::stack_cache::Generation;
 use crate::{DataFile, Error};
 use arrow::array::{Array, BinaryArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
-use everflame_profile::{FrameIndex, StackId, SymbolInterner};
+use everflame_profile::{FrameIndex, StackId};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::statistics::Statistics;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Frames that become Arrow arrays at once, more only when one stack has more.
 const BATCH_FRAMES: usize = 65_536;
@@ -100,47 +102,46 @@ fn keys_of_runs(rows: &[Stack<'_>], key: impl Fn(&Stack<'_>) -> i32) -> Vec<i32>
     runs.flat_map(|run| std::iter::repeat_n(run.first().map_or(0, &key), run.len())).collect()
 }
 
-/// Calls `found` with the frames, leaf first, of those stacks of `service` in `file` that are `wanted`.
-/// Blocking. Reads the columns of ids first, and then of the frames only the pages that are needed.
+/// Adds to `found` those stacks of `services` in `file` that are `wanted`, which is asked once for each row.
+/// Blocking. Reads the columns of ids first, and then of the frames
+/// only the pages that are needed.
 pub(crate) fn read_stacks(
     file: &DataFile,
-    service: &str,
-    wanted: &dyn Fn(StackId) -> bool,
-    symbols: &mut SymbolInterner,
-    found: &mut dyn FnMut(StackId, &[FrameIndex]),
+    footer: &Arc<ParquetMetaData>,
+    services: &[&str],
+    wanted: &mut dyn FnMut(StackId) -> bool,
+    found: &mut Generation,
 ) -> Result<(), Error> {
-    let metadata = file.metadata()?;
     let fault = reading_error(file);
-    let groups = metadata.row_groups().iter().enumerate();
-    let groups: Vec<usize> =
-        groups.filter(|(_, group)| may_contain(group, service)).map(|(at, _)| at).collect();
+    let groups = footer.row_groups().iter().enumerate();
+    let groups = groups.filter(|(_, group)| services.iter().any(|service| may_contain(group, service)));
+    let groups: Vec<usize> = groups.map(|(at, _)| at).collect();
     if groups.is_empty() {
         return Ok(());
     }
     let (mut ids, mut masks) = (Vec::new(), Vec::new());
-    let keys = reader(file, &STACKS)?.with_row_groups(groups.clone());
+    let keys = reader_with(file, footer.clone(), &STACKS)?.with_row_groups(groups.clone());
     let columns = ProjectionMask::columns(keys.parquet_schema(), ["service", "stack_id"]);
     for batch in keys.with_projection(columns).build().map_err(&fault)? {
         let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
-        masks.push(select(&batch, service, wanted, &mut ids).map_err(&fault)?);
+        masks.push(select(&batch, services, wanted, &mut ids).map_err(&fault)?);
     }
     if ids.is_empty() {
         return Ok(());
     }
-    let rows =
-        reader(file, &STACKS)?.with_row_groups(groups).with_row_selection(RowSelection::from_filters(&masks));
+    let rows = reader_with(file, footer.clone(), &STACKS)?
+        .with_row_groups(groups)
+        .with_row_selection(RowSelection::from_filters(&masks));
     let columns = ProjectionMask::columns(rows.parquet_schema(), ["frames"]);
     let mut ids = ids.into_iter();
-    let mut stack = Vec::new();
     for batch in rows.with_projection(columns).build().map_err(&fault)? {
         let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
         let lists: &ListArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
-        let frames = frames::read(lists.values(), symbols).map_err(&fault)?;
+        let frames = frames::read(lists.values(), found.interner()).map_err(&fault)?;
         for (ends, id) in lists.value_offsets().windows(2).zip(&mut ids) {
             let &[start, end] = ends else { continue };
-            stack.clear();
-            stack.extend_from_slice(frames.get(start as usize..end as usize).unwrap_or_default());
-            found(id, &stack);
+            let stack = frames.get(start as usize..end as usize).unwrap_or_default();
+            found.insert(id, stack.iter().copied());
         }
     }
     Ok(())
@@ -149,16 +150,17 @@ pub(crate) fn read_stacks(
 /// Which rows of `batch` are wanted; their ids go to `ids`.
 fn select(
     batch: &RecordBatch,
-    service: &str,
-    wanted: &dyn Fn(StackId) -> bool,
+    services: &[&str],
+    wanted: &mut dyn FnMut(StackId) -> bool,
     ids: &mut Vec<StackId>,
 ) -> Result<BooleanArray, ParquetError> {
-    let services: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0)?;
+    let column: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0)?;
     let stacks: &BinaryArray = columns::typed(batch.columns(), 1)?;
-    let names: &StringArray = columns::typed(std::slice::from_ref(services.values()), 0)?;
-    let keys: Vec<bool> = names.iter().map(|name| name == Some(service)).collect();
+    let names: &StringArray = columns::typed(std::slice::from_ref(column.values()), 0)?;
+    let keys: Vec<bool> =
+        names.iter().map(|name| name.is_some_and(|name| services.contains(&name))).collect();
     let mut mask = Vec::with_capacity(stacks.len());
-    for (key, id) in services.keys().values().iter().zip(stacks) {
+    for (key, id) in column.keys().values().iter().zip(stacks) {
         let of_service = keys.get(*key as usize).copied().unwrap_or_default();
         let id = StackId(u128::from_be_bytes(columns::bytes(id.unwrap_or_default())?));
         let chosen = of_service && wanted(id);

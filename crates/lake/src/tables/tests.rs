@@ -5,9 +5,10 @@ use super::series_order::SeriesOrder;
 use super::*;
 use crate::HeadProfile;
 use crate::batch::ProfileId;
+use crate::stack_cache::{Generation, StackCache};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use everflame_profile::{Frame, FrameKind, Labels, Mapping, SymbolInterner, stack_id};
+use everflame_profile::{Frame, FrameKind, Labels, Mapping, stack_id};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -305,44 +306,41 @@ async fn a_flush_reads_back() {
     expected.sort_unstable();
     assert_eq!(ids, expected);
 
+    let file = &opened.tables[TableId::Stacks].files[0];
+    let footer = file.metadata().unwrap();
+    let read = |services: &[&str], wanted: &mut dyn FnMut(StackId) -> bool| {
+        let mut found = Generation::default();
+        read_stacks(file, &footer, services, wanted, &mut found).unwrap();
+        let mut cache = StackCache::default();
+        cache.load(&found);
+        let mut ids: Vec<StackId> = head.stacks.rows.iter().map(|row| row.id).collect();
+        ids.retain(|&id| found.contains(id));
+        ids.sort();
+        ids.dedup();
+        (cache.resolve(&ids), ids)
+    };
     for service in &HOSTILE[1..] {
-        let (mut symbols, mut found) = (SymbolInterner::default(), Vec::new());
-        let file = &opened.tables[TableId::Stacks].files[0];
-        read_stacks(file, service, &|_| true, &mut symbols, &mut |id, frames| {
-            found.push((id, frames.to_vec()))
-        })
-        .unwrap();
-        let symbols = symbols.into_symbols();
-        assert_eq!(found.len(), 2, "{service:?}");
-        for (id, frames) in found {
+        let (found, ids) = read(&[service], &mut |_| true);
+        assert_eq!(ids.len(), 2, "{service:?}");
+        for (at, id) in ids.into_iter().enumerate() {
             let mut buffer = Vec::new();
+            let frames = found.stack(at).iter();
             let ids: Vec<_> = frames
-                .iter()
-                .map(|&at| symbols.frame_id(&symbols.frames[at as usize], &mut buffer))
+                .map(|&at| found.symbols.frame_id(&found.symbols.frames[at as usize], &mut buffer))
                 .collect();
             assert_eq!(stack_id(ids.into_iter(), &mut buffer), id);
         }
     }
-    let mut symbols = SymbolInterner::default();
-    let mut count = 0;
     let wanted = head.stacks.rows[0].id;
-    read_stacks(
-        &opened.tables[TableId::Stacks].files[0],
-        HOSTILE[1],
-        &|id| id == wanted,
-        &mut symbols,
-        &mut |_, _| count += 1,
-    )
-    .unwrap();
-    read_stacks(
-        &opened.tables[TableId::Stacks].files[0],
-        "no such service",
-        &|_| true,
-        &mut symbols,
-        &mut |_, _| count += 1,
-    )
-    .unwrap();
-    assert_eq!(count, 1);
+    assert_eq!(read(&[HOSTILE[1]], &mut |id| id == wanted).1, [wanted]);
+    assert!(read(&["no such service"], &mut |_| true).1.is_empty());
+    let (mut left, mut asked) = (true, 0);
+    let mut once = |id| {
+        asked += usize::from(id == wanted);
+        id == wanted && std::mem::take(&mut left)
+    };
+    assert_eq!(read(&HOSTILE[1..], &mut once).1, [wanted]);
+    assert!(asked > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -468,16 +466,21 @@ async fn what_is_on_disk() {
     let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
     tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
     let mut text = String::new();
-    for (table, file) in [
-        ("samples", "date=2026-08-01/00000000000000000042.parquet"),
-        ("profiles", "date=2026-08-01/00000000000000000042.parquet"),
-        ("series", "date=2026-08-01/00000000000000000042.parquet"),
-        ("stacks", "00000000000000000042.parquet"),
+    for (table, partition) in [
+        ("samples", "date=2026-08-01"),
+        ("profiles", "date=2026-08-01"),
+        ("series", "date=2026-08-01"),
+        ("stacks", ""),
     ] {
         let log =
             std::fs::read_to_string(root.join(table).join("_delta_log/00000000000000000000.json")).unwrap();
+        let mut files = std::fs::read_dir(root.join(table).join(partition)).unwrap();
+        let path = files.find_map(|entry| {
+            let path = entry.unwrap().path();
+            path.extension().is_some_and(|extension| extension == "parquet").then_some(path)
+        });
         let data = DataFile::new(
-            root.join(table).join(file),
+            path.unwrap(),
             0,
             crate::FileStats {
                 rows: 0,
@@ -487,6 +490,7 @@ async fn what_is_on_disk() {
                 max_time: 0,
             },
         );
+        assert_eq!(data.checksum(), Some(crc32c::crc32c(&std::fs::read(&data.path).unwrap())));
         text += &format!("== {table}\n{}\n", without_moments(&log));
         let metadata = data.metadata().unwrap();
         let mut schema = Vec::new();
@@ -520,6 +524,11 @@ fn without_moments(log: &str) -> String {
             if let Some(value) = action.get_mut(kind).and_then(|action| action.get_mut(field)) {
                 *value = "…".into();
             }
+        }
+        // The checksum in the name depends on the program's version.
+        if let Some(path) = action.get_mut("add").and_then(|add| add.get_mut("path")) {
+            let stem = path.as_str().unwrap().rsplit_once("-crc").unwrap().0;
+            *path = format!("{stem}-crc….parquet").into();
         }
         lines.push(sorted_keys(&action).to_string());
     }

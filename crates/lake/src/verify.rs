@@ -1,0 +1,494 @@
+//! Checks a lake on disk: that every file is there and whole, that rows are sorted and counted as their logs
+//! say, that what they refer to exists, and that all tiers add up to what they sum.
+//!
+//! Nothing is changed, so that it may be done beside a server. What a compaction takes away meanwhile is no
+//! fault: then the logs are read again.
+
+use crate::compaction::{Kind, SUMS};
+use crate::error::Error;
+use crate::files::DataFile;
+use crate::inspect::{LOOKS, LakePath};
+use crate::record;
+use crate::tables::{FileContent, Group, Level, Look, Sum, TableId, date_text, file_day, read_content};
+use crate::wal_check;
+use everflame_profile::{SeriesId, StackId};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// More findings than these are counted only.
+const MAX_FINDINGS: usize = 1_000;
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// What is wrong. Empty when all is well.
+    pub findings: Vec<Finding>,
+    /// How many more findings there are than those.
+    pub more_findings: u64,
+    /// What is no fault, and yet good to know.
+    pub notes: Vec<Finding>,
+    /// Data files that were read.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records of the write-ahead log that were read.
+    pub wal_records: u64,
+    /// Sums over a service, type and day of a tier that were compared.
+    pub totals: u64,
+}
+
+/// Something that a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is the matter with it.
+    pub what: String,
+}
+
+/// Checks the lake at `lake`. Blocking, for as long as it takes to read all of it. `progress` is called with
+/// the number of files that were read, and that of all.
+pub async fn verify(lake: &LakePath, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
+    let mut result = Verification::default();
+    for _ in 0..LOOKS {
+        let look = lake.look().await?;
+        result = Check::new(lake, &look).run(progress)?;
+        if result.findings.is_empty() || !look.is_outdated() {
+            return Ok(result);
+        }
+    }
+    // A server changes files faster than they can be read: what it took away is no fault.
+    result.findings.retain(|finding| finding.path.exists());
+    result.notes.push(Finding {
+        path: lake.path.clone(),
+        what: "a server changed the tables again and again while they were read; stop it to be sure"
+            .to_owned(),
+    });
+    Ok(result)
+}
+
+/// A check under way.
+struct Check<'a> {
+    lake: &'a LakePath,
+    look: &'a Look,
+    result: Verification,
+    /// Sums of the rows of `profiles` and `samples` for each tier, and of those that both tables have.
+    raw: [HashMap<Group, [Sum; BOTH + 1]>; 2],
+    /// Sums of the rows of the tiers.
+    tiers: HashMap<TableId, HashMap<Group, Sum>>,
+    /// Partitions with files that cannot be read: first day, and the day after the last.
+    broken: HashSet<(TableId, i32, i32)>,
+    /// Stacks of each service, and the file that refers to them first.
+    wanted_stacks: HashMap<String, HashMap<u128, usize>>,
+    /// Series and days, and the file that refers to them first.
+    wanted_series: HashMap<(SeriesId, i32), usize>,
+    /// The same of sums of services.
+    wanted_reduced: HashMap<(SeriesId, i32), usize>,
+    /// The files that refer to something.
+    referring: Vec<PathBuf>,
+    stacks: HashMap<String, HashSet<u128>>,
+    series: HashSet<(SeriesId, i32)>,
+    /// The same without the labels that sums of services drop.
+    reduced: HashSet<(SeriesId, i32)>,
+}
+
+/// Positions in [`Check::raw`].
+const KINDS: [Kind; 2] = [Kind::Profiles, Kind::Samples];
+
+/// Position among the sums of a group of that of the rows which both tables have; before it come those that a
+/// tier must have, in the order of [`SUMS`].
+const BOTH: usize = SUMS.len();
+
+impl<'a> Check<'a> {
+    fn new(lake: &'a LakePath, look: &'a Look) -> Self {
+        Self {
+            lake,
+            look,
+            result: Verification::default(),
+            raw: Default::default(),
+            tiers: HashMap::new(),
+            broken: HashSet::new(),
+            wanted_stacks: HashMap::new(),
+            wanted_series: HashMap::new(),
+            wanted_reduced: HashMap::new(),
+            referring: Vec::new(),
+            stacks: HashMap::new(),
+            series: HashSet::new(),
+            reduced: HashSet::new(),
+        }
+    }
+
+    fn run(mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
+        for (table, error) in &self.look.faults {
+            self.broken.insert((*table, i32::MIN, i32::MAX));
+            let path = self.lake.root().join(table.name());
+            self.find(&path, format!("its log cannot be read: {error}"));
+        }
+        for path in &self.look.orphans {
+            let what = "no log names this file: a crash left it, or a server is just writing it; the next start deletes it";
+            self.result.notes.push(Finding { path: path.clone(), what: what.to_owned() });
+        }
+        let files = |table| self.look.tables[table].files.iter().map(move |file| (table, file.clone()));
+        let files: Vec<(TableId, Arc<DataFile>)> = TableId::ALL.into_iter().flat_map(files).collect();
+        for (at, (table, file)) in files.iter().enumerate() {
+            progress(at as u64, files.len() as u64);
+            match self.content(*table, file) {
+                Ok(Some(content)) => self.take(*table, file, content),
+                Ok(None) => self.break_partition(*table, file),
+                Err(error) => {
+                    self.break_partition(*table, file);
+                    self.find(&file.path, reason(&error, &file.path));
+                }
+            }
+        }
+        progress(files.len() as u64, files.len() as u64);
+        self.check_wal()?;
+        self.check_references();
+        self.check_tiers();
+        self.check_profiles();
+        Ok(self.result)
+    }
+
+    fn find(&mut self, path: &Path, what: String) {
+        if self.result.findings.len() < MAX_FINDINGS {
+            self.result.findings.push(Finding { path: path.to_owned(), what });
+        } else {
+            self.result.more_findings += 1;
+        }
+    }
+
+    /// Reads `file`. `None` when there is a finding that says that it cannot be trusted.
+    fn content(&mut self, table: TableId, file: &Arc<DataFile>) -> Result<Option<FileContent>, Error> {
+        let bytes = std::fs::read(&file.path).map_err(|source| Error::io(&file.path, source))?;
+        if bytes.len() as u64 != file.bytes {
+            let what = format!("it has {} bytes, its log says {}", bytes.len(), file.bytes);
+            self.find(&file.path, what);
+            return Ok(None);
+        }
+        let found = crc32c::crc32c(&bytes);
+        if let Some(checksum) = file.checksum().filter(|checksum| *checksum != found) {
+            let what =
+                format!("damaged: its CRC-32C is {found:08x}, that of what was written is {checksum:08x}");
+            self.find(&file.path, what);
+            return Ok(None);
+        }
+        drop(bytes);
+        let metadata = file.metadata()?;
+        let rows = metadata.file_metadata().num_rows();
+        if u64::try_from(rows) != Ok(file.stats.rows) {
+            let what = format!("its footer says {rows} rows, its log {}", file.stats.rows);
+            self.find(&file.path, what);
+        }
+        read_content(table, file).map(Some)
+    }
+
+    fn break_partition(&mut self, table: TableId, file: &DataFile) {
+        let days = file_day(file).map(|day| match table {
+            TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => {
+                (day, day.saturating_add(tier.partition_days(day)))
+            }
+            _ => (day, day.saturating_add(1)),
+        });
+        let (from, until) = days.unwrap_or((i32::MIN, i32::MAX));
+        self.broken.insert((table, from, until));
+    }
+
+    fn is_broken(&self, table: TableId, day: i32) -> bool {
+        self.broken.iter().any(|(other, from, until)| *other == table && (*from..*until).contains(&day))
+    }
+
+    /// Checks what was read against the log, and keeps what other tables are checked against.
+    fn take(&mut self, table: TableId, file: &DataFile, content: FileContent) {
+        self.result.files += 1;
+        self.result.rows += content.rows;
+        self.result.bytes += file.bytes;
+        let stats = &file.stats;
+        if content.rows != stats.rows {
+            self.find(&file.path, format!("it has {} rows, its log says {}", content.rows, stats.rows));
+        }
+        if let Some(row) = content.unsorted {
+            self.find(&file.path, format!("row {row} is not in the order of the table"));
+        }
+        if content.false_ids > 0 {
+            let what = format!("{} rows have an id that is not that of what they hold", content.false_ids);
+            self.find(&file.path, what);
+        }
+        let services = (stats.min_service.clone(), stats.max_service.clone());
+        if content.services.as_ref().is_some_and(|found| *found != services) {
+            self.find(&file.path, "its services are others than its log says".to_owned());
+        }
+        if content.times.is_some_and(|found| found != (stats.min_time, stats.max_time)) {
+            self.find(&file.path, "its times are others than its log says".to_owned());
+        }
+        self.check_partition(table, file, &content);
+        match table {
+            TableId::Stacks => {
+                for (service, stacks) in content.stacks {
+                    self.stacks.entry(service).or_default().extend(stacks);
+                }
+                return;
+            }
+            TableId::Series => {
+                for day in content.series_days {
+                    self.series.insert((day.id, day.day));
+                    let reduced = day.series.without(&self.look.dropped_labels).id();
+                    self.reduced.insert((reduced, day.day));
+                }
+                return;
+            }
+            TableId::Profiles | TableId::Samples => self.take_raw(table, file, &content.sums),
+            TableId::ProfileTier(..) | TableId::SampleTier(..) => {
+                let sums = self.tiers.entry(table).or_default();
+                for (group, sum) in &content.sums {
+                    sums.entry(group.clone()).or_default().add(sum);
+                }
+            }
+        }
+        let from = self.referring.len();
+        self.referring.push(file.path.clone());
+        for (service, stacks) in content.stacks {
+            let wanted = self.wanted_stacks.entry(service).or_default();
+            for stack in stacks {
+                wanted.entry(stack).or_insert(from);
+            }
+        }
+        let wanted = match table {
+            TableId::ProfileTier(_, Level::Service) | TableId::SampleTier(_, Level::Service) => {
+                &mut self.wanted_reduced
+            }
+            _ => &mut self.wanted_series,
+        };
+        for series in content.series {
+            wanted.entry(series).or_insert(from);
+        }
+    }
+
+    fn check_partition(&mut self, table: TableId, file: &DataFile, content: &FileContent) {
+        let Some(((min, max), day)) = content.times.zip(file_day(file)) else { return };
+        let span = match table {
+            TableId::SampleTier(tier, _) | TableId::ProfileTier(tier, _) => tier.partition_days(day),
+            _ => 1,
+        };
+        let (start, end) = (i64::from(day) * DAY, i64::from(day.saturating_add(span)) * DAY);
+        if min < start || max >= end {
+            self.find(&file.path, "it has rows of other days than those of its folder".to_owned());
+        }
+    }
+
+    /// Adds the sums of a file of `profiles` or `samples` to those that tiers which contain it must have.
+    fn take_raw(&mut self, table: TableId, file: &DataFile, sums: &BTreeMap<Group, Sum>) {
+        let kind = if table == TableId::Samples { Kind::Samples } else { Kind::Profiles };
+        let reaches = |table: TableId| file.sequence() <= self.look.tables[table].sequence;
+        // A crash leaves one of both behind the other.
+        let in_both = KINDS.into_iter().all(|kind| reaches(kind.table()));
+        let counts: Vec<bool> = kind.tiers().map(reaches).chain([in_both]).collect();
+        for (group, sum) in sums {
+            let raw = &mut self.raw[usize::from(kind == Kind::Samples)];
+            let all = raw.entry(group.clone()).or_insert([Sum::default(); BOTH + 1]);
+            for (all, _) in all.iter_mut().zip(&counts).filter(|(_, counts)| **counts) {
+                all.add(sum);
+            }
+        }
+    }
+
+    fn check_wal(&mut self) -> Result<(), Error> {
+        let mut known: HashSet<(String, u128)> = HashSet::new();
+        let mut sequences: HashSet<u64> = HashSet::new();
+        let segments = wal_check::segments(&self.lake.wal())?;
+        for (at, path) in segments.iter().enumerate() {
+            let mut faults = Vec::new();
+            let mut records = Vec::new();
+            let segment = wal_check::check(path, &mut |record| {
+                sequences.insert(record.sequence);
+                match record::decode(&record.payload) {
+                    Ok(batch) => records.push((batch.service, batch.stacks, batch.new_stacks.stacks)),
+                    Err(why) => faults.push(format!("record {}: {why}", record.sequence)),
+                }
+            });
+            let segment = match segment {
+                Ok(segment) => segment,
+                // The server has moved it into the tables meanwhile.
+                Err(_) if !path.exists() => continue,
+                Err(error) => return Err(error),
+            };
+            self.result.wal_records += segment.records;
+            for sequence in segment.damaged {
+                faults.push(format!("record {sequence} is damaged: its CRC is wrong"));
+            }
+            if segment.is_foreign {
+                faults.push("it does not begin as a segment of the write-ahead log does".to_owned());
+            } else if segment.lost_records > 0 {
+                let what = "whole records lie behind a damaged one that hides them";
+                faults.push(format!("{} {what}", segment.lost_records));
+            } else if segment.torn_bytes > 0 {
+                let last = if at + 1 == segments.len() { "or a server is just writing it, " } else { "" };
+                let what = format!(
+                    "it ends in {} bytes that are no whole record: a crash cut it, {last}and what is cut was not acknowledged",
+                    segment.torn_bytes
+                );
+                self.result.notes.push(Finding { path: path.clone(), what });
+            }
+            faults.into_iter().for_each(|what| self.find(path, what));
+            let from = self.referring.len();
+            self.referring.push(path.clone());
+            for (service, stacks, new) in records {
+                let id = |at: u32| stacks.get(at as usize).map_or(0, |stack| stack.0);
+                known.extend(new.iter().map(|&(at, _)| (service.clone(), id(at))));
+                let unknown = stacks.iter().filter(|stack| !known.contains(&(service.clone(), stack.0)));
+                let unknown: Vec<u128> = unknown.map(|stack| stack.0).collect();
+                let wanted = self.wanted_stacks.entry(service).or_default();
+                for stack in unknown {
+                    wanted.entry(stack).or_insert(from);
+                }
+            }
+        }
+        self.check_sequences(&sequences);
+        Ok(())
+    }
+
+    /// Whether what one of the tables of a flush lacks is still in the write-ahead log.
+    fn check_sequences(&mut self, in_log: &HashSet<u64>) {
+        let tables = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
+        let ahead =
+            tables.map(|table| self.look.tables[table].sequence).into_iter().max().unwrap_or_default();
+        for table in tables {
+            let behind = self.look.tables[table].sequence;
+            let is_known = self.look.faults.iter().any(|(other, _)| *other == table);
+            if !is_known && (behind + 1..=ahead).any(|sequence| !in_log.contains(&sequence)) {
+                let path = self.lake.root().join(table.name());
+                let what = format!(
+                    "its log ends at sequence {behind}, other tables go on to {ahead}, and the write-ahead log does not have what lies between"
+                );
+                self.find(&path, what);
+            }
+        }
+    }
+
+    /// Whether all stacks and series that rows refer to are there.
+    fn check_references(&mut self) {
+        let mut missing: BTreeMap<usize, (u64, String)> = BTreeMap::new();
+        for (service, wanted) in &self.wanted_stacks {
+            let known = self.stacks.get(service);
+            for (stack, file) in wanted {
+                if !known.is_some_and(|known| known.contains(stack)) {
+                    let id = StackId(*stack).0;
+                    let example = || format!("{id:032x} of {service}");
+                    missing.entry(*file).or_insert_with(|| (0, example())).0 += 1;
+                }
+            }
+        }
+        self.report_missing(missing, "stacks", "frames");
+        let mut missing: BTreeMap<usize, (u64, String)> = BTreeMap::new();
+        for (wanted, known) in [(&self.wanted_series, &self.series), (&self.wanted_reduced, &self.reduced)] {
+            for (&(series, day), file) in wanted.iter().filter(|(series, _)| !known.contains(*series)) {
+                let example = || format!("{:016x} on {}", series.0, date_text(day));
+                missing.entry(*file).or_insert_with(|| (0, example())).0 += 1;
+            }
+        }
+        self.report_missing(missing, "series", "labels");
+    }
+
+    fn report_missing(&mut self, missing: BTreeMap<usize, (u64, String)>, table: &str, what: &str) {
+        for (file, (count, example)) in missing {
+            let Some(path) = self.referring.get(file).cloned() else { continue };
+            self.find(
+                &path,
+                format!(
+                    "it refers to {count} {table} that no file of the table {table} has, so that their {what} are lost; one is {example}"
+                ),
+            );
+        }
+    }
+
+    /// Whether each tier adds up to the rows that it sums.
+    fn check_tiers(&mut self) {
+        for (position, kind) in KINDS.into_iter().enumerate() {
+            for (at, id) in kind.tiers().enumerate() {
+                let table = kind.table();
+                let horizon = self.look.tables[table].horizon.max(self.look.tables[id].horizon);
+                let sums = self.tiers.remove(&id).unwrap_or_default();
+                let mut groups: Vec<Group> = sums.keys().cloned().collect();
+                groups.extend(self.raw[position].keys().filter(|group| !sums.contains_key(*group)).cloned());
+                groups.sort_unstable();
+                for group in groups {
+                    let expect = self.raw[position].get(&group).map_or_else(Sum::default, |sums| sums[at]);
+                    let found = sums.get(&group).copied().unwrap_or_default();
+                    self.compare(id, horizon, &group, [table, id], (expect, found));
+                }
+            }
+        }
+    }
+
+    fn compare(
+        &mut self,
+        place: TableId,
+        horizon: i64,
+        group: &Group,
+        tables: [TableId; 2],
+        (expect, found): (Sum, Sum),
+    ) {
+        let (service, profile_type, day) = group;
+        if i64::from(*day) * DAY < horizon || tables.iter().any(|&table| self.is_broken(table, *day)) {
+            return;
+        }
+        self.result.totals += 1;
+        let numbers = |sum: &Sum| (sum.value, sum.duration, sum.profiles);
+        if numbers(&expect) == numbers(&found) {
+            return;
+        }
+        let path = self.lake.root().join(place.name());
+        let text = |sum: &Sum| match sum.profiles {
+            0 => sum.value.to_string(),
+            profiles => format!("{} in {profiles} profiles", sum.value),
+        };
+        let what = format!(
+            "{service}, {profile_type} on {}: {} has {}, {} has {}",
+            date_text(*day),
+            tables[1].name(),
+            text(&found),
+            tables[0].name(),
+            text(&expect)
+        );
+        self.find(&path, what);
+    }
+
+    /// Whether the totals of profiles are what their samples add up to.
+    fn check_profiles(&mut self) {
+        let horizon = KINDS.map(|kind| self.look.tables[kind.table()].horizon).into_iter().max();
+        let mut groups: Vec<Group> = self.raw.iter().flat_map(HashMap::keys).cloned().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups {
+            let sums = [0, 1].map(|kind: usize| {
+                let sums = self.raw.get(kind).and_then(|raw| raw.get(&group));
+                sums.map_or_else(Sum::default, |sums| sums[BOTH])
+            });
+            if sums.iter().any(|sum| sum.is_capped) {
+                continue;
+            }
+            let [profiles, samples] = sums.map(|sum| Sum { value: sum.value, ..Sum::default() });
+            let tables = [TableId::Profiles, TableId::Samples];
+            self.compare(TableId::Samples, horizon.unwrap_or(i64::MIN), &group, tables, (profiles, samples));
+        }
+    }
+}
+
+/// What is wrong, without the name of the file, which stands beside it.
+fn reason(error: &Error, path: &Path) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned();
+    match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            "its log names it, and it is not there".to_owned()
+        }
+        Error::Io { .. } => text,
+        _ => format!("damaged: {}", text.strip_prefix("damaged: ").unwrap_or(&text)),
+    }
+}

@@ -1,0 +1,188 @@
+//! Adds up the values of a row group by stack, straight from its pages. Hot.
+//!
+//! Rows of an hour are sorted by stack, so that the column of stacks is runs: the values of a run are added
+//! in one loop over neighbours, and the sum goes to the stack's place in a dense array once.
+
+use crate::cache::Found;
+use crate::columns::{Fault, Ids, Numbers};
+use crate::plan::Unit;
+use crate::samples::{NONE, StackScan};
+use crate::scan::Control;
+use everflame_profile::StackId;
+use std::ops::Range;
+
+/// Rows that are masked and added at a time: a mask stays in the second-level cache.
+const BATCH_ROWS: usize = 16_384;
+
+/// Values up to this size can be added `BATCH_ROWS` times without leaving 64 bits.
+const SMALL: u64 = i64::MAX as u64 / BATCH_ROWS as u64;
+
+impl StackScan {
+    /// Adds up a row group. With [`Fault::Unsupported`], `found` is as it was.
+    pub(crate) fn add_pages(&self, unit: &Unit, control: &Control, found: &mut Found) -> Result<(), Fault> {
+        if self.filter.spans.is_some() || self.filter.traces.is_some() {
+            return Err(Fault::Unsupported);
+        }
+        let ranges = unit.row_ranges();
+        let by_profile = self.filter.profiles.is_some();
+        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
+        let mut stacks = Ids::<16>::open(&unit.source, unit.row_group, "stack_id", &ranges)?;
+        let mut values = numbers("value")?;
+        let mut bytes = stacks.bytes() + values.bytes();
+        let mut mask = None;
+        if unit.check_time || unit.check_series || by_profile {
+            let times = match unit.check_time || by_profile {
+                true => Some(numbers("time")?),
+                false => None,
+            };
+            let series = match unit.check_series || by_profile {
+                true => Some(Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?),
+                false => None,
+            };
+            bytes += times.as_ref().map_or(0, Numbers::bytes) + series.as_ref().map_or(0, Ids::bytes);
+            mask = Some(Mask { scan: self, times, series, positions: Vec::new(), rows: Vec::new() });
+        }
+        control.charge_read(bytes)?;
+        let mut dense = Dense::default();
+        for range in ranges {
+            let mut row = range.start;
+            while row < range.end {
+                control.go_on()?;
+                let mut end = range.end.min(row.saturating_add(BATCH_ROWS));
+                end = end.min(stacks.load(row)?).min(values.load(row)?);
+                if let Some(mask) = &mut mask {
+                    end = end.min(mask.load(row)?);
+                    mask.fill(unit.check_time, row..end);
+                }
+                dense.grow(stacks.ids().len());
+                let masked = mask.as_ref().map(|mask| mask.rows.as_slice());
+                dense.add(
+                    &mut stacks,
+                    row..end,
+                    values.values(row..end),
+                    masked,
+                    values.largest() <= SMALL,
+                )?;
+                row = end;
+            }
+        }
+        for ((id, &sum), &seen) in stacks.ids().iter().zip(&dense.sums).zip(&dense.seen) {
+            if seen {
+                found.push(StackId(u128::from_be_bytes(*id)), sum);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which rows count, as −1 for those that do and 0 for the others.
+struct Mask<'a> {
+    scan: &'a StackScan,
+    times: Option<Numbers>,
+    series: Option<Ids<8>>,
+    /// For each id of the column its position in the selection, or [`NONE`].
+    positions: Vec<u32>,
+    rows: Vec<i64>,
+}
+
+impl Mask<'_> {
+    fn load(&mut self, row: usize) -> Result<usize, Fault> {
+        let mut end = usize::MAX;
+        if let Some(times) = &mut self.times {
+            end = end.min(times.load(row)?);
+        }
+        if let Some(series) = &mut self.series {
+            end = end.min(series.load(row)?);
+            let selection = &self.scan.selection;
+            let new = series.ids().get(self.positions.len()..).unwrap_or_default();
+            self.positions.extend(new.iter().map(|id| selection.position_of_bytes(id).unwrap_or(NONE)));
+        }
+        Ok(end)
+    }
+
+    fn fill(&mut self, check_time: bool, rows: Range<usize>) {
+        self.rows.clear();
+        let times = self.times.as_ref().map(|times| times.values(rows.clone())).unwrap_or_default();
+        match check_time {
+            true => {
+                let (from, until) = self.scan.range.micros();
+                let inside = |&time: &i64| -i64::from((time >= from) & (time <= until));
+                self.rows.extend(times.iter().map(inside));
+            }
+            false => self.rows.resize(rows.len(), -1),
+        }
+        let Some(series) = &mut self.series else { return };
+        let (positions, profiles) = (&self.positions, self.scan.filter.profiles.as_ref());
+        let (mut mask, mut times) = (self.rows.as_mut_slice(), times);
+        series.runs(rows, |key, length| {
+            let length = length.min(mask.len());
+            let (run, rest) = std::mem::take(&mut mask).split_at_mut(length);
+            mask = rest;
+            let (run_times, rest) = times.split_at(length.min(times.len()));
+            times = rest;
+            match positions.get(key as usize) {
+                Some(&position) if position != NONE => {
+                    let Some(profiles) = profiles else { return };
+                    for (keep, &time) in run.iter_mut().zip(run_times) {
+                        *keep &= -i64::from(profiles.contains(&(position, time)));
+                    }
+                }
+                _ => run.fill(0),
+            }
+        });
+    }
+}
+
+/// Sums by position of the stack.
+#[derive(Default)]
+struct Dense {
+    sums: Vec<i128>,
+    seen: Vec<bool>,
+}
+
+impl Dense {
+    fn grow(&mut self, length: usize) {
+        self.sums.resize(length.max(self.sums.len()), 0);
+        self.seen.resize(length.max(self.seen.len()), false);
+    }
+
+    /// Adds `values`, which are those of `rows`; `are_small` when none is beyond [`SMALL`].
+    fn add(
+        &mut self,
+        stacks: &mut Ids<16>,
+        rows: Range<usize>,
+        values: &[i64],
+        mask: Option<&[i64]>,
+        are_small: bool,
+    ) -> Result<(), Fault> {
+        if values.len() != rows.len() || mask.is_some_and(|mask| mask.len() != rows.len()) {
+            return Err(Fault::Damaged("columns have different numbers of rows"));
+        }
+        let (mut values, mut mask) = (values, mask);
+        stacks.runs(rows, |key, length| {
+            let (run, rest) = values.split_at(length.min(values.len()));
+            values = rest;
+            let (Some(sum), Some(seen)) = (self.sums.get_mut(key as usize), self.seen.get_mut(key as usize))
+            else {
+                return;
+            };
+            let Some(all) = mask else {
+                *seen = true;
+                *sum += match are_small {
+                    true => i128::from(run.iter().sum::<i64>()),
+                    false => run.iter().map(|&value| i128::from(value)).sum(),
+                };
+                return;
+            };
+            let (kept, rest) = all.split_at(length.min(all.len()));
+            mask = Some(rest);
+            *seen |= kept.iter().fold(0, |any, keep| any | keep) != 0;
+            let kept = run.iter().zip(kept).map(|(&value, &keep)| value & keep);
+            *sum += match are_small {
+                true => i128::from(kept.sum::<i64>()),
+                false => kept.map(i128::from).sum(),
+            };
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The scan of the table `profiles` and its tiers: totals by group and point.
+
+use crate::TimeRange;
+use crate::buckets::{Bucket, Buckets, Largest};
+use crate::columns::{Fault, Ids, Numbers};
+use crate::plan::Unit;
+use crate::row_group::{self, binary, ids, numbers};
+use crate::samples::{Lookup, NONE};
+use crate::scan::{Control, Interrupt, Scan};
+use crate::selection::Selection;
+use crate::time_series::{Exemplars, Grouping};
+use everflame_lake::{HeadChunk, HeadProfile, ProfileId};
+use everflame_profile::Nanos;
+use std::sync::Arc;
+
+/// Adds up the totals of profiles.
+pub(crate) struct TotalScan {
+    pub(crate) grouping: Arc<Grouping>,
+    pub(crate) exemplars: Exemplars,
+    /// The part of the range that is scanned.
+    pub(crate) part: TimeRange,
+    /// Length of the windows that rows of tiers are sums of.
+    pub(crate) window: Nanos,
+}
+
+impl Scan for TotalScan {
+    type Partial = Buckets;
+
+    fn selection(&self) -> &Arc<Selection> {
+        &self.grouping.selection
+    }
+
+    fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
+        match self.add_pages(unit, control, into) {
+            Ok(()) => Ok(()),
+            Err(fault) => match fault.interrupt() {
+                Some(interrupt) => Err(interrupt),
+                None => self.add_batches(unit, control, into),
+            },
+        }
+    }
+
+    fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Buckets) -> Result<u64, Interrupt> {
+        control.go_on()?;
+        for profile in &chunk.profiles {
+            let &HeadProfile { id, time, duration, total, .. } = profile;
+            let Some(position) = self.grouping.selection.position(profile.series) else { continue };
+            if !self.part.contains(time) {
+                continue;
+            }
+            let wanted = self.exemplars == Exemplars::Largest;
+            let largest = wanted.then_some(Largest { value: total, time, id, position });
+            let bucket = bucket(total, duration, 1);
+            self.take(self.grouping.group(position), time, &bucket, largest, control, into)?;
+        }
+        Ok(chunk.profiles.len() as u64)
+    }
+
+    fn merge(into: &mut Buckets, other: Buckets) {
+        into.merge(other);
+    }
+}
+
+impl TotalScan {
+    /// Adds up a row group straight from its pages. With [`Fault::Unsupported`] nothing was added: what a
+    /// column is written in is known before its first page, but for the kind of its pages, which is one.
+    fn add_pages(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Fault> {
+        let is_sum = row_group::has_column(unit, COUNT);
+        if self.exemplars == Exemplars::Largest && !is_sum {
+            return Err(Fault::Unsupported);
+        }
+        let ranges = unit.row_ranges();
+        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
+        let mut series = Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?;
+        let mut columns = vec![numbers("time")?, numbers("duration")?, numbers("total")?];
+        if is_sum {
+            columns.push(numbers(COUNT)?);
+        }
+        control.charge_read(series.bytes() + columns.iter().map(Numbers::bytes).sum::<u64>())?;
+        let (from, until) = self.part.micros();
+        let mut groups: Vec<u32> = Vec::new();
+        for range in ranges {
+            let mut row = range.start;
+            while row < range.end {
+                control.go_on()?;
+                let mut end = range.end.min(series.load(row)?);
+                for column in &mut columns {
+                    end = end.min(column.load(row)?);
+                }
+                let new = series.ids().get(groups.len()..).unwrap_or_default();
+                groups.extend(new.iter().map(|id| {
+                    let position = self.grouping.selection.position_of_bytes(id);
+                    position.map_or(NONE, |position| self.grouping.group(position))
+                }));
+                let of_rows =
+                    |column: usize| columns.get(column).map_or(&[][..], |column| column.values(row..end));
+                let [times, durations, totals, counts] = [0, 1, 2, 3].map(of_rows);
+                let mut at = 0;
+                let mut result = Ok(());
+                series.runs(row..end, |key, length| {
+                    let run = at..at + length;
+                    at = run.end;
+                    let group = groups.get(key as usize).copied().unwrap_or(NONE);
+                    if group == NONE || result.is_err() {
+                        return;
+                    }
+                    let [times, durations, totals] =
+                        [times, durations, totals].map(|column| column.get(run.clone()).unwrap_or_default());
+                    let counts = counts.get(run).unwrap_or_default();
+                    for (at, ((&time, &duration), &total)) in
+                        times.iter().zip(durations).zip(totals).enumerate()
+                    {
+                        if time < from || time > until {
+                            continue;
+                        }
+                        let time = time.saturating_mul(1000);
+                        let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
+                        let bucket = bucket(total, duration, counts.get(at).copied().unwrap_or(1));
+                        result = self.take(group, time, &bucket, None, control, into);
+                        if result.is_err() {
+                            return;
+                        }
+                    }
+                });
+                result?;
+                row = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up a row group through Arrow.
+    fn add_batches(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
+        let mut columns = vec!["series_id", "time", "duration", "total"];
+        let is_sum = row_group::has_column(unit, COUNT);
+        let exemplars = if is_sum { Exemplars::None } else { self.exemplars };
+        if exemplars == Exemplars::Largest {
+            columns.push("profile_id");
+        }
+        if is_sum {
+            columns.push(COUNT);
+        }
+        let (batches, bytes) = row_group::read(unit, &columns)?;
+        control.charge_read(bytes)?;
+        let (from, until) = self.part.micros();
+        let mut lookup = Lookup::default();
+        for batch in batches {
+            control.go_on()?;
+            let batch = batch?;
+            let series = ids(&batch, "series_id")?;
+            lookup.update(series.values, |id| {
+                let position = self.grouping.selection.position_of_bytes(id)?;
+                Some((position, self.grouping.group(position)))
+            });
+            let (times, durations) = (numbers(&batch, "time")?, numbers(&batch, "duration")?);
+            let totals = numbers(&batch, "total")?;
+            let counts = if is_sum { Some(numbers(&batch, COUNT)?) } else { None };
+            let profile_ids = match exemplars {
+                Exemplars::Largest => Some(binary(&batch, "profile_id")?),
+                Exemplars::None => None,
+            };
+            let rows = series.keys.iter().zip(times).zip(durations).zip(totals).enumerate();
+            for (row, (((&key, &time), &duration), &total)) in rows {
+                if time < from || time > until {
+                    continue;
+                }
+                let Some(&Some((position, group))) = lookup.get(key) else { continue };
+                let time = time.saturating_mul(1000);
+                let id = profile_ids.and_then(|ids| <[u8; 16]>::try_from(ids.value(row)).ok());
+                let id = id.map(|id| ProfileId(u128::from_be_bytes(id)));
+                let largest = id.map(|id| Largest { value: total, time, id, position });
+                let count = counts.and_then(|counts| counts.get(row)).map_or(1, |&count| count);
+                let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
+                self.take(group, time, &bucket(total, duration, count), largest, control, into)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take(
+        &self,
+        group: u32,
+        time: Nanos,
+        bucket: &Bucket,
+        largest: Option<Largest>,
+        control: &Control,
+        into: &mut Buckets,
+    ) -> Result<(), Interrupt> {
+        let Some(point) = self.grouping.point(time).filter(|_| group != NONE) else { return Ok(()) };
+        match largest {
+            Some(largest) => into.add_profile(group, point, bucket, largest, control),
+            None => into.add(group, point, bucket, control),
+        }
+    }
+}
+
+/// The column of tiers that says how many profiles a row is the sum of.
+const COUNT: &str = "profiles";
+
+fn bucket(total: i64, duration: i64, profiles: i64) -> Bucket {
+    Bucket {
+        sum: i128::from(total),
+        duration: i128::from(duration),
+        profiles: u64::try_from(profiles).unwrap_or_default(),
+    }
+}
