@@ -56,7 +56,12 @@ async fn main() -> Result<ExitCode> {
             describe(&mut report, "dense", &plan);
             running_server(&options, url, &plan, &mut report).await?;
         }
-        None => everflame::run(&options, now, &mut report).await?,
+        None => {
+            // What was measured until then is worth printing.
+            if let Err(error) = everflame::run(&options, now, &mut report).await {
+                report.wrong(&error.context("the run ended early"));
+            }
+        }
     }
     report.fact("target", format!("{:?}", options.target).to_lowercase());
     report.fact("connections", options.connections);

@@ -94,13 +94,11 @@ impl Groups {
     }
 }
 
-/// Calls `sink` with all rows of `files`, run by run, and returns their groups. The rows of a run are sorted by series, time, value,
-/// span and trace. Blocking.
-pub(super) fn merge(
-    table: &'static Table,
-    files: &[Arc<DataFile>],
-    sink: &mut dyn FnMut(&Groups, &[SampleRow]) -> Result<(), Error>,
-) -> Result<Groups, Error> {
+/// Takes the rows of one stack in one window, sorted by series, time, value, span and trace.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(&Groups, &[SampleRow]) -> Result<(), Error>;
+
+/// Calls `sink` with all rows of `files`, run by run, and returns their groups. Blocking.
+pub(super) fn merge(table: &'static Table, files: &[Arc<DataFile>], sink: Sink<'_>) -> Result<Groups, Error> {
     let mut groups = Groups::default();
     let mut cursors = Vec::with_capacity(files.len());
     for file in files {

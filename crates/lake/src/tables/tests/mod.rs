@@ -1,5 +1,8 @@
 //! The tables as a whole: what is committed reads back, once, with any Parquet reader.
 
+mod on_disk;
+mod rows;
+
 use super::days::{day, micros, window};
 use super::series_order::SeriesOrder;
 use super::*;
@@ -10,7 +13,6 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use everflame_profile::{Frame, FrameKind, Labels, Mapping, stack_id};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// 2026-08-01T12:00:00Z.
@@ -453,104 +455,6 @@ async fn the_log_is_checkpointed() {
     assert_eq!(sorted_files(&opened), sorted_files(&files));
 }
 
-/// What is on disk. A change here is a change of the format: it needs a new version and a reader for the
-/// one before.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().to_owned();
-    let mut head = Head::default();
-    let stack = head.add_stack("shop", &["work", "main"]);
-    let series = head.add_series("shop", "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "shop-1");
-    head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
-    let (tables, _) = Tables::open(root.clone(), &[]).await.unwrap();
-    tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
-    let mut text = String::new();
-    for (table, partition) in [
-        ("samples", "date=2026-08-01"),
-        ("profiles", "date=2026-08-01"),
-        ("series", "date=2026-08-01"),
-        ("stacks", ""),
-    ] {
-        let log =
-            std::fs::read_to_string(root.join(table).join("_delta_log/00000000000000000000.json")).unwrap();
-        let mut files = std::fs::read_dir(root.join(table).join(partition)).unwrap();
-        let path = files.find_map(|entry| {
-            let path = entry.unwrap().path();
-            path.extension().is_some_and(|extension| extension == "parquet").then_some(path)
-        });
-        let data = DataFile::new(
-            path.unwrap(),
-            0,
-            crate::FileStats {
-                rows: 0,
-                min_service: String::new(),
-                max_service: String::new(),
-                min_time: 0,
-                max_time: 0,
-            },
-        );
-        assert_eq!(data.checksum(), Some(crc32c::crc32c(&std::fs::read(&data.path).unwrap())));
-        text += &format!("== {table}\n{}\n", without_moments(&log));
-        let metadata = data.metadata().unwrap();
-        let mut schema = Vec::new();
-        parquet::schema::printer::print_schema(&mut schema, metadata.file_metadata().schema());
-        text += &String::from_utf8(schema).unwrap();
-        for column in metadata.row_group(0).columns() {
-            let mut encodings: Vec<_> = column.encodings().map(|encoding| encoding.to_string()).collect();
-            encodings.sort();
-            text += &format!("{}: {} {}\n", column.column_path(), encodings.join(" "), column.compression());
-        }
-        assert!(metadata.column_index().is_some() && metadata.offset_index().is_some());
-        assert!(metadata.row_group(0).sorting_columns().is_some());
-        assert!(metadata.file_metadata().key_value_metadata().is_none_or(Vec::is_empty));
-    }
-    insta::assert_snapshot!(text);
-}
-
-/// A log without what differs between two runs: ids, times of writing, sizes, the program's version.
-fn without_moments(log: &str) -> String {
-    let mut lines = Vec::new();
-    for line in log.lines() {
-        let mut action: serde_json::Value = serde_json::from_str(line).unwrap();
-        for (kind, field) in [
-            ("commitInfo", "timestamp"),
-            ("commitInfo", "engineInfo"),
-            ("metaData", "id"),
-            ("metaData", "createdTime"),
-            ("add", "size"),
-            ("add", "modificationTime"),
-        ] {
-            if let Some(value) = action.get_mut(kind).and_then(|action| action.get_mut(field)) {
-                *value = "…".into();
-            }
-        }
-        // The checksum in the name depends on the program's version.
-        if let Some(path) = action.get_mut("add").and_then(|add| add.get_mut("path")) {
-            let stem = path.as_str().unwrap().rsplit_once("-crc").unwrap().0;
-            *path = format!("{stem}-crc….parquet").into();
-        }
-        lines.push(sorted_keys(&action).to_string());
-    }
-    lines.join("\n")
-}
-
-/// The value with the keys of all objects sorted: their order on disk is any.
-fn sorted_keys(value: &serde_json::Value) -> serde_json::Value {
-    let Some(object) = value.as_object() else { return value.clone() };
-    let sorted: BTreeMap<&String, serde_json::Value> = object
-        .iter()
-        .map(|(key, value)| match (key.as_str(), value.as_str()) {
-            ("stats", Some(stats)) => {
-                let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
-                (key, sorted_keys(&stats).to_string().into())
-            }
-            _ => (key, sorted_keys(value)),
-        })
-        .collect();
-    sorted.into_iter().map(|(key, value)| (key.clone(), value)).collect::<serde_json::Map<_, _>>().into()
-}
-
 /// The types under which the query engine reads.
 #[test]
 fn samples_read_as_dictionaries() {
@@ -569,53 +473,5 @@ fn samples_read_as_dictionaries() {
                     == schema::SAMPLES.schema.field(3).data_type())
         );
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64, new.bounds.rows);
-    }
-}
-
-fn heads() -> impl Strategy<Value = Head> {
-    let sample = (0u128..6, prop_oneof![Just(0i64), any::<i64>(), 1i64..5], 0u64..3);
-    let profile = (0usize..6, -30i64..30, 0i64..3, prop::collection::vec(sample, 0..12));
-    prop::collection::vec(prop::collection::vec(profile, 0..6), 0..6).prop_map(|chunks| {
-        let mut head = Head::default();
-        let series: Vec<SeriesId> = (0..6)
-            .map(|at| {
-                head.add_series(["b", "a", "a\0"][at % 3], ["t:s:u::", "s:s:u:p:u"][at % 2], HOSTILE[at])
-            })
-            .collect();
-        for profiles in chunks {
-            let mut chunk = HeadChunk::default();
-            for (at, hours, extra, samples) in profiles {
-                // Few distinct ids that lie far apart, some with the highest bit.
-                let samples: Vec<_> = samples
-                    .into_iter()
-                    .map(|(stack, value, span)| (stack << 125 | stack, value.clamp(-1 << 50, 1 << 50), span))
-                    .collect();
-                head.add_to(&mut chunk, series[at], NOON + hours * HOUR + extra * 999, &samples);
-            }
-            head.chunks.push(Arc::new(chunk));
-        }
-        head
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-    #[test]
-    fn rows_are_kept_and_sorted(head in heads()) {
-        let folder = tempfile::tempdir().unwrap();
-        let flush = head.flush(1);
-        let order = SeriesOrder::new(&flush).unwrap();
-        let files = samples::write(folder.path(), 1, &order).unwrap();
-        for file in &files {
-            let rows = read_samples(&folder.path().join(&file.path));
-            let stats = file.bounds.file_stats();
-            prop_assert_eq!(rows.len() as u64, stats.rows);
-            prop_assert_eq!(rows.iter().map(|row| row.5).min(), Some(stats.min_time));
-            prop_assert_eq!(rows.iter().map(|row| row.5).max(), Some(stats.max_time));
-            prop_assert_eq!(rows.iter().map(|row| &row.0).min(), Some(&stats.min_service));
-            prop_assert_eq!(rows.iter().map(|row| &row.0).max(), Some(&stats.max_service));
-        }
-        let paths: Vec<_> = files.iter().map(|file| folder.path().join(&file.path)).collect();
-        check_samples(&head, &paths);
     }
 }
