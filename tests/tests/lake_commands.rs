@@ -310,7 +310,7 @@ async fn running_servers_are_imported() -> Result<()> {
             let notes = fs::read_dir(&data)?.filter_map(|entry| Some(entry.ok()?.path()));
             let notes = notes.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
             if forget {
-                notes.map(fs::remove_file).collect::<std::io::Result<()>>()?;
+                notes.into_iter().try_for_each(fs::remove_file)?;
             }
             let again = good(&args)?;
             ensure!(again.starts_with("0 profiles were stored"), "{name}: {again}");

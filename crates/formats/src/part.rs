@@ -57,12 +57,26 @@ impl<'a> Extract<'a> {
         self.taken_strings.take(0);
         self.taken_mappings.take(0);
         let (mut symbols, mut locations) = (Symbols::default(), Vec::new());
-        for index in &mut samples.locations {
-            let (new, is_new) = self.taken_locations.take(*index);
-            if is_new {
-                locations.push(self.location(*index, &mut symbols));
+        // Hot: samples that follow each other often have the same stack.
+        let (mut last, mut last_start, mut start) = (Vec::new(), 0, 0);
+        for &end in &samples.stack_ends {
+            let (range, depth) = (start..end as usize, (end as usize).saturating_sub(start));
+            start = end as usize;
+            let Some(stack) = samples.locations.get_mut(range.clone()) else { break };
+            if stack == last.as_slice() {
+                samples.locations.copy_within(last_start..last_start + depth, range.start);
+                continue;
             }
-            *index = new;
+            last.clear();
+            last.extend_from_slice(stack);
+            last_start = range.start;
+            for index in stack {
+                let (new, is_new) = self.taken_locations.take(*index);
+                if is_new {
+                    locations.push(self.location(*index, &mut symbols));
+                }
+                *index = new;
+            }
         }
         for label in &mut samples.labels {
             label.key = self.string(label.key, &mut symbols);

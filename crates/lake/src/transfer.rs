@@ -126,12 +126,10 @@ impl Lake {
                 None => {}
             }
             let mut written = Written::default();
-            let mut part = 0;
-            for files in parts(&theirs, table, &(i32::MIN..i32::MAX)) {
+            for (part, files) in (0..).zip(parts(&theirs, table, &(i32::MIN..i32::MAX))) {
                 progress(table.name());
                 let copied = Copied { sequence, part, keep: None, keep_stack: None };
                 written.add(self.tables.copy(table, &files, copied, &|| Ok(())).await?);
-                part += 1;
             }
             let horizon = theirs[table].horizon.max(self.shared.state.read().tables[table].horizon);
             let change = Change {

@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(look(&|bytes| bytes[8 + 16 + 5 + 16] ^= 1), (2, vec![2], 0, 0, false));
         assert_eq!(look(&|bytes| bytes[8 + 16 + 5 + 2] ^= 1), (1, vec![], 16 + 6 + 16 + 5, 1, false));
         assert_eq!(look(&|bytes| bytes.truncate(bytes.len() - 1)), (2, vec![], 16 + 4, 0, false));
-        assert_eq!(look(&|bytes| bytes[0] ^= 1).4, true);
+        assert!(look(&|bytes| bytes[0] ^= 1).4);
     }
 }

@@ -5,7 +5,6 @@ use super::cursor::{Broken, Cursor, Text};
 use super::metadata::{Classes, Shape, Step};
 use crate::Error;
 use hashbrown::HashMap;
-use std::borrow::Cow;
 
 /// What is taken of an event, by position in [`FIELDS`].
 pub(super) type Values = [u64; FIELDS.len()];

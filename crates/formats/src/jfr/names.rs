@@ -12,7 +12,7 @@ pub(super) fn frame(class: &str, method: &str) -> String {
 fn stable(class: &str) -> Cow<'_, str> {
     // Most classes are none of these.
     let suspicious = [b'$', b'-'].iter().any(|&byte| memchr::memchr(byte, class.as_bytes()).is_some())
-        || class.ends_with(|c: char| c.is_ascii_hexdigit())
+        || class.ends_with(|c: char| c.is_ascii_digit())
         || class.starts_with("lib");
     if !suspicious {
         return class.into();
@@ -23,14 +23,6 @@ fn stable(class: &str) -> Cow<'_, str> {
         if rest.starts_with(['$', '/', '+', '.']) {
             return format!("{kept}_").into();
         }
-    }
-    // Hidden classes, which end in their address.
-    if let Some((kept, address)) = class.rsplit_once(['/', '.', '+'])
-        && let Some(digits) = address.strip_prefix("0x")
-        && digits.len() > 4
-        && digits.chars().all(|c| c.is_ascii_hexdigit())
-    {
-        return format!("{kept}_").into();
     }
     // Classes and libraries that end in a number: what stands in front, the number, what stands behind.
     for (front, is_number, behind) in [
@@ -76,7 +68,7 @@ mod tests {
             (
                 "java/lang/invoke/LambdaForm$DMH.0x000000080013d400",
                 "invokeStatic",
-                "java/lang/invoke/LambdaForm$DMH_.invokeStatic",
+                "java/lang/invoke/LambdaForm$DMH.0x000000080013d400.invokeStatic",
             ),
             ("My$$Lambdas", "x", "My$$Lambdas.x"),
             (

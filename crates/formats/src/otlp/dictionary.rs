@@ -5,7 +5,7 @@ use super::place::Place;
 use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault, Value};
 use crate::{Cuts, Error, ErrorKind, Limits};
-use everflame_profile::{Frame, FrameKind, Location, Mapping, MappingIndex, StringIndex, Symbols};
+use everflame_profile::{Frame, FrameKind, Location, Mapping, MappingIndex, StringIndex, Strings, Symbols};
 
 /// Attribute of a mapping: the build id that the linker wrote.
 const BUILD_ID: &str = "process.executable.build_id.gnu";
@@ -95,6 +95,10 @@ impl Dictionary {
     /// Decodes all tables.
     pub(super) fn decode(raw: &RawTables<'_>, limits: &Limits, cuts: &mut Cuts) -> Result<Self, Error> {
         let mut dictionary = Self::default();
+        let text_bytes = raw.strings.iter().map(|text| text.len()).sum();
+        dictionary.symbols.strings = Strings::with_capacity(raw.strings.len(), text_bytes);
+        dictionary.symbols.frames.reserve(raw.locations.len());
+        dictionary.locations.reserve(raw.locations.len());
         for bytes in &raw.strings {
             let index = dictionary.copy(bytes, limits, cuts);
             dictionary.strings.push(index);
@@ -461,6 +465,7 @@ fn frame_kind(name: &str) -> FrameKind {
 }
 
 /// Hands on the numbers of a repeated field, packed or not, of any width.
+#[inline]
 pub(super) fn numbers(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<(), Fault> {
     match value {
         Value::Number(number) => each(number),
@@ -476,8 +481,13 @@ pub(super) fn numbers(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<(),
 }
 
 /// The number that four or eight bytes hold.
+#[inline]
 pub(super) fn fixed(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    match (bytes.first_chunk(), bytes.first_chunk()) {
+        (Some(eight), _) => u64::from_le_bytes(*eight),
+        (None, Some(four)) => u64::from(u32::from_le_bytes(*four)),
+        (None, None) => 0,
+    }
 }
 
 /// A refusal of what older senders mean.

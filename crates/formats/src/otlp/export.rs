@@ -25,6 +25,11 @@ pub struct Export {
     pub rejected: Option<(usize, Error)>,
 }
 
+/// Resources, scopes and profiles of an export, each.
+const MAX_PROFILES: usize = 1 << 16;
+/// Bytes of a label that cost about as much as a frame.
+const BYTES_PER_ENTRY: usize = 4;
+
 /// Attribute that names the program, for senders that name no service.
 const EXECUTABLE: &str = "process.executable.name";
 /// Service of a sender that names neither.
@@ -39,7 +44,10 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
     let mut cursor = Cursor::new(&body);
     while let Some((number, value)) = cursor.field().map_err(broken)? {
         match number {
-            1 => resources.push(value.bytes(number).map_err(broken)?),
+            1 => {
+                resources.push(value.bytes(number).map_err(broken)?);
+                check_count("resources", resources.len())?;
+            }
             2 => tables.index(value.bytes(number).map_err(broken)?, limits)?,
             _ => {}
         }
@@ -62,8 +70,8 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
         layout_before: None,
         entries: 0,
     };
-    export.profiles = found.iter().map(|found| found.profiles.len()).sum();
-    for Found { place, labels, profiles } in &found {
+    export.profiles = found.last().map_or(0, |found| found.total);
+    for Found { place, labels, profiles, .. } in &found {
         for (at, bytes) in profiles.iter().enumerate() {
             let place = match *place {
                 Place::Profile { resource, scope, .. } => Place::Profile { resource, scope, profile: at },
@@ -89,6 +97,8 @@ struct Found<'a> {
     /// Attributes of resource and scope: key and value.
     labels: Labels,
     profiles: Vec<&'a [u8]>,
+    /// Profiles up to here, those of this scope included.
+    total: usize,
 }
 
 type Labels = Vec<(StringIndex, StringIndex)>;
@@ -109,7 +119,10 @@ fn find_profiles<'a>(
     while let Some((number, value)) = cursor.field().map_err(broken)? {
         match number {
             1 => resource = value.bytes(number).map_err(broken)?,
-            2 => scopes.push(value.bytes(number).map_err(broken)?),
+            2 => {
+                scopes.push(value.bytes(number).map_err(broken)?);
+                check_count("scopes of one resource", scopes.len())?;
+            }
             _ => {}
         }
     }
@@ -117,20 +130,40 @@ fn find_profiles<'a>(
     attributes(resource, 1, place, dictionary, limits, cuts, &mut of_resource)?;
     for (scope_at, bytes) in scopes.into_iter().enumerate() {
         let place = Place::Profile { resource: resource_at, scope: scope_at, profile: 0 };
-        let mut one = Found { place, labels: of_resource.clone(), profiles: Vec::new() };
+        let mut one = Found { place, labels: of_resource.clone(), profiles: Vec::new(), total: 0 };
         let mut scope = &[][..];
         let mut cursor = Cursor::new(bytes);
         while let Some((number, value)) = cursor.field().map_err(broken)? {
             match number {
                 1 => scope = value.bytes(number).map_err(broken)?,
-                2 => one.profiles.push(value.bytes(number).map_err(broken)?),
+                2 if one.profiles.len() <= MAX_PROFILES => {
+                    one.profiles.push(value.bytes(number).map_err(broken)?);
+                }
                 _ => {}
             }
         }
         attributes(scope, 3, place, dictionary, limits, cuts, &mut one.labels)?;
-        found.push(one);
+        one.total = found.last().map_or(0, |found| found.total) + one.profiles.len();
+        check_count("profiles", one.total)?;
+        // What holds no profile costs nothing.
+        if !one.profiles.is_empty() {
+            found.push(one);
+            check_count("scopes", found.len())?;
+        }
     }
     Ok(())
+}
+
+/// Refuses more than [`MAX_PROFILES`] of anything, whose entries may be two bytes in the message.
+fn check_count(what: &str, count: usize) -> Result<(), Error> {
+    match count > MAX_PROFILES {
+        true => Err(Error::too_large(
+            Place::Message,
+            format_args!("it has more than {MAX_PROFILES} {what}"),
+            "send fewer profiles at once",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Appends the attributes of a resource or a scope, which are in the field `field`.
@@ -188,11 +221,14 @@ impl Reader<'_> {
     ) -> Result<(), Error> {
         let head = Head::read(bytes, place, self.dictionary, self.limits)?;
         let labels = self.labels(labels, &head, place)?;
+        let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.charge(bytes / BYTES_PER_ENTRY + 1, place)?;
         if head.samples.is_empty()
             && let Some((format, payload)) = head.original
             && format == "pprof"
         {
             let Decoded { profile, cuts } = pprof::read(payload, self.limits)?;
+            self.charge(profile.samples.locations.len() + profile.samples.values.len(), place)?;
             export.cuts.add(cuts);
             export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
             return Ok(());
@@ -206,9 +242,8 @@ impl Reader<'_> {
             layout_before: self.layout_before,
             entries: self.entries,
         };
-        let by_service = reader.read(&head.samples, factor)?;
+        let mut by_service = reader.read(&head.samples, factor)?;
         (self.layout_before, self.entries) = (reader.layout_before, reader.entries);
-        let mut by_service: Vec<(StringIndex, Taken)> = by_service.into_iter().collect();
         by_service.sort_unstable_by_key(|(service, _)| *service);
         for (service, Taken { samples, timestamps }) in by_service {
             let mut profile = Profile {
@@ -228,6 +263,22 @@ impl Reader<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Counts `entries` more against the limit for the whole export.
+    fn charge(&mut self, entries: usize, place: Place) -> Result<(), Error> {
+        self.entries = self.entries.saturating_add(entries);
+        match self.entries > self.limits.entries {
+            true => Err(Error::too_large(
+                place,
+                format_args!(
+                    "up to here there are more than {} frames, values and labels",
+                    self.limits.entries
+                ),
+                "send fewer profiles at once",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The labels that hold for a whole profile; of equal names the first stays.
@@ -380,6 +431,8 @@ mod tests {
         }
         assert_eq!(read(b"not protobuf", &Limits::default()).unwrap_err().kind(), ErrorKind::Malformed);
         assert_eq!(read(b"", &Limits::default()).unwrap(), Export::default());
+        let many_resources = [0x0a, 0].repeat(MAX_PROFILES + 1);
+        assert_eq!(read(&many_resources, &Limits::default()).unwrap_err().kind(), ErrorKind::TooLarge);
         let limits = Limits { entries: 3, ..Limits::default() };
         assert_eq!(read(&bytes, &limits).unwrap_err().kind(), ErrorKind::TooLarge);
     }

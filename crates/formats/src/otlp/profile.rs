@@ -7,7 +7,6 @@ use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault, Value};
 use crate::{Error, ErrorKind, Limits};
 use everflame_profile::{Nanos, SampleLabel, Samples, StringIndex, ValueType};
-use hashbrown::HashMap;
 
 /// Sample attribute that names the service, before the resource does.
 pub(super) const SERVICE: &str = "service.name";
@@ -118,6 +117,19 @@ pub(super) struct Taken {
     pub(super) timestamps: Vec<Nanos>,
 }
 
+impl Taken {
+    /// Makes room for `moments` samples with stacks of `depth`. Of a new one, for as many as there are samples.
+    fn reserve(&mut self, moments: usize, depth: usize, samples: usize) {
+        let Samples { locations, stack_ends, values, label_ends, .. } = &mut self.samples;
+        let more = if stack_ends.is_empty() { moments.max(samples) } else { moments };
+        locations.reserve(moments * depth);
+        stack_ends.reserve(more);
+        values.reserve(more);
+        label_ends.reserve(more);
+        self.timestamps.reserve(more);
+    }
+}
+
 /// Keys of the labels that stand for a link.
 #[derive(Clone, Copy)]
 pub(super) struct LinkKeys {
@@ -139,9 +151,10 @@ pub(super) struct SampleReader<'a> {
 impl SampleReader<'_> {
     /// The samples by the service that their attributes name, index 0 when they name none. Values are
     /// multiplied by `factor`.
-    pub(super) fn read(&mut self, raw: &[&[u8]], factor: i64) -> Result<HashMap<StringIndex, Taken>, Error> {
+    pub(super) fn read(&mut self, raw: &[&[u8]], factor: i64) -> Result<Vec<(StringIndex, Taken)>, Error> {
         let layout = self.layout(raw).map_err(|fault| self.place.broken(fault))?;
-        let mut by_service: HashMap<StringIndex, Taken> = HashMap::new();
+        // Few profiles name more than one.
+        let mut by_service: Vec<(StringIndex, Taken)> = Vec::new();
         let mut sample = RawSample::default();
         let mut labels = Vec::new();
         for bytes in raw {
@@ -149,7 +162,11 @@ impl SampleReader<'_> {
             labels.clear();
             let service = self.labels(&sample, &mut labels)?;
             let stack = self.dictionary.stack(sample.stack, self.place)?;
-            let taken = by_service.entry(service).or_default();
+            let at = by_service.iter().position(|(known, _)| *known == service).unwrap_or_else(|| {
+                by_service.push((service, Taken::default()));
+                by_service.len() - 1
+            });
+            let Some((_, taken)) = by_service.get_mut(at) else { continue };
             let moments = sample.moments();
             self.entries =
                 self.entries.saturating_add(moments.saturating_mul(stack.len() + labels.len() + 1));
@@ -160,7 +177,7 @@ impl SampleReader<'_> {
                 );
                 return Err(Error::too_large(self.place, fault, SMALLER));
             }
-            taken.samples.locations.reserve(moments * stack.len());
+            taken.reserve(moments, stack.len(), raw.len());
             for at in 0..moments {
                 let (value, time) = sample.moment(at);
                 taken.samples.push(stack, &[value.saturating_mul(factor)], &labels);

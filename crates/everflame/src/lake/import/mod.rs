@@ -207,7 +207,7 @@ mod tests {
     fn windows_are_aligned() {
         let found: Vec<_> = windows(7..25, 10).collect();
         assert_eq!(found, [7..10, 10..20, 20..25]);
-        assert_eq!(windows(10..20, 10).collect::<Vec<_>>(), [10..20]);
+        assert_eq!(windows(10..20, 10).collect::<Vec<_>>(), vec![10..20; 1]);
         assert_eq!(windows(-5..5, 10).collect::<Vec<_>>(), [-5..0, 0..5]);
     }
 }
