@@ -8,18 +8,20 @@
 //! A commit whose writing failed may be there all the same (the answer of a bucket was lost), or come to
 //! be there later. It is kept, and written again unchanged, before there is another one.
 
+mod entry;
+
 use super::Import;
-use super::days::{date_text, parse_time};
+use super::days::parse_time;
 use super::parquet_file::NewFile;
-use super::schema::{DATE, FORMAT_VERSION, Partition, Table};
+use super::schema::{FORMAT_VERSION, Table};
 use crate::Error;
 use crate::files::{DataFile, FileStats};
 use crate::store::{Put, Store, StoredFile, TableFolder};
-use deltalake_core::kernel::{LogicalFileView, new_metadata};
+use deltalake_core::kernel::LogicalFileView;
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use everflame_profile::Nanos;
 use hashbrown::HashSet;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
@@ -417,81 +419,6 @@ impl DeltaLog {
         Ok(())
     }
 
-    /// The lines of a commit. The first one of a table also says what the table is.
-    fn entry(&self, change: &Replacement) -> Result<String, Error> {
-        let fault = self.fault();
-        let modified = change.added.iter().map(|file| file.modified).max();
-        let partitions: Vec<&str> =
-            (self.table.partition != Partition::None).then_some(DATE).into_iter().collect();
-        let mut actions = vec![json!({ "commitInfo": {
-            "timestamp": modified,
-            "operation": change.operation,
-            "operationParameters": { "mode": "Append", "partitionBy": json!(partitions).to_string() },
-            "isBlindAppend": change.removed.is_empty(),
-            "engineInfo": concat!("everflame/", env!("CARGO_PKG_VERSION")),
-        }})];
-        if let Some(process) = self.folder.store.process()
-            && let Some(info) = actions.first_mut().and_then(|action| action.get_mut("commitInfo"))
-        {
-            // No other process writes the same commit: what is read back and equal is ours.
-            info["process"] = process.into();
-        }
-        if self.next_version == 0 {
-            let schema = self.table.delta_schema().map_err(&fault)?;
-            let properties = [
-                (FORMAT_PROPERTY, FORMAT_VERSION.to_string()),
-                ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string()),
-                // The log of a table that is written every minute is cleaned after a day.
-                ("delta.logRetentionDuration", "interval 1 day".to_owned()),
-            ];
-            let dropped =
-                self.dropped_labels.as_ref().map(|labels| (DROPPED_PROPERTY, json!(labels).to_string()));
-            let properties = properties.into_iter().chain(dropped);
-            let metadata = new_metadata(&schema, partitions, properties)
-                .map_err(|error| fault(DeltaTableError::generic(error)))?;
-            let metadata =
-                serde_json::to_value(metadata).map_err(|error| fault(DeltaTableError::generic(error)))?;
-            actions.push(json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }));
-            actions.push(json!({ "metaData": metadata }));
-        }
-        for file in &change.removed {
-            let path = file.path.strip_prefix(self.folder.path()).unwrap_or(&file.path);
-            let path = path.to_str().ok_or_else(|| self.damaged("a file's name is not UTF-8"))?;
-            let partition = partition_date(path);
-            actions.push(json!({ "remove": {
-                "path": path,
-                "deletionTimestamp": modified.unwrap_or_default(),
-                "dataChange": change.changes_data,
-                "extendedFileMetadata": true,
-                "partitionValues": partition_values(partition),
-                "size": file.bytes,
-            }}));
-        }
-        for file in &change.added {
-            actions.push(json!({ "add": {
-                "path": file.path,
-                "partitionValues": partition_values(file.date.map(date_text).as_deref()),
-                "size": file.bytes,
-                "modificationTime": file.modified,
-                "dataChange": change.changes_data,
-                "stats": file.bounds.delta_stats().to_string(),
-            }}));
-        }
-        if let Some(sequence) = change.sequence {
-            actions.push(json!({ "txn": { "appId": APPLICATION, "version": sequence } }));
-        }
-        if let (Some(flushed), Some(data_folder)) = (change.flushed, self.folder.store.data_folder()) {
-            actions.push(json!({ "txn": { "appId": application_of(data_folder), "version": flushed } }));
-        }
-        if let Some(horizon) = change.horizon {
-            actions.push(json!({ "txn": { "appId": RETENTION, "version": horizon } }));
-        }
-        if let Some(Import { source, sequence }) = &change.import {
-            actions.push(json!({ "txn": { "appId": format!("{IMPORT}{source}"), "version": sequence } }));
-        }
-        Ok(actions.iter().map(|action| format!("{action}\n")).collect())
-    }
-
     /// Makes a checkpoint when enough commits have come since the last one, and deletes expired logs. A
     /// failure costs nothing but time at the next start, and is tried again after the next commit.
     pub(super) async fn checkpoint_when_due(&mut self) {
@@ -535,15 +462,6 @@ impl DeltaLog {
 /// Who the application transactions are from that name a sequence in the log of one data folder.
 fn application_of(data_folder: &str) -> String {
     format!("{APPLICATION}-{data_folder}")
-}
-
-/// The date in `date=2026-08-01/….parquet`.
-fn partition_date(path: &str) -> Option<&str> {
-    path.split('/').next()?.strip_prefix(DATE)?.strip_prefix('=')
-}
-
-fn partition_values(date: Option<&str>) -> serde_json::Map<String, Value> {
-    date.map(|date| (DATE.to_owned(), Value::from(date))).into_iter().collect()
 }
 
 /// What [`super::parquet_file::Bounds::delta_stats`] wrote.
