@@ -123,7 +123,7 @@ test("the setup page says when the first profile of a service arrives", async ()
 test("the status page counts what came in and what is stored", async () => {
   await page.goto(`${url}/status`);
   await page.getByRole("region", { name: "Coming in" }).getByText("Received profiles").waitFor();
-  await page.getByRole("region", { name: "Storage" }).getByRole("rowheader", { name: "samples" }).waitFor();
+  await page.getByRole("region", { name: "Storage" }).getByRole("rowheader", { name: "samples", exact: true }).waitFor();
 });
 
 test("the palette leads everywhere", async () => {

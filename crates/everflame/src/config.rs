@@ -4,7 +4,7 @@
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
 use crate::reference;
-use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size, StorageUrl};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size, StorageUrl, Threads};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) query_max_memory: Size,
     pub(crate) query_timeout: Duration,
     pub(crate) query_concurrency: u64,
-    pub(crate) query_threads: u64,
+    pub(crate) query_threads: Threads,
 }
 
 impl Default for Config {
@@ -87,7 +87,7 @@ impl Default for Config {
             query_max_memory: Size(512 << 20),
             query_timeout: Duration::from_secs(60),
             query_concurrency: 8,
-            query_threads: 0,
+            query_threads: Threads(0),
         }
     }
 }
@@ -263,7 +263,7 @@ pub(crate) const KEYS: &[Key] = &[
         "query-threads",
         query_threads,
         "COUNT",
-        "Threads that one query scans with; 0 for one on each core"
+        "Threads that one query scans with; auto for one on each core"
     ),
 ];
 

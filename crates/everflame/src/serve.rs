@@ -184,7 +184,7 @@ fn query_limits(config: &Config) -> everflame_query::Limits {
         memory: config.query_max_memory.0,
         time: config.query_timeout,
         concurrency: count(config.query_concurrency),
-        threads: match config.query_threads {
+        threads: match config.query_threads.0 {
             0 => defaults.threads,
             threads => count(threads),
         },

@@ -24,6 +24,10 @@ pub(crate) struct Age(pub(crate) Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room(pub(crate) Option<u64>);
 
+/// A number of threads; one for each core, here 0, is written `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Threads(pub(crate) u64);
+
 /// Names, written with commas in between; none as `none`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names(pub(crate) Vec<String>);
@@ -209,6 +213,19 @@ impl Setting for Room {
     }
 }
 
+impl Setting for Threads {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(0)),
+            _ => u64::parse(text).map(Self).map_err(|why| why + ", or auto"),
+        }
+    }
+
+    fn show(&self) -> String {
+        if self.0 == 0 { "auto".to_owned() } else { self.0.to_string() }
+    }
+}
+
 impl Setting for Names {
     fn parse(text: &str) -> Result<Self, String> {
         if text == "none" {
@@ -342,6 +359,9 @@ mod tests {
             ("{}", "refused"),
         ] {
             check::<Overrides>(text, expect);
+        }
+        for (text, expect) in [("auto", "auto"), ("4", "4"), ("0", "refused")] {
+            check::<Threads>(text, expect);
         }
         check::<u64>("1_000", "1000");
         check::<u64>("0", "refused");

@@ -90,7 +90,10 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<Opened, Error> {
     if config.url.is_empty() {
-        return Ok((Arc::new(Folder::new(disk, data.join(tenant))), None));
+        // Made at once: whoever looks sees that there is a lake, and an empty one.
+        let root = data.join(tenant);
+        disk.create_folder(&root).map_err(|source| Error::io(&root, source))?;
+        return Ok((Arc::new(Folder::new(disk, root)), None));
     }
     let wrong = |why| Error::Storage { place: "storage".to_owned(), why };
     let url = match Place::parse(&config.url).map_err(wrong)? {

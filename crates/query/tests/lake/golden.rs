@@ -14,13 +14,13 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lake/golden-v1")
 }
 
-/// The profiles in the store: two months of three services.
+/// The profiles in the store: ten days of three services.
 fn profiles() -> Vec<Pushed> {
     let profile = |at: i64| Pushed {
         service: (at % 3) as usize,
         pod: (at / 3 % 3) as usize,
         kind: (at / 9 % 2) as usize,
-        time: AUGUST + at * 12 * HOUR + at * 1_000,
+        time: AUGUST + at * 2 * HOUR + at * 1_000,
         samples: vec![((at % 5) as usize, 1 + at), (5 + (at % 2) as usize, -at)],
     };
     (0..120).map(profile).collect()
@@ -78,7 +78,7 @@ async fn a_store_of_version_1_opens() {
         for selector in ["{}", r#"{service_name="shop"}"#, r#"{pod="pod-1"}"#] {
             for kind in 0..2 {
                 check(&engine, &all, selector, kind, TimeRange::ALL).await;
-                let range = TimeRange::new(AUGUST + 5 * HOUR, AUGUST + 50 * DAY + 3 * HOUR);
+                let range = TimeRange::new(AUGUST + 5 * HOUR, AUGUST + 8 * DAY + 3 * HOUR);
                 check(&engine, &all, selector, kind, range).await;
             }
         }
