@@ -2,10 +2,11 @@
 
 usage: python lake_readers.py TENANT_FOLDER_OR_URL
 
-{"deltalake": {TYPE: {SERVICE: total}}, "polars": the same, "self": {TYPE: {FUNCTION: total}}}
+{"deltalake": {TYPE: {SERVICE: total}}, "polars": the same, "self": {TYPE: {FUNCTION: total}},
+ "tiers": {TABLE: {TYPE: {SERVICE: total}}}}
 
 "deltalake" is SQL in the deltalake package, "polars" a scan with Polars; "self" joins samples and stacks
-with Polars and sums by the function at the leaf.
+with Polars and sums by the function at the leaf; "tiers" has each table of sums that is there.
 """
 
 import json
@@ -35,8 +36,8 @@ def by_deltalake(folder):
     return nested(pl.DataFrame(answer.read_all()).iter_rows())
 
 
-def by_polars(folder):
-    samples = pl.scan_delta(f"{folder}/samples", storage_options=OPTIONS)
+def by_polars(folder, table="samples"):
+    samples = pl.scan_delta(f"{folder}/{table}", storage_options=OPTIONS)
     totals = samples.group_by("profile_type", "service").agg(pl.col("value").sum())
     return nested(totals.collect().iter_rows())
 
@@ -53,10 +54,21 @@ def self_by_polars(folder):
     return nested(totals.collect().iter_rows())
 
 
+def tiers_by_polars(folder):
+    names = [f"samples_{window}{level}" for window in ("5m", "1h", "1d") for level in ("", "_service")]
+    there = [name for name in names if DeltaTable.is_deltatable(f"{folder}/{name}", storage_options=OPTIONS)]
+    return {name: by_polars(folder, name) for name in there}
+
+
 def main():
     folder = sys.argv[1]
     json.dump(
-        {"deltalake": by_deltalake(folder), "polars": by_polars(folder), "self": self_by_polars(folder)},
+        {
+            "deltalake": by_deltalake(folder),
+            "polars": by_polars(folder),
+            "self": self_by_polars(folder),
+            "tiers": tiers_by_polars(folder),
+        },
         sys.stdout,
     )
 

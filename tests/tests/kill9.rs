@@ -104,6 +104,7 @@ async fn push_until_killed(server: &mut Server, numbers: &Arc<AtomicU64>) -> Res
             tokio::spawn(push_until_gone(base, numbers, Arc::clone(&acknowledged), worker))
         })
         .collect();
+    let compacting = tokio::spawn(compact_until_gone(server.url("/api/v1/lake/compact")));
     let enough = u32::try_from(random(MOST_ACKNOWLEDGED))?;
     let wait = acknowledged.acquire_many(enough);
     tokio::time::timeout(Duration::from_secs(60), wait)
@@ -112,6 +113,7 @@ async fn push_until_killed(server: &mut Server, numbers: &Arc<AtomicU64>) -> Res
         .forget();
     tokio::time::sleep(moment(LONGEST_MOMENT)).await;
     server.kill9()?;
+    compacting.await??;
     let mut all = Sent::default();
     for connection in connections {
         let sent = connection.await??;
@@ -119,6 +121,17 @@ async fn push_until_killed(server: &mut Server, numbers: &Arc<AtomicU64>) -> Res
         all.unanswered.extend(sent.unanswered);
     }
     Ok(all)
+}
+
+/// Sums and merges, too, are nearly always under way.
+async fn compact_until_gone(url: String) -> Result<()> {
+    let http = reqwest::Client::new();
+    while let Ok(answer) = http.post(&url).send().await {
+        // A bucket that fails at times is a reason for it to end early.
+        let status = answer.status();
+        ensure!(status == StatusCode::OK || status.is_server_error(), "{status}: {}", answer.text().await?);
+    }
+    Ok(())
 }
 
 async fn push_until_gone(

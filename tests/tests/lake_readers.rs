@@ -53,6 +53,20 @@ async fn deltalake_and_polars_get_the_totals_of_the_api() -> Result<()> {
             graph.own(function)
         );
     }
+
+    // Compacted and summed, the tables hold the same, and so does each tier.
+    let answer = server.http().post(server.url("/api/v1/lake/compact")).send().await?;
+    ensure!(answer.status().is_success(), "compact: {} {}", answer.status(), answer.text().await?);
+    server.shutdown()?;
+    let again = read_tables(&command, &server.data().join("anonymous"))?;
+    for part in ["deltalake", "polars", "self"] {
+        ensure!(again[part] == read[part], "{part}: {} before and {} after", read[part], again[part]);
+    }
+    let tiers = again["tiers"].as_object().context("tiers")?;
+    ensure!(tiers.len() == 6, "there should be six tables of sums, but {:?}", tiers.keys());
+    for (table, totals) in tiers {
+        ensure!(*totals == read["polars"], "{table}: {totals} and {}", read["polars"]);
+    }
     Ok(())
 }
 
