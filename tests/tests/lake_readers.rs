@@ -16,7 +16,8 @@ async fn deltalake_and_polars_get_the_totals_of_the_api() -> Result<()> {
         Prepared::Ready(command) => command,
         Prepared::Missing(reason) => return skip("lake readers", &reason),
     };
-    let mut server = Server::start()?;
+    // The profiles are older than what is kept otherwise.
+    let mut server = Server::start_with(&["--retention-raw", "forever"])?;
     for name in PROFILES {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../bench/profiles/{name}.pb.gz"));
         let body = std::fs::read(&file).with_context(|| file.display().to_string())?;
