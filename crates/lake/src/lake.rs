@@ -20,6 +20,7 @@ use crate::store::{self, StorageConfig, StorageStatus, Store};
 use crate::tables::{Level, Opened, TableId, TableStates, Tables, Tier};
 use crate::uploads::Uploads;
 use crate::wal::{Replayed, Wal, payload_crc};
+use crate::warm_up::warm_up;
 use crate::writer::{self, Command};
 use everflame_profile::{Clock, Nanos, Series, SeriesId, StackId};
 use parking_lot::RwLock;
@@ -200,6 +201,11 @@ impl Lake {
         let (store, store_lock) = store::open(&config.storage, path, tenant, disk.clone(), clock.clone())?;
         let Core { shared, tables, wal, uploads, replayed } =
             Core::open(config, disk, store.clone(), clock.now()).await?;
+        if store.process().is_none() {
+            let shared = shared.clone();
+            let warm = tokio::task::spawn_blocking(move || warm_up(&shared));
+            warm.await.map_err(|_| Error::Closed)?;
+        }
         let (flusher, requests) = mpsc::channel(16);
         let writer = writer::start(shared.clone(), wal, uploads, flusher.clone())?;
         flush::start(shared.clone(), tables.clone(), writer.clone(), requests);
@@ -299,7 +305,7 @@ impl Lake {
             false => stacks::read_files(&files, &self.shared.footers, services, &absent),
         };
         let mut store = self.shared.stacks.write();
-        let resolved = store.resolve(stacks, &loaded);
+        let resolved = store.resolve(stacks, loaded);
         store.shrink(flushing.as_ref().map(|frozen| &frozen.stacks));
         Ok(resolved)
     }

@@ -6,6 +6,7 @@
 //! query engine. What is on disk, byte by byte, stands in `docs/rfcs/0001-lake-format.md`.
 
 mod batch;
+pub mod columns;
 mod compaction;
 mod deletion;
 mod disk;
@@ -34,6 +35,7 @@ mod uploads;
 mod verify;
 mod wal;
 mod wal_check;
+mod warm_up;
 mod writer;
 
 pub use batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};

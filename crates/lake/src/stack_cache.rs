@@ -113,11 +113,15 @@ impl StackCache {
     }
 
     /// Adds stacks that were read from a file.
-    pub(crate) fn load(&mut self, file: &Generation) {
+    pub(crate) fn load(&mut self, file: Generation) {
+        if self.young.stacks.is_empty() {
+            self.young = file;
+            return;
+        }
         let mut moved = Moves::default();
         for &stack in file.stacks.keys() {
             if !self.young.contains(stack) {
-                moved.push(stack, file, &mut self.young);
+                moved.push(stack, &file, &mut self.young);
             }
         }
     }
@@ -328,7 +332,7 @@ mod tests {
         cache.rotate(std::iter::empty());
         let mut file = StackCache::default();
         add(&mut file, &["b", "root"]);
-        cache.load(&file.young);
+        cache.load(file.young);
         let ids = [stack(&["b", "root"]), stack(&["nowhere"]), stack(&["a", "root"])];
         let (rows, frames, symbols) = cache.copy(&[(0, ids[0]), (0, ids[1]), (0, ids[2]), (1, ids[0])]);
         let rows: Vec<_> = rows.iter().map(|row| (row.service, row.id, row.end)).collect();

@@ -105,11 +105,16 @@ impl StackStore {
     }
 
     /// Frames of `stacks`, as far as it has them or they are in `files`.
-    pub(crate) fn resolve(&mut self, stacks: &[StackId], files: &[Generation]) -> ResolvedStacks {
-        files.iter().for_each(|file| self.cache.load(file));
+    pub(crate) fn resolve(&mut self, stacks: &[StackId], files: Vec<Generation>) -> ResolvedStacks {
+        files.into_iter().for_each(|file| self.cache.load(file));
         // While files were read, another query may have filled the young generation.
         self.cache.promote(&mut self.cache.not_young(stacks));
         self.cache.resolve(stacks)
+    }
+
+    /// Keeps stacks that were read before anybody asked for them.
+    pub(crate) fn load(&mut self, stacks: Generation) {
+        self.cache.load(stacks);
     }
 
     /// Stacks in the cache.
@@ -161,7 +166,7 @@ pub(crate) fn read_files(
             tables::read_stacks(
                 file,
                 &footer,
-                &services,
+                Some(&services),
                 &mut |stack| {
                     let is_new = missing.remove(&stack);
                     if is_new {
@@ -195,7 +200,8 @@ mod tests {
         assert!(store.insert(&batch) > 0);
         assert!(store.unknown("api", &batch.stacks).is_empty());
         assert_eq!(store.unknown("web", &batch.stacks), [0, 1]);
-        let resolved = store.resolve(&[stack(&["root"]), stack(&["nowhere"]), stack(&["leaf", "root"])], &[]);
+        let resolved =
+            store.resolve(&[stack(&["root"]), stack(&["nowhere"]), stack(&["leaf", "root"])], Vec::new());
         let names = |at: usize| -> Vec<_> {
             let frames = resolved.stack(at).iter();
             frames

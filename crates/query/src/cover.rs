@@ -153,9 +153,7 @@ impl Levels {
         let length = self.length(level);
         let first = from.saturating_add(length - 1).div_euclid(length) * length;
         let last = end.div_euclid(length) * length;
-        // Five minutes are read from single profiles when those are there: both are sorted by hour.
-        let is_worth_it = (last - first) / length >= MIN_WINDOWS && !(level == 1 && finest == 0);
-        if first >= last || !is_worth_it {
+        if first >= last || (last - first) / length < MIN_WINDOWS {
             return self.largest(level - 1, finest, from, end, parts);
         }
         if from < first {
@@ -192,13 +190,20 @@ mod tests {
         assert_eq!(
             parts,
             [
-                (0, DAY - 90 * MINUTE, DAY),
+                (1, DAY - 90 * MINUTE, DAY),
                 (3, DAY, 4 * DAY),
                 (2, 4 * DAY, 4 * DAY + 2 * HOUR),
                 (0, 4 * DAY + 2 * HOUR, 4 * DAY + 2 * HOUR + 1)
             ]
         );
-        assert_eq!(levels([0; 4], Detail::Sum).split(5, 2 * HOUR), [(0, 5, 2 * HOUR)]);
+        assert_eq!(
+            levels([0; 4], Detail::Sum).split(5, 2 * HOUR + 6 * MINUTE),
+            [
+                (0, 5, 5 * MINUTE),
+                (1, 5 * MINUTE, 2 * HOUR + 5 * MINUTE),
+                (0, 2 * HOUR + 5 * MINUTE, 2 * HOUR + 6 * MINUTE)
+            ]
+        );
         assert_eq!(levels([0; 4], Detail::Times).split(5, 9 * DAY), [(0, 5, 9 * DAY)]);
     }
 

@@ -8,7 +8,6 @@
 mod buckets;
 mod cache;
 mod catalogue;
-mod columns;
 mod cover;
 mod engine;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::TimeRange;
 use crate::selection::Selection;
 use crate::source::Source;
 use everflame_lake::DataFile;
+use everflame_lake::columns::{OpenFile, RowGroup};
 use parquet::arrow::arrow_reader::RowSelection;
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -28,6 +29,11 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
+    /// Where it is, once its file is open.
+    pub(crate) fn in_file<'a>(&'a self, file: &'a OpenFile) -> RowGroup<'a> {
+        RowGroup { file, footer: self.source.metadata(), at: self.row_group }
+    }
+
     /// The rows that may hold something, ascending and apart.
     pub(crate) fn row_ranges(&self) -> Vec<Range<usize>> {
         let Some(rows) = &self.rows else {

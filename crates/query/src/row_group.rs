@@ -1,14 +1,15 @@
-//! Reads columns of one row group through Arrow, with dictionaries kept: what [`crate::columns`] does not
-//! read, because it has nulls or is encoded in a way that the lake does not write.
+//! Reads columns of one row group through Arrow, with dictionaries kept: what [`everflame_lake::columns`] does
+//! not read, because it has nulls or is encoded in a way that the lake does not write.
 //!
 //! Column chunks that are read as a whole come in one piece from the file; with a page selection only the
 //! pages that are needed do.
 
 use crate::plan::Unit;
-use crate::source::Handle;
+use crate::scan::Interrupt;
 use arrow::array::{Array, ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use bytes::{Buf, Bytes};
+use everflame_lake::columns::{self, OpenFile};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -39,6 +40,26 @@ fn read_as(field: &Arc<Field>) -> Arc<Field> {
     }
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Binary));
     Arc::new(field.as_ref().clone().with_data_type(dictionary))
+}
+
+/// Why a row group was not scanned page by page.
+pub(crate) enum Fault {
+    /// It is written in a way that needs Arrow; nothing was added to the result.
+    Unsupported,
+    /// The scan must not go on.
+    Interrupted(Interrupt),
+}
+
+impl From<columns::Fault> for Fault {
+    fn from(fault: columns::Fault) -> Self {
+        fault.into_error().map_or(Self::Unsupported, |error| Self::Interrupted(error.into()))
+    }
+}
+
+impl From<Interrupt> for Fault {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
 }
 
 /// Whether the file of a unit has a column of this name.
@@ -79,7 +100,7 @@ pub(crate) fn read(unit: &Unit, columns: &[&str]) -> Result<(ParquetRecordBatchR
 
 /// An open file, some of its column chunks held in memory.
 struct Chunks {
-    handle: Arc<Handle>,
+    handle: Arc<OpenFile>,
     chunks: Vec<(u64, Bytes)>,
 }
 
@@ -100,7 +121,7 @@ impl Chunks {
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.handle.length
+        self.handle.length()
     }
 }
 
@@ -114,7 +135,7 @@ impl ChunkReader for Chunks {
         let rest = match self.loaded(start) {
             Some(rest) => rest,
             None => {
-                let rest = self.handle.length.saturating_sub(start);
+                let rest = self.handle.length().saturating_sub(start);
                 self.handle.read_shared(start, rest.min(HEADER_WINDOW))?
             }
         };

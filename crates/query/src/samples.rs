@@ -7,7 +7,7 @@
 use crate::TimeRange;
 use crate::cache::{Found, Fragment};
 use crate::plan::Unit;
-use crate::row_group::{self, binary, ids, numbers, same_dictionary};
+use crate::row_group::{self, Fault, binary, ids, numbers, same_dictionary};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::Selection;
 use arrow::array::{Array, BinaryArray, RecordBatch};
@@ -56,11 +56,10 @@ impl Scan for StackScan {
             return add(&found, into, control);
         }
         let mut found = Found::default();
-        if let Err(fault) = self.add_pages(unit, control, &mut found) {
-            match fault.interrupt() {
-                Some(interrupt) => return Err(interrupt),
-                None => self.add_batches(unit, control, &mut found)?,
-            }
+        match self.add_pages(unit, control, &mut found) {
+            Ok(()) => {}
+            Err(Fault::Interrupted(interrupt)) => return Err(interrupt),
+            Err(Fault::Unsupported) => self.add_batches(unit, control, &mut found)?,
         }
         add(&found, into, control)?;
         if let Some(fragment) = fragment {

@@ -1,13 +1,15 @@
 //! Adds up the values of a row group by stack, straight from its pages. Hot.
 //!
-//! Rows of an hour are sorted by stack, so that the column of stacks is runs: the values of a run are added
-//! in one loop over neighbours, and the sum goes to the stack's place in a dense array once.
+//! Rows of a window are sorted by stack, so that the column of stacks is runs: the values of a run are added
+//! in one loop over neighbours, and the sum goes to the stack's place in a dense array once. Within a stack
+//! they are sorted by series and time, so that those of a shorter time are runs, too.
 
 use crate::cache::Found;
-use crate::columns::{Fault, Ids, Numbers};
 use crate::plan::Unit;
+use crate::row_group::Fault;
 use crate::samples::{NONE, StackScan};
-use crate::scan::Control;
+use crate::scan::{Control, Interrupt};
+use everflame_lake::columns::{self, Ids, Numbers};
 use everflame_profile::StackId;
 use std::ops::Range;
 
@@ -25,8 +27,10 @@ impl StackScan {
         }
         let ranges = unit.row_ranges();
         let by_profile = self.filter.profiles.is_some();
-        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
-        let mut stacks = Ids::<16>::open(&unit.source, unit.row_group, "stack_id", &ranges)?;
+        let file = unit.source.handle().map_err(Interrupt::from)?;
+        let group = unit.in_file(&file);
+        let numbers = |name| Numbers::open(group, name, &ranges);
+        let mut stacks = Ids::<16>::open(group, "stack_id", &ranges)?;
         let mut values = numbers("value")?;
         let mut bytes = stacks.bytes() + values.bytes();
         let mut mask = None;
@@ -36,11 +40,18 @@ impl StackScan {
                 false => None,
             };
             let series = match unit.check_series || by_profile {
-                true => Some(Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?),
+                true => Some(Ids::<8>::open(group, "series_id", &ranges)?),
                 false => None,
             };
             bytes += times.as_ref().map_or(0, Numbers::bytes) + series.as_ref().map_or(0, Ids::bytes);
-            mask = Some(Mask { scan: self, times, series, positions: Vec::new(), rows: Vec::new() });
+            mask = Some(Mask {
+                scan: self,
+                times,
+                series,
+                positions: Vec::new(),
+                rows: Vec::new(),
+                kept: Vec::new(),
+            });
         }
         control.charge_read(bytes)?;
         let mut dense = Dense::default();
@@ -50,19 +61,17 @@ impl StackScan {
                 control.go_on()?;
                 let mut end = range.end.min(row.saturating_add(BATCH_ROWS));
                 end = end.min(stacks.load(row)?).min(values.load(row)?);
-                if let Some(mask) = &mut mask {
-                    end = end.min(mask.load(row)?);
-                    mask.fill(unit.check_time, row..end);
-                }
                 dense.grow(stacks.ids().len());
-                let masked = mask.as_ref().map(|mask| mask.rows.as_slice());
-                dense.add(
-                    &mut stacks,
-                    row..end,
-                    values.values(row..end),
-                    masked,
-                    values.largest() <= SMALL,
-                )?;
+                let are_small = values.largest() <= SMALL;
+                match &mut mask {
+                    Some(mask) => {
+                        end = end.min(mask.load(row)?);
+                        for rows in mask.kept(unit.check_time, row..end) {
+                            dense.add(&mut stacks, rows.clone(), values.values(rows.clone()), are_small)?;
+                        }
+                    }
+                    None => dense.add(&mut stacks, row..end, values.values(row..end), are_small)?,
+                }
                 row = end;
             }
         }
@@ -75,18 +84,21 @@ impl StackScan {
     }
 }
 
-/// Which rows count, as −1 for those that do and 0 for the others.
+/// Which rows count.
 struct Mask<'a> {
     scan: &'a StackScan,
     times: Option<Numbers>,
     series: Option<Ids<8>>,
     /// For each id of the column its position in the selection, or [`NONE`].
     positions: Vec<u32>,
+    /// −1 for the rows that count, and 0 for the others.
     rows: Vec<i64>,
+    /// Runs of those that count.
+    kept: Vec<Range<usize>>,
 }
 
 impl Mask<'_> {
-    fn load(&mut self, row: usize) -> Result<usize, Fault> {
+    fn load(&mut self, row: usize) -> Result<usize, columns::Fault> {
         let mut end = usize::MAX;
         if let Some(times) = &mut self.times {
             end = end.min(times.load(row)?);
@@ -100,20 +112,37 @@ impl Mask<'_> {
         Ok(end)
     }
 
-    fn fill(&mut self, check_time: bool, rows: Range<usize>) {
+    /// Those of `rows`, a batch of the current page, that count, as runs.
+    fn kept(&mut self, check_time: bool, rows: Range<usize>) -> &[Range<usize>] {
         self.rows.clear();
-        let times = self.times.as_ref().map(|times| times.values(rows.clone())).unwrap_or_default();
-        match check_time {
-            true => {
+        match (&mut self.times, check_time) {
+            (Some(times), true) => {
                 let (from, until) = self.scan.range.micros();
-                let inside = |&time: &i64| -i64::from((time >= from) & (time <= until));
-                self.rows.extend(times.iter().map(inside));
+                times.mask(rows.clone(), from, until, &mut self.rows);
             }
-            false => self.rows.resize(rows.len(), -1),
+            _ => self.rows.resize(rows.len(), -1),
         }
+        self.keep_series(rows.clone());
+        self.kept.clear();
+        let mut at = 0;
+        // Runs are long, those that do not count most of all.
+        while let Some(rest) = self.rows.get(at..) {
+            let Some(start) = rest.iter().position(|&keep| keep != 0) else { break };
+            let length = rest.iter().skip(start).position(|&keep| keep == 0).unwrap_or(rest.len() - start);
+            at += start + length;
+            self.kept.push(rows.start + at - length..rows.start + at);
+        }
+        &self.kept
+    }
+
+    fn keep_series(&mut self, rows: Range<usize>) {
         let Some(series) = &mut self.series else { return };
         let (positions, profiles) = (&self.positions, self.scan.filter.profiles.as_ref());
-        let (mut mask, mut times) = (self.rows.as_mut_slice(), times);
+        let mut times = match (profiles, &mut self.times) {
+            (Some(_), Some(times)) => times.values(rows.clone()),
+            _ => &[],
+        };
+        let mut mask = self.rows.as_mut_slice();
         series.runs(rows, |key, length| {
             let length = length.min(mask.len());
             let (run, rest) = std::mem::take(&mut mask).split_at_mut(length);
@@ -152,13 +181,12 @@ impl Dense {
         stacks: &mut Ids<16>,
         rows: Range<usize>,
         values: &[i64],
-        mask: Option<&[i64]>,
         are_small: bool,
-    ) -> Result<(), Fault> {
-        if values.len() != rows.len() || mask.is_some_and(|mask| mask.len() != rows.len()) {
-            return Err(Fault::Damaged("columns have different numbers of rows"));
+    ) -> Result<(), columns::Fault> {
+        if values.len() != rows.len() {
+            return Err(columns::Fault::Damaged("columns have different numbers of rows"));
         }
-        let (mut values, mut mask) = (values, mask);
+        let mut values = values;
         stacks.runs(rows, |key, length| {
             let (run, rest) = values.split_at(length.min(values.len()));
             values = rest;
@@ -166,21 +194,10 @@ impl Dense {
             else {
                 return;
             };
-            let Some(all) = mask else {
-                *seen = true;
-                *sum += match are_small {
-                    true => i128::from(run.iter().sum::<i64>()),
-                    false => run.iter().map(|&value| i128::from(value)).sum(),
-                };
-                return;
-            };
-            let (kept, rest) = all.split_at(length.min(all.len()));
-            mask = Some(rest);
-            *seen |= kept.iter().fold(0, |any, keep| any | keep) != 0;
-            let kept = run.iter().zip(kept).map(|(&value, &keep)| value & keep);
+            *seen = true;
             *sum += match are_small {
-                true => i128::from(kept.sum::<i64>()),
-                false => kept.map(i128::from).sum(),
+                true => i128::from(run.iter().sum::<i64>()),
+                false => run.iter().map(|&value| i128::from(value)).sum(),
             };
         });
         Ok(())

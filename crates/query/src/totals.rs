@@ -2,13 +2,13 @@
 
 use crate::TimeRange;
 use crate::buckets::{Bucket, Buckets, Largest};
-use crate::columns::{Fault, Ids, Numbers};
 use crate::plan::Unit;
-use crate::row_group::{self, binary, ids, numbers};
+use crate::row_group::{self, Fault, binary, ids, numbers};
 use crate::samples::{Lookup, NONE};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::Selection;
 use crate::time_series::{Exemplars, Grouping};
+use everflame_lake::columns::{Ids, Numbers};
 use everflame_lake::{HeadChunk, HeadProfile, ProfileId};
 use everflame_profile::Nanos;
 use std::sync::Arc;
@@ -33,10 +33,8 @@ impl Scan for TotalScan {
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         match self.add_pages(unit, control, into) {
             Ok(()) => Ok(()),
-            Err(fault) => match fault.interrupt() {
-                Some(interrupt) => Err(interrupt),
-                None => self.add_batches(unit, control, into),
-            },
+            Err(Fault::Interrupted(interrupt)) => Err(interrupt),
+            Err(Fault::Unsupported) => self.add_batches(unit, control, into),
         }
     }
 
@@ -70,8 +68,10 @@ impl TotalScan {
             return Err(Fault::Unsupported);
         }
         let ranges = unit.row_ranges();
-        let numbers = |name| Numbers::open(&unit.source, unit.row_group, name, &ranges);
-        let mut series = Ids::<8>::open(&unit.source, unit.row_group, "series_id", &ranges)?;
+        let file = unit.source.handle().map_err(Interrupt::from)?;
+        let group = unit.in_file(&file);
+        let numbers = |name| Numbers::open(group, name, &ranges);
+        let mut series = Ids::<8>::open(group, "series_id", &ranges)?;
         let mut columns = vec![numbers("time")?, numbers("duration")?, numbers("total")?];
         if is_sum {
             columns.push(numbers(COUNT)?);
@@ -92,9 +92,9 @@ impl TotalScan {
                     let position = self.grouping.selection.position_of_bytes(id);
                     position.map_or(NONE, |position| self.grouping.group(position))
                 }));
-                let of_rows =
-                    |column: usize| columns.get(column).map_or(&[][..], |column| column.values(row..end));
-                let [times, durations, totals, counts] = [0, 1, 2, 3].map(of_rows);
+                let mut of_rows = columns.iter_mut().map(|column| column.values(row..end));
+                let [times, durations, totals, counts] =
+                    std::array::from_fn(|_| of_rows.next().unwrap_or_default());
                 let mut at = 0;
                 let mut result = Ok(());
                 series.runs(row..end, |key, length| {

@@ -7,7 +7,7 @@ use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime};
 
 const NANOS_A_MICRO: i64 = 1_000;
 const NANOS_A_DAY: i64 = 86_400 * 1_000_000_000;
-const NANOS_AN_HOUR: i64 = 3_600 * 1_000_000_000;
+const NANOS_A_WINDOW: i64 = 300 * 1_000_000_000;
 const EPOCH: PrimitiveDateTime = PrimitiveDateTime::new(time::macros::date!(1970 - 01 - 01), time!(0:00));
 
 /// Microseconds since the epoch, rounded down.
@@ -21,9 +21,9 @@ pub(super) fn day(time: Nanos) -> i32 {
     time.div_euclid(NANOS_A_DAY) as i32
 }
 
-/// Start of the hour, microseconds since the epoch.
+/// Start of the five minutes by which samples are sorted, microseconds since the epoch.
 pub(super) fn window(time: Nanos) -> i64 {
-    time.div_euclid(NANOS_AN_HOUR) * (NANOS_AN_HOUR / NANOS_A_MICRO)
+    time.div_euclid(NANOS_A_WINDOW) * (NANOS_A_WINDOW / NANOS_A_MICRO)
 }
 
 /// The first day of the month of `day`.

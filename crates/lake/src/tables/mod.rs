@@ -23,6 +23,7 @@ mod schema;
 mod series;
 mod series_order;
 mod stack_files;
+mod stack_pages;
 mod stacks;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The table `samples`: one row for each sample of each profile.
 //!
-//! Rows are sorted by service, profile type, hour, stack, series and time. The sort has two levels: the
-//! profiles (few) are ordered by everything but the stack, which groups the rows by hour; within an hour
+//! Rows are sorted by service, profile type, window of five minutes, stack, series and time. The sort has two levels: the
+//! profiles (few) are ordered by everything but the stack, which groups the rows by window; within a window
 //! the rows (many) are sorted by one integer each, the rank of the stack above the position in the order
 //! of the profiles.
 
@@ -73,9 +73,9 @@ fn encode(
     let mut bounds = Bounds::default();
     let mut start = 0;
     for group in profiles.chunk_by(|a, b| (a.service, a.profile_type) == (b.service, b.profile_type)) {
-        for hour in group.chunk_by(|a, b| a.window == b.window) {
-            let rows = sorted_rows(hour, start, order.chunks, stacks)?;
-            start += hour.len();
+        for window in group.chunk_by(|a, b| a.window == b.window) {
+            let rows = sorted_rows(window, start, order.chunks, stacks)?;
+            start += window.len();
             let mut left = &rows[..];
             while !left.is_empty() {
                 let room = MAX_ROW_GROUP_ROWS - file.rows.len();
@@ -90,7 +90,7 @@ fn encode(
                 continue;
             }
             bounds.rows += rows.len() as u64;
-            for profile in hour {
+            for profile in window {
                 bounds.add_service(order.service(profile.service));
                 bounds.add_time("window", profile.window);
                 bounds.add_time("time", profile.time);
@@ -104,7 +104,7 @@ fn encode(
     Ok((file.encoder.into_inner().map_err(encoding_error(folder))?, bounds))
 }
 
-/// The rows of profiles of one hour, which come ordered by series and time and begin at position `start`
+/// The rows of profiles of one window, which come ordered by series and time and begin at position `start`
 /// of their day.
 fn sorted_rows(
     profiles: &[FlushProfile<'_>],
@@ -128,7 +128,7 @@ fn sorted_rows(
         }
     }
     if u32::try_from(rows.len()).is_err() {
-        return Err(damaged("has more samples in an hour than can be sorted"));
+        return Err(damaged("has more samples in five minutes than can be sorted"));
     }
     keys.sort_unstable();
     Ok(keys.into_iter().map(|key| rows[(key & u64::from(u32::MAX)) as usize]).collect())

@@ -41,7 +41,7 @@ pub(super) struct FlushProfile<'a> {
     pub(super) service: i32,
     /// Position of its type among the sorted ones.
     pub(super) profile_type: i32,
-    /// Start of its hour, microseconds since the epoch.
+    /// Start of the window by which samples are sorted, microseconds since the epoch.
     pub(super) window: i64,
     /// Position of its series among the sorted ones.
     pub(super) series: i32,

@@ -3,11 +3,12 @@
 use super::frames;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reader_with, reading_error};
 use super::schema::STACKS;
-use super::{StackRow, StackRows, columns};
+use super::{StackRow, StackRows, stack_pages};
+use crate::columns::{self, OpenFile, RowGroup};
 use crate::stack_cache::Generation;
 use crate::store::TableFolder;
 use crate::{DataFile, Error};
-use arrow::array::{Array, BinaryArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{BinaryArray, DictionaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use everflame_profile::{FrameIndex, StackId};
 use parquet::arrow::ProjectionMask;
@@ -72,7 +73,7 @@ pub(super) fn properties() -> WriterPropertiesBuilder {
 fn encode(stacks: &StackRows, rows: &[Stack<'_>]) -> Result<Vec<u8>, ParquetError> {
     let mut encoder = parquet_file::encoder(&STACKS, properties())?;
     let texts = frames::texts(&stacks.symbols)?;
-    let services = columns::texts(stacks.services.iter().map(String::as_str));
+    let services = super::columns::texts(stacks.services.iter().map(String::as_str));
     let mut left = rows;
     while !left.is_empty() {
         let mut frame_count = 0;
@@ -88,8 +89,8 @@ fn encode(stacks: &StackRows, rows: &[Stack<'_>]) -> Result<Vec<u8>, ParquetErro
             position.unwrap_or_default() as i32
         };
         let columns = vec![
-            columns::dictionary(keys_of_runs(batch, service), &services)?,
-            columns::binaries(batch.iter().map(|row| row.id.0.to_be_bytes())),
+            super::columns::dictionary(keys_of_runs(batch, service), &services)?,
+            super::columns::binaries(batch.iter().map(|row| row.id.0.to_be_bytes())),
             frames::column(&stacks.symbols, &texts, batch.iter().map(|row| row.frames))?,
         ];
         encoder.write(&RecordBatch::try_new(STACKS.schema.clone(), columns)?)?;
@@ -103,41 +104,85 @@ fn keys_of_runs(rows: &[Stack<'_>], key: impl Fn(&Stack<'_>) -> i32) -> Vec<i32>
     runs.flat_map(|run| std::iter::repeat_n(run.first().map_or(0, &key), run.len())).collect()
 }
 
-/// Adds to `found` those stacks of `services` in `file` that are `wanted`, which is asked once for each row.
-/// Blocking. Reads the columns of ids first, and then of the frames
-/// only the pages that are needed.
+/// Adds to `found` those stacks of `services`, or of all, in `file` that are `wanted`, which is asked once for
+/// each row. Blocking. Reads the columns of ids first, and then of the frames only the pages that are needed.
 pub(crate) fn read_stacks(
     file: &DataFile,
     footer: &Arc<ParquetMetaData>,
-    services: &[&str],
+    services: Option<&[&str]>,
     wanted: &mut dyn FnMut(StackId) -> bool,
     found: &mut Generation,
 ) -> Result<(), Error> {
     let fault = reading_error(file);
     let groups = footer.row_groups().iter().enumerate();
-    let groups = groups.filter(|(_, group)| services.iter().any(|service| may_contain(group, service)));
-    let groups: Vec<usize> = groups.map(|(at, _)| at).collect();
-    if groups.is_empty() {
-        return Ok(());
+    let groups = groups.filter(|(_, group)| {
+        services.is_none_or(|services| services.iter().any(|service| may_contain(group, service)))
+    });
+    let mut open = None;
+    for (at, _) in groups {
+        let open = match &open {
+            Some(open) => open,
+            None => open.insert(OpenFile::open(file)?),
+        };
+        let group = RowGroup { file: open, footer, at };
+        let mut rows = match stack_pages::rows(group, services).map_err(columns::Fault::into_error) {
+            Ok(rows) => rows,
+            Err(Some(error)) => return Err(fault(error)),
+            Err(None) => rows_through_arrow(file, footer, at, services)?,
+        };
+        rows.retain(|(_, id)| wanted(*id));
+        if rows.is_empty() {
+            continue;
+        }
+        match stack_pages::frames(group, &rows, found).map_err(columns::Fault::into_error) {
+            Ok(()) => {}
+            Err(Some(error)) => return Err(fault(error)),
+            Err(None) => frames_through_arrow(file, footer, at, &rows, found)?,
+        }
     }
-    let (mut ids, mut masks) = (Vec::new(), Vec::new());
-    let keys = reader_with(file, footer.clone(), &STACKS)?.with_row_groups(groups.clone());
+    Ok(())
+}
+
+/// The rows of `services` in a row group, with their ids.
+fn rows_through_arrow(
+    file: &DataFile,
+    footer: &Arc<ParquetMetaData>,
+    group: usize,
+    services: Option<&[&str]>,
+) -> Result<Vec<(usize, StackId)>, Error> {
+    let fault = reading_error(file);
+    let mut rows = Vec::new();
+    let keys = reader_with(file, footer.clone(), &STACKS)?.with_row_groups(vec![group]);
     let columns = ProjectionMask::columns(keys.parquet_schema(), ["service", "stack_id"]);
+    let mut start = 0;
     for batch in keys.with_projection(columns).build().map_err(&fault)? {
         let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
-        masks.push(select(&batch, services, wanted, &mut ids).map_err(&fault)?);
+        select(&batch, start, services, &mut rows).map_err(&fault)?;
+        start += batch.num_rows();
     }
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let rows = reader_with(file, footer.clone(), &STACKS)?
-        .with_row_groups(groups)
-        .with_row_selection(RowSelection::from_filters(&masks));
-    let columns = ProjectionMask::columns(rows.parquet_schema(), ["frames"]);
-    let mut ids = ids.into_iter();
-    for batch in rows.with_projection(columns).build().map_err(&fault)? {
+    Ok(rows)
+}
+
+/// Adds the stacks of `rows` to `found`.
+fn frames_through_arrow(
+    file: &DataFile,
+    footer: &Arc<ParquetMetaData>,
+    group: usize,
+    rows: &[(usize, StackId)],
+    found: &mut Generation,
+) -> Result<(), Error> {
+    let fault = reading_error(file);
+    let count = footer.row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+    let ranges = rows.iter().map(|&(row, _)| row..row + 1);
+    let selection = RowSelection::from_consecutive_ranges(ranges, usize::try_from(count).unwrap_or_default());
+    let reader = reader_with(file, footer.clone(), &STACKS)?
+        .with_row_groups(vec![group])
+        .with_row_selection(selection);
+    let columns = ProjectionMask::columns(reader.parquet_schema(), ["frames"]);
+    let mut ids = rows.iter().map(|(_, id)| *id);
+    for batch in reader.with_projection(columns).build().map_err(&fault)? {
         let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
-        let lists: &ListArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
+        let lists: &ListArray = super::columns::typed(batch.columns(), 0).map_err(&fault)?;
         let frames = frames::read(lists.values(), found.interner()).map_err(&fault)?;
         for (ends, id) in lists.value_offsets().windows(2).zip(&mut ids) {
             let &[start, end] = ends else { continue };
@@ -148,29 +193,27 @@ pub(crate) fn read_stacks(
     Ok(())
 }
 
-/// Which rows of `batch` are wanted; their ids go to `ids`.
+/// Adds the rows of `services` in `batch`, which begins with row `start`, and their ids to `rows`.
 fn select(
     batch: &RecordBatch,
-    services: &[&str],
-    wanted: &mut dyn FnMut(StackId) -> bool,
-    ids: &mut Vec<StackId>,
-) -> Result<BooleanArray, ParquetError> {
-    let column: &DictionaryArray<Int32Type> = columns::typed(batch.columns(), 0)?;
-    let stacks: &BinaryArray = columns::typed(batch.columns(), 1)?;
-    let names: &StringArray = columns::typed(std::slice::from_ref(column.values()), 0)?;
-    let keys: Vec<bool> =
-        names.iter().map(|name| name.is_some_and(|name| services.contains(&name))).collect();
-    let mut mask = Vec::with_capacity(stacks.len());
-    for (key, id) in column.keys().values().iter().zip(stacks) {
-        let of_service = keys.get(*key as usize).copied().unwrap_or_default();
-        let id = StackId(u128::from_be_bytes(columns::bytes(id.unwrap_or_default())?));
-        let chosen = of_service && wanted(id);
-        if chosen {
-            ids.push(id);
+    start: usize,
+    services: Option<&[&str]>,
+    rows: &mut Vec<(usize, StackId)>,
+) -> Result<(), ParquetError> {
+    let column: &DictionaryArray<Int32Type> = super::columns::typed(batch.columns(), 0)?;
+    let stacks: &BinaryArray = super::columns::typed(batch.columns(), 1)?;
+    let names: &StringArray = super::columns::typed(std::slice::from_ref(column.values()), 0)?;
+    let keys: Vec<bool> = names
+        .iter()
+        .map(|name| services.is_none_or(|all| name.is_some_and(|name| all.contains(&name))))
+        .collect();
+    for (row, (key, id)) in column.keys().values().iter().zip(stacks).enumerate() {
+        if keys.get(*key as usize).copied().unwrap_or_default() {
+            let id = u128::from_be_bytes(super::columns::bytes(id.unwrap_or_default())?);
+            rows.push((start + row, StackId(id)));
         }
-        mask.push(chosen);
     }
-    Ok(BooleanArray::from(mask))
+    Ok(())
 }
 
 /// Whether rows of `service` may lie in `group`, by its statistics.

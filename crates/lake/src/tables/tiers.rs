@@ -18,6 +18,9 @@ const DAY: i64 = 24 * HOUR;
 /// Sums that are sorted in memory at once; more go into files of their own.
 const SORTED_ROWS: usize = 1 << 19;
 
+/// So many rows are collected before they are sorted and added up for the first time.
+const FIRST_SORTED_ROWS: usize = 1 << 15;
+
 /// How long the windows of a tier are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
@@ -122,6 +125,8 @@ pub(super) struct SampleSums<'a> {
     files: SampleFiles,
     /// Sums that are not in a file yet, all of one service and type.
     sums: Vec<SampleRow>,
+    /// They are sorted and added up when there are so many.
+    limit: usize,
 }
 
 /// The id of a series without the labels that [`Level::Service`] drops; the same for [`Level::Series`].
@@ -129,12 +134,23 @@ pub(super) type Reduce<'a> = &'a dyn Fn(SeriesId) -> SeriesId;
 
 impl<'a> SampleSums<'a> {
     pub(super) fn new(tier: Tier, level: Level, place: Place, reduce: Reduce<'a>) -> Self {
-        Self { tier, reduce, files: SampleFiles::new(tier.samples(level), place), sums: Vec::new() }
+        let files = SampleFiles::new(tier.samples(level), place);
+        Self { tier, reduce, files, sums: Vec::new(), limit: FIRST_SORTED_ROWS }
     }
 
-    /// Adds the rows of one stack in one hour.
+    /// Adds the rows of one stack in one window of `samples`.
     pub(super) fn add(&mut self, groups: &Groups, run: &[SampleRow]) -> Result<(), Error> {
-        if self.sums.first().zip(run.first()).is_some_and(|(sum, row)| sum.group != row.group) {
+        let place = |row: &SampleRow, window: i64| (row.group, window);
+        let next = run.first().map(|row| place(row, self.tier.span(row.time)));
+        // Windows come in their order: what is before this one is complete. The spans of longer tiers last
+        // as long as the day of these files, or longer.
+        if self
+            .sums
+            .first()
+            .map(|sum| place(sum, sum.window))
+            .zip(next)
+            .is_some_and(|(last, next)| last != next)
+        {
             self.write(groups)?;
         }
         for rows in run.chunk_by(|a, b| a.series == b.series) {
@@ -144,15 +160,15 @@ impl<'a> SampleSums<'a> {
                 add(&mut self.sums, SampleRow { time, window, series, span: 0, trace: 0, ..*row });
             }
         }
-        match self.tier {
-            // Rows come hour by hour, as they are sorted.
-            Tier::FiveMinutes => self.write(groups),
-            Tier::Hour | Tier::Day if self.sums.len() >= SORTED_ROWS => {
+        if self.sums.len() >= self.limit {
+            self.sort();
+            self.limit = (2 * self.sums.len()).max(FIRST_SORTED_ROWS);
+            if self.limit > SORTED_ROWS {
                 self.write(groups)?;
-                self.files.end_file()
+                return self.files.end_file();
             }
-            Tier::Hour | Tier::Day => Ok(()),
         }
+        Ok(())
     }
 
     /// The files of the tier.
@@ -161,18 +177,22 @@ impl<'a> SampleSums<'a> {
         self.files.finish()
     }
 
-    fn write(&mut self, groups: &Groups) -> Result<(), Error> {
+    /// Sorts what is collected, and adds up what is of one stack, series and window.
+    fn sort(&mut self) {
         let key = |row: &SampleRow| (row.window, row.stack, row.series, row.time);
         if !self.sums.is_sorted_by_key(key) {
             self.sums.sort_unstable_by_key(key);
         }
-        let mut run = Vec::new();
+        self.sums.dedup_by(|row, sum| add_to(sum, row));
+    }
+
+    fn write(&mut self, groups: &Groups) -> Result<(), Error> {
+        self.sort();
         for rows in self.sums.chunk_by(|a, b| (a.window, a.stack) == (b.window, b.stack)) {
-            run.clear();
-            rows.iter().for_each(|row| add(&mut run, *row));
-            self.files.push(groups, &run)?;
+            self.files.push(groups, rows)?;
         }
         self.sums.clear();
+        self.limit = FIRST_SORTED_ROWS;
         Ok(())
     }
 }
@@ -180,12 +200,18 @@ impl<'a> SampleSums<'a> {
 /// Adds `row` to the last of `sums` when it is of the same stack, series and window and the sum is a 64-bit
 /// number; otherwise it becomes a row of its own.
 pub(super) fn add(sums: &mut Vec<SampleRow>, row: SampleRow) {
-    if let Some(last) = sums.last_mut()
-        && (last.stack, last.series, last.time) == (row.stack, row.series, row.time)
-        && let Some(sum) = last.value.checked_add(row.value)
-    {
-        last.value = sum;
-        return;
+    if !sums.last_mut().is_some_and(|last| add_to(last, &row)) {
+        sums.push(row);
     }
-    sums.push(row);
+}
+
+fn add_to(sum: &mut SampleRow, row: &SampleRow) -> bool {
+    let total = sum.value.checked_add(row.value);
+    match total.filter(|_| (sum.stack, sum.series, sum.time) == (row.stack, row.series, row.time)) {
+        Some(total) => {
+            sum.value = total;
+            true
+        }
+        None => false,
+    }
 }

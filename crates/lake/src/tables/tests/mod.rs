@@ -328,13 +328,13 @@ async fn a_flush_reads_back() {
     let footer = file.metadata().unwrap();
     let read = |services: &[&str], wanted: &mut dyn FnMut(StackId) -> bool| {
         let mut found = Generation::default();
-        read_stacks(file, &footer, services, wanted, &mut found).unwrap();
-        let mut cache = StackCache::default();
-        cache.load(&found);
+        read_stacks(file, &footer, Some(services), wanted, &mut found).unwrap();
         let mut ids: Vec<StackId> = head.stacks.rows.iter().map(|row| row.id).collect();
         ids.retain(|&id| found.contains(id));
         ids.sort();
         ids.dedup();
+        let mut cache = StackCache::default();
+        cache.load(found);
         (cache.resolve(&ids), ids)
     };
     for service in &HOSTILE[1..] {

@@ -1,8 +1,8 @@
 //! The pages of one column chunk: found, read and decompressed one after the other.
 
 use super::Fault;
+use super::RowGroup;
 use super::header::{Encoding, Header, Kind};
-use crate::source::Source;
 use parquet::basic::{Compression, Repetition, Type};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -15,15 +15,30 @@ thread_local! {
     static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
+/// How many values of a column a row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nesting {
+    /// One.
+    Flat,
+    /// Those of its list, which may be empty.
+    List,
+}
+
+/// A page of lists never has more elements and empty lists: a thousand rows of the deepest stacks.
+const MAX_PAGE_LEVELS: usize = 1 << 24;
+
 /// Walks over the pages of a column chunk.
 pub(super) struct Pages {
-    /// The column chunk, up to the last page that is needed.
-    bytes: Vec<u8>,
-    /// Where the next page begins, as a position in `bytes`.
+    nesting: Nesting,
+    /// The column chunk up to its first data page: its dictionary, if it has one.
+    head: Vec<u8>,
+    /// The pages that are needed, and where in the chunk they begin.
+    body: (usize, Vec<u8>),
+    /// Where the next page begins in the chunk.
     at: usize,
     /// The row with which the next page begins.
     next_row: usize,
-    /// Where each data page begins: position in `bytes`, first row. Empty when the file does not say.
+    /// Where each data page begins: position in the chunk, first row. Empty when the file does not say.
     locations: Vec<(usize, usize)>,
     /// The rows of the current page.
     rows: Range<usize>,
@@ -46,16 +61,15 @@ pub(super) struct Page<'a> {
 impl Pages {
     /// Reads what `rows` of a column lie in.
     pub(super) fn open(
-        source: &Source,
-        row_group: usize,
-        name: &str,
+        RowGroup { file, footer, at: row_group }: RowGroup<'_>,
+        path: &[&str],
         physical: Type,
+        nesting: Nesting,
         rows: &[Range<usize>],
     ) -> Result<Self, Fault> {
-        let metadata = source.metadata();
-        let group = metadata.row_groups().get(row_group).ok_or(Fault::Damaged("a row group is missing"))?;
+        let group = footer.row_groups().get(row_group).ok_or(Fault::Damaged("a row group is missing"))?;
         let columns = group.columns().iter().enumerate();
-        let mut columns = columns.filter(|(_, chunk)| chunk.column_path().parts() == [name]);
+        let mut columns = columns.filter(|(_, chunk)| chunk.column_path().parts() == path);
         let (column, chunk) = columns.next().ok_or(Fault::Unsupported)?;
         let descriptor = chunk.column_descr();
         let repetition = descriptor.self_type().get_basic_info().repetition();
@@ -72,16 +86,28 @@ impl Pages {
             levels || dictionary || matches!(encoding, E::PLAIN | E::DELTA_BINARY_PACKED)
         };
         let is_known = chunk.encodings().all(is_known);
-        if chunk.column_type() != physical || repetition != Repetition::REQUIRED || !is_known {
+        let levels = match nesting {
+            Nesting::Flat => 0,
+            Nesting::List => 1,
+        };
+        let has_levels = descriptor.max_def_level() == levels && descriptor.max_rep_level() == levels;
+        let is_required = repetition == Repetition::REQUIRED && has_levels;
+        if chunk.column_type() != physical || !is_required || !is_known {
             return Err(Fault::Unsupported);
         }
         let row_count = usize::try_from(group.num_rows()).unwrap_or(0);
         let (start, chunk_bytes) = chunk.byte_range();
         let end = start.checked_add(chunk_bytes).ok_or(Fault::Damaged("a column chunk is too long"))?;
-        let index = metadata.offset_index().and_then(|index| index.get(row_group)?.get(column));
+        let index = footer.offset_index().and_then(|index| index.get(row_group)?.get(column));
         let locations = index.map(|index| index.page_locations().as_slice()).unwrap_or_default();
+        if nesting == Nesting::List && locations.is_empty() {
+            // Without them only the levels of each page tell its rows.
+            return Err(Fault::Unsupported);
+        }
         let mut pages = Self {
-            bytes: Vec::new(),
+            nesting,
+            head: Vec::new(),
+            body: (0, Vec::new()),
             at: 0,
             next_row: 0,
             locations: Vec::with_capacity(locations.len()),
@@ -100,13 +126,20 @@ impl Pages {
             };
             pages.locations.push((offset, first));
         }
-        // The dictionary comes first, so that what is read always begins with the chunk.
-        let last = rows.last().map_or(row_count, |rows| rows.end);
-        let after = pages.locations.iter().find(|(_, first)| *first >= last);
-        let end = after
-            .and_then(|(offset, _)| start.checked_add(*offset as u64))
-            .map_or(end, |after| after.min(end));
-        pages.bytes = source.read(start, end - start)?;
+        let (first, last) =
+            (rows.first().map_or(0, |rows| rows.start), rows.last().map_or(row_count, |rows| rows.end));
+        let position = |at: Option<&(usize, usize)>| at.map(|(offset, _)| *offset as u64);
+        let length = end.saturating_sub(start);
+        let from = pages.locations.iter().rev().find(|(_, at)| *at <= first);
+        let from = position(from).unwrap_or(0).min(length);
+        let until = pages.locations.iter().find(|(_, at)| *at >= last);
+        let until = position(until).unwrap_or(length).clamp(from, length);
+        let head = position(pages.locations.first()).unwrap_or(0).min(from);
+        if head > 0 {
+            pages.head = file.read(start, head)?;
+        }
+        let Ok(at) = usize::try_from(from) else { return Err(Fault::Unsupported) };
+        pages.body = (at, file.read(start.saturating_add(from), until - from)?);
         Ok(pages)
     }
 
@@ -121,17 +154,18 @@ impl Pages {
         if row < self.next_row || row >= self.row_count {
             return Err(Fault::Damaged("a column chunk has fewer rows than its row group"));
         }
+        let has_dictionary = self.at == 0 && !self.head.is_empty();
+        let page = self.locations.partition_point(|(_, first)| *first <= row).wrapping_sub(1);
+        if let Some(&(at, first)) = self.locations.get(page)
+            && at > self.at
+            && !has_dictionary
+        {
+            (self.at, self.next_row) = (at, first);
+        }
         let mut header = self.header()?;
         if !(self.at == 0 && header.kind == Kind::Dictionary) {
-            if let Some(&(at, first)) =
-                self.locations.get(self.locations.partition_point(|(_, first)| *first <= row).wrapping_sub(1))
-                && at > self.at
-            {
-                (self.at, self.next_row) = (at, first);
-                header = self.header()?;
-            }
-            while header.kind == Kind::Data && self.next_row.saturating_add(header.values) <= row {
-                self.next_row += header.values;
+            while header.kind == Kind::Data && self.end_of_page(&header) <= row {
+                self.next_row = self.end_of_page(&header);
                 self.at = self.at.saturating_add(header.length).saturating_add(header.compressed);
                 header = self.header()?;
             }
@@ -143,12 +177,16 @@ impl Pages {
         };
         let first = self.at.saturating_add(header.length);
         let end = first.saturating_add(header.compressed);
-        let raw = self.bytes.get(first..end).ok_or(Fault::Damaged("a page is cut off"))?;
+        let raw = bytes_from(&self.head, &self.body, first).and_then(|rest| rest.get(..header.compressed));
+        let raw = raw.ok_or(Fault::Damaged("a page is cut off"))?;
         self.at = end;
         if !is_dictionary {
-            let end = self.next_row.saturating_add(header.values);
-            if header.values == 0 || end > self.row_count {
+            let end = self.end_of_page(&header);
+            if header.values == 0 || end <= self.next_row || end > self.row_count {
                 return Err(Fault::Damaged("a page has an impossible number of rows"));
+            }
+            if self.nesting == Nesting::List && header.values > MAX_PAGE_LEVELS {
+                return Err(Fault::Unsupported);
             }
             self.rows = self.next_row..end;
             self.next_row = end;
@@ -163,9 +201,25 @@ impl Pages {
         Ok(Page { is_dictionary, encoding: header.encoding, values: header.values, bytes })
     }
 
-    fn header(&self) -> Result<Header, Fault> {
-        Header::read(self.bytes.get(self.at..).unwrap_or_default())
+    /// The row after the last of the page that comes next.
+    fn end_of_page(&self, header: &Header) -> usize {
+        match self.nesting {
+            Nesting::Flat => self.next_row.saturating_add(header.values),
+            Nesting::List => {
+                let next = self.locations.partition_point(|(_, first)| *first <= self.next_row);
+                self.locations.get(next).map_or(self.row_count, |(_, first)| *first)
+            }
+        }
     }
+
+    fn header(&self) -> Result<Header, Fault> {
+        Header::read(bytes_from(&self.head, &self.body, self.at).unwrap_or_default())
+    }
+}
+
+/// What was read of a column chunk from the position `at` on.
+fn bytes_from<'a>(head: &'a [u8], (start, body): &'a (usize, Vec<u8>), at: usize) -> Option<&'a [u8]> {
+    head.get(at..).filter(|rest| !rest.is_empty()).or_else(|| body.get(at.checked_sub(*start)?..))
 }
 
 fn decompress(raw: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), Fault> {

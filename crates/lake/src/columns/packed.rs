@@ -12,9 +12,9 @@ const CUT: Fault = Fault::Damaged("the positions of a page are cut off");
 
 /// The same position several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) key: u32,
-    pub(crate) length: u32,
+pub(super) struct Run {
+    pub(super) key: u32,
+    pub(super) length: u32,
 }
 
 /// Decodes the `count` positions of a page, whose first byte is their width, one by one.
@@ -53,14 +53,29 @@ fn add(run: Run, open: &mut Run, out: &mut Vec<Run>) {
     *open = run;
 }
 
+/// Decodes the `count` levels of a page that are 0 or 1.
+pub(super) fn levels(bytes: &[u8], count: usize, out: &mut Vec<u32>) -> Result<(), Fault> {
+    out.clear();
+    out.reserve(count);
+    pieces(1, bytes, count, |piece| match piece {
+        Piece::Run(run) => out.extend(std::iter::repeat_n(run.key, run.length as usize)),
+        Piece::Keys(keys) => out.extend_from_slice(keys),
+    })
+}
+
 enum Piece<'a> {
     Run(Run),
     Keys(&'a [u32]),
 }
 
 #[inline]
-fn each(page: &[u8], count: usize, mut take: impl FnMut(Piece<'_>)) -> Result<(), Fault> {
-    let (&width, mut bytes) = page.split_first().ok_or(CUT)?;
+fn each(page: &[u8], count: usize, take: impl FnMut(Piece<'_>)) -> Result<(), Fault> {
+    let (&width, bytes) = page.split_first().ok_or(CUT)?;
+    pieces(width, bytes, count, take)
+}
+
+#[inline]
+fn pieces(width: u8, mut bytes: &[u8], count: usize, mut take: impl FnMut(Piece<'_>)) -> Result<(), Fault> {
     if width > MAX_WIDTH {
         return Err(Fault::Damaged("the positions of a page are too wide"));
     }

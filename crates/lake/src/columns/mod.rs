@@ -1,52 +1,47 @@
 //! Reads columns of a row group page by page, without a row becoming anything but a number. Hot.
 //!
-//! What the tables of the lake have is read here: flat columns without nulls, pages of version 1, plain,
-//! as positions in a dictionary or as differences, compressed with Zstandard or not. Anything else is
-//! [`Fault::Unsupported`], and the caller reads the row group through Arrow instead
-//! ([`crate::row_group`]), which takes several times as long: Arrow makes a new decompressor for each
-//! column chunk, and writes out every key, value and null mask.
+//! What the tables of the lake have is read here: columns without nulls, flat or of lists, pages of version
+//! 1, plain, as positions in a dictionary or as differences, compressed with Zstandard or not. Anything else
+//! is [`Fault::Unsupported`], and the caller reads the row group through Arrow instead, which takes several
+//! times as long: Arrow makes a new decompressor for each column chunk, and writes out every key, value and
+//! null mask.
 
 mod deltas;
+mod distinct;
+mod file;
 mod header;
 mod packed;
 mod pages;
 
-use crate::scan::Interrupt;
-use crate::source::Source;
+pub(crate) use distinct::Distinct;
+pub use file::OpenFile;
 use header::Encoding;
-pub(crate) use packed::Run;
-use pages::Pages;
+use packed::Run;
+use pages::{Nesting, Pages};
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use std::ops::Range;
 
 /// Why a column could not be read.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It is written in a way that this reader does not know.
     Unsupported,
     /// It does not follow the format.
     Damaged(&'static str),
     /// The file cannot be read.
     Unreadable(ParquetError),
-    /// The query must not go on.
-    Interrupted(Interrupt),
 }
 
 impl Fault {
-    /// What a scan ends with; `None` when the row group can still be read through Arrow.
-    pub(crate) fn interrupt(self) -> Option<Interrupt> {
+    /// What is wrong with the file; `None` when it can still be read through Arrow.
+    pub fn into_error(self) -> Option<ParquetError> {
         match self {
             Self::Unsupported => None,
-            Self::Damaged(why) => Some(ParquetError::General(format!("damaged: {why}")).into()),
-            Self::Unreadable(error) => Some(error.into()),
-            Self::Interrupted(interrupt) => Some(interrupt),
+            Self::Damaged(why) => Some(ParquetError::General(format!("damaged: {why}"))),
+            Self::Unreadable(error) => Some(error),
         }
-    }
-}
-
-impl From<Interrupt> for Fault {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
     }
 }
 
@@ -62,12 +57,27 @@ impl From<std::io::Error> for Fault {
     }
 }
 
+/// A row group of an open file.
+#[derive(Clone, Copy)]
+pub struct RowGroup<'a> {
+    /// The file.
+    pub file: &'a OpenFile,
+    /// Its footer.
+    pub footer: &'a ParquetMetaData,
+    /// Position of the row group.
+    pub at: usize,
+}
+
 /// A column of numbers; times are microseconds.
-pub(crate) struct Numbers {
+pub struct Numbers {
     pages: Pages,
     dictionary: Vec<i64>,
+    /// For each number of the dictionary −1 when it lies in the bounds that [`Self::mask`] was asked for
+    /// last, otherwise 0.
+    inside: (Option<(i64, i64)>, Vec<i64>),
+    /// Positions in the dictionary for the rows of the current page; empty when it has none.
     keys: Vec<u32>,
-    /// The values of the page that was loaded last.
+    /// The values of the current page, or of the rows that were asked for last.
     values: Vec<i64>,
     /// The largest of them, the sign left out; for values of the dictionary the largest of that.
     largest: u64,
@@ -76,41 +86,31 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     /// The column `name` of a row group; only `rows` will be asked for.
-    pub(crate) fn open(
-        source: &Source,
-        row_group: usize,
-        name: &str,
-        rows: &[Range<usize>],
-    ) -> Result<Self, Fault> {
-        let pages = Pages::open(source, row_group, name, parquet::basic::Type::INT64, rows)?;
+    pub fn open(group: RowGroup<'_>, name: &str, rows: &[Range<usize>]) -> Result<Self, Fault> {
+        let pages = Pages::open(group, &[name], Type::INT64, Nesting::Flat, rows)?;
         let (dictionary, keys, values) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { pages, dictionary, keys, values, largest: 0, largest_in_dictionary: 0 })
+        let inside = (None, Vec::new());
+        Ok(Self { pages, dictionary, inside, keys, values, largest: 0, largest_in_dictionary: 0 })
     }
 
     /// Makes the page that has `row` the current one; returns the row after its last.
-    pub(crate) fn load(&mut self, row: usize) -> Result<usize, Fault> {
+    pub fn load(&mut self, row: usize) -> Result<usize, Fault> {
         while !self.pages.rows().contains(&row) {
             let page = self.pages.next(row)?;
             if page.is_dictionary {
                 plain_numbers(page.bytes, page.values, &mut self.dictionary)?;
                 self.largest_in_dictionary = largest(&self.dictionary);
+                self.inside = (None, Vec::new());
                 continue;
             }
+            self.keys.clear();
             match page.encoding {
                 Encoding::Plain => plain_numbers(page.bytes, page.values, &mut self.values)?,
                 Encoding::Deltas => deltas::numbers(page.bytes, page.values, &mut self.values)?,
                 Encoding::Dictionary => {
                     packed::keys(page.bytes, page.values, &mut self.keys)?;
-                    self.values.clear();
-                    let dictionary = &self.dictionary;
-                    let mut beyond = false;
-                    self.values.extend(self.keys.iter().map(|&key| {
-                        dictionary.get(key as usize).copied().unwrap_or_else(|| {
-                            beyond = true;
-                            0
-                        })
-                    }));
-                    if beyond {
+                    let last = self.keys.iter().fold(0, |last, &key| last.max(key));
+                    if last as usize >= self.dictionary.len() {
                         return Err(BEYOND);
                     }
                 }
@@ -125,19 +125,45 @@ impl Numbers {
     }
 
     /// A bound of the numbers in the current page, their signs left out.
-    pub(crate) fn largest(&self) -> u64 {
+    pub fn largest(&self) -> u64 {
         self.largest
     }
 
     /// The numbers of `rows`, which lie in the current page.
-    pub(crate) fn values(&self, rows: Range<usize>) -> &[i64] {
+    pub fn values(&mut self, rows: Range<usize>) -> &[i64] {
+        let rows = self.in_page(rows);
+        if self.keys.is_empty() {
+            return self.values.get(rows).unwrap_or_default();
+        }
+        let (keys, dictionary) = (self.keys.get(rows).unwrap_or_default(), &self.dictionary);
+        self.values.clear();
+        self.values.extend(keys.iter().map(|&key| dictionary.get(key as usize).copied().unwrap_or_default()));
+        &self.values
+    }
+
+    /// Appends to `mask` for each of `rows`, which lie in the current page, −1 when its number is one of
+    /// `from` to `until`, and 0 otherwise.
+    pub fn mask(&mut self, rows: Range<usize>, from: i64, until: i64, mask: &mut Vec<i64>) {
+        let rows = self.in_page(rows);
+        let is_inside = |&number: &i64| -i64::from((number >= from) & (number <= until));
+        if self.keys.is_empty() {
+            mask.extend(self.values.get(rows).unwrap_or_default().iter().map(is_inside));
+            return;
+        }
+        if self.inside.0 != Some((from, until)) {
+            self.inside = (Some((from, until)), self.dictionary.iter().map(is_inside).collect());
+        }
+        let (keys, inside) = (self.keys.get(rows).unwrap_or_default(), &self.inside.1);
+        mask.extend(keys.iter().map(|&key| inside.get(key as usize).copied().unwrap_or_default()));
+    }
+
+    fn in_page(&self, rows: Range<usize>) -> Range<usize> {
         let start = self.pages.rows().start;
-        let rows = rows.start.saturating_sub(start)..rows.end.saturating_sub(start);
-        self.values.get(rows).unwrap_or_default()
+        rows.start.saturating_sub(start)..rows.end.saturating_sub(start)
     }
 
     /// Compressed bytes of the whole column chunk.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.pages.chunk_bytes
     }
 }
@@ -158,7 +184,7 @@ fn plain_numbers(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), F
 
 /// A column of ids of `LENGTH` bytes: runs of positions among its distinct ids. Ids of pages that have no
 /// dictionary get positions of their own, so that an id may have several.
-pub(crate) struct Ids<const LENGTH: usize> {
+pub struct Ids<const LENGTH: usize> {
     pages: Pages,
     ids: Vec<[u8; LENGTH]>,
     /// The runs of the page that was loaded last.
@@ -171,18 +197,13 @@ pub(crate) struct Ids<const LENGTH: usize> {
 
 impl<const LENGTH: usize> Ids<LENGTH> {
     /// The column `name` of a row group; only `rows` will be asked for.
-    pub(crate) fn open(
-        source: &Source,
-        row_group: usize,
-        name: &str,
-        rows: &[Range<usize>],
-    ) -> Result<Self, Fault> {
-        let pages = Pages::open(source, row_group, name, parquet::basic::Type::BYTE_ARRAY, rows)?;
+    pub fn open(group: RowGroup<'_>, name: &str, rows: &[Range<usize>]) -> Result<Self, Fault> {
+        let pages = Pages::open(group, &[name], Type::BYTE_ARRAY, Nesting::Flat, rows)?;
         Ok(Self { pages, ids: Vec::new(), runs: Vec::new(), taken: (0, 0), next: 0 })
     }
 
     /// Makes the page that has `row` the current one; returns the row after its last.
-    pub(crate) fn load(&mut self, row: usize) -> Result<usize, Fault> {
+    pub fn load(&mut self, row: usize) -> Result<usize, Fault> {
         while !self.pages.rows().contains(&row) {
             let page = self.pages.next(row)?;
             if page.is_dictionary {
@@ -213,7 +234,7 @@ impl<const LENGTH: usize> Ids<LENGTH> {
     /// Calls `take` with the position of an id and how many of `rows` have it, run after run. The rows lie
     /// in the current page, and come after those of the last call.
     #[inline]
-    pub(crate) fn runs(&mut self, rows: Range<usize>, mut take: impl FnMut(u32, usize)) {
+    pub fn runs(&mut self, rows: Range<usize>, mut take: impl FnMut(u32, usize)) {
         while self.next < rows.end {
             let Some(run) = self.runs.get(self.taken.0) else { return };
             let left = (run.length - self.taken.1) as usize;
@@ -231,12 +252,12 @@ impl<const LENGTH: usize> Ids<LENGTH> {
     }
 
     /// The ids; more may come with the next page.
-    pub(crate) fn ids(&self) -> &[[u8; LENGTH]] {
+    pub fn ids(&self) -> &[[u8; LENGTH]] {
         &self.ids
     }
 
     /// Compressed bytes of the whole column chunk.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.pages.chunk_bytes
     }
 }
