@@ -346,6 +346,13 @@ impl Lake {
     /// Figures for metrics and the status page.
     pub fn status(&self) -> LakeStatus {
         let shared = &self.shared;
+        // Each lock is taken once and let go at once: one that is held for reading must not be asked for
+        // again, since whoever wants to write comes in between and waits for the first.
+        let series = shared.series.read().len() as u64;
+        let (cached_stacks, stacks) = {
+            let stacks = shared.stacks.read();
+            (stacks.len() as u64, stacks.status())
+        };
         let state = shared.state.read();
         let frozen_bytes = state.flushing.as_ref().map_or(0, |frozen| frozen.bytes);
         let table = |table: TableId| {
@@ -365,10 +372,10 @@ impl Lake {
             compactions: shared.compactions.load(Relaxed),
             compaction_failures: shared.compaction_failures.load(Relaxed),
             compaction_pending_files: shared.pending_files.load(Relaxed),
-            series: shared.series.read().len() as u64,
-            cached_stacks: shared.stacks.read().len() as u64,
+            series,
+            cached_stacks,
             footers: shared.footers.status(),
-            stacks: shared.stacks.read().status(),
+            stacks,
             tables: TableId::ALL.into_iter().map(table).collect(),
             storage: self.store.status(),
             expiring: retention::expiring(&shared.config.retention, &state.tables),
