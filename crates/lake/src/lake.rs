@@ -244,6 +244,8 @@ impl Lake {
 
     /// A consistent view of everything that is stored.
     pub fn snapshot(&self) -> Snapshot {
+        // Where both locks are held, that of the series comes first.
+        let dropped_labels = self.shared.series.read().dropped_labels().to_vec();
         let state = self.shared.state.read();
         let mut head = state.flushing.as_ref().map_or_else(Vec::new, |frozen| frozen.chunks.clone());
         head.extend(state.head.chunks());
@@ -268,7 +270,7 @@ impl Lake {
             head,
             horizon: tables[TableId::Samples].horizon.max(tables[TableId::Profiles].horizon),
             tiers: tiers.collect(),
-            dropped_labels: self.shared.series.read().dropped_labels().to_vec(),
+            dropped_labels,
         }
     }
 
@@ -440,16 +442,15 @@ impl Shared {
     pub(crate) fn apply(&self, batch: &Batch) {
         let ids: Vec<SeriesId> = batch.series.iter().map(Series::id).collect();
         let stack_bytes = self.stacks.write().insert(batch);
-        let noted: Vec<Arc<Series>> = {
-            let mut index = self.series.write();
-            let profiles = batch.profiles.iter();
-            profiles
-                .map(|profile| {
-                    let at = profile.series as usize;
-                    index.note(ids[at], &batch.series[at], profile.time, profile.time)
-                })
-                .collect()
-        };
+        let mut index = self.series.write();
+        let profiles = batch.profiles.iter();
+        let noted: Vec<Arc<Series>> = profiles
+            .map(|profile| {
+                let at = profile.series as usize;
+                index.note(ids[at], &batch.series[at], profile.time, profile.time)
+            })
+            .collect();
+        // Both change at once: a deletion takes series out of the index that the head does not have.
         let mut state = self.state.write();
         for (profile, series) in batch.profiles.iter().zip(&noted) {
             state.touched.note(ids[profile.series as usize], series, profile.time);
