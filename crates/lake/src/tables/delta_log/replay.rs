@@ -1,7 +1,7 @@
 //! What the log of a table says.
 //!
 //! A log without a checkpoint is a few lines that this program has written, and they are read here: the Delta
-//! library takes milliseconds for the smallest log, and a start reads those of sixteen tables. Everything else
+//! library plans and evaluates for each of them, and a start reads those of sixteen tables. Everything else
 //! is the library's: a log with a checkpoint, or with anything in it that is not written here.
 
 use super::super::days::parse_time;
