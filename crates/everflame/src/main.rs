@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod delete;
 mod diff;
+mod keys;
 mod lake;
 mod logging;
 mod push;
