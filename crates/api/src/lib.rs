@@ -11,6 +11,7 @@ mod app;
 mod body;
 mod capabilities;
 mod deletion;
+mod dropped;
 mod error;
 mod flamebearer;
 mod guard;

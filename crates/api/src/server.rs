@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{deletion, dropped, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -90,6 +90,7 @@ impl Server {
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
+            .route("/api/v1/status/dropped", get(dropped::get))
             .route("/ready", get(status::ready))
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))

@@ -3,6 +3,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Help texts,
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
+use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
 use crate::keys::{KEYS, Key};
 use crate::reference;
 use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Size, StorageUrl, Threads};
@@ -42,6 +43,13 @@ pub(crate) struct Config {
     pub(crate) max_labels: u64,
     pub(crate) max_label_sets_per_upload: u64,
     pub(crate) max_label_sets_per_service: u64,
+    pub(crate) max_profiles_per_second: Most,
+    pub(crate) max_bytes_per_second: Room,
+    pub(crate) max_service_profiles_per_second: Most,
+    pub(crate) max_service_bytes_per_second: Room,
+    pub(crate) rate_burst: Duration,
+    pub(crate) limit_overrides: LimitOverrides,
+    pub(crate) relabel: RelabelRules,
     pub(crate) query_max_rows: u64,
     pub(crate) query_max_read: Size,
     pub(crate) query_max_memory: Size,
@@ -83,6 +91,13 @@ impl Default for Config {
             max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
+            max_profiles_per_second: Most(None),
+            max_bytes_per_second: Room(None),
+            max_service_profiles_per_second: Most(None),
+            max_service_bytes_per_second: Room(None),
+            rate_burst: Duration::from_secs(10),
+            limit_overrides: LimitOverrides(Vec::new()),
+            relabel: RelabelRules::default(),
             query_max_rows: 4_000_000_000,
             query_max_read: Size(16 << 30),
             query_max_memory: Size(512 << 20),
@@ -196,6 +211,9 @@ impl Config {
                 serde_yaml_ng::Value::Bool(value) => value.to_string(),
                 serde_yaml_ng::Value::Number(value) => value.to_string(),
                 serde_yaml_ng::Value::String(value) => value.clone(),
+                serde_yaml_ng::Value::Sequence(_) if key.is_list() => {
+                    serde_json::to_string(value).map_err(|error| fault(format!("key {name}: {error}")))?
+                }
                 _ => return Err(fault(format!("key {name}: write one value"))),
             };
             key.put(self, &text, format!("configuration file {}, key {name}", path.display()))?;
@@ -276,6 +294,7 @@ impl ConfigArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Setting;
 
     fn load(
         flags: &[(&'static str, &str)],
@@ -301,6 +320,19 @@ mod tests {
         assert_eq!(config.data, PathBuf::from("/env"));
         assert_eq!((config.flush_size, config.max_samples), (Size(1 << 20), 7));
         assert_eq!(config.query_threads, Config::default().query_threads);
+    }
+
+    #[test]
+    fn rules_may_be_written_as_yaml() {
+        let file = "relabel:\n  - source_labels: [env]\n    regex: d.v\\d\n    action: drop\n  - target_label: a\n    replacement: 1\n";
+        let config = load(&[], &[], file).unwrap();
+        assert_eq!(
+            config.relabel.show(),
+            r#"[{"source_labels":["env"],"regex":"d.v\\d","action":"drop"},{"target_label":"a","replacement":"1"}]"#
+        );
+        assert_eq!(load(&[], &[], &config.to_yaml()).unwrap(), config);
+        let fault = load(&[], &[], "relabel: [{action: hashmod, target_label: a}]").unwrap_err().to_string();
+        assert!(fault.contains("key relabel: rule 1: hashmod needs a modulus"), "{fault}");
     }
 
     #[test]

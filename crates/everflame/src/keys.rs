@@ -146,6 +146,48 @@ pub(crate) const KEYS: &[Key] = &[
         "COUNT",
         "Distinct label sets of a service on one day; past it the label with the most values is dropped, and counted"
     ),
+    key!(
+        "max-profiles-per-second",
+        max_profiles_per_second,
+        "COUNT",
+        "Profiles that may come in within a second; more are answered with 429 and Retry-After. A number or unlimited"
+    ),
+    key!(
+        "max-bytes-per-second",
+        max_bytes_per_second,
+        "SIZE",
+        "Bytes of profiles, as they are sent, that may come in within a second. A size or unlimited"
+    ),
+    key!(
+        "max-service-profiles-per-second",
+        max_service_profiles_per_second,
+        "COUNT",
+        "Profiles that each service may send within a second"
+    ),
+    key!(
+        "max-service-bytes-per-second",
+        max_service_bytes_per_second,
+        "SIZE",
+        "Bytes of profiles that each service may send within a second"
+    ),
+    key!(
+        "rate-burst",
+        rate_burst,
+        "DURATION",
+        "After a pause, what a rate allows for so long may come at once"
+    ),
+    key!(
+        "limit-overrides",
+        limit_overrides,
+        "LIST",
+        "Other limits for some services, the first that takes an upload counts: {service_name=\"web\"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000; {team=\"x\"} profiles=unlimited"
+    ),
+    key!(
+        "relabel",
+        relabel,
+        "RULES",
+        "How labels are rewritten, and which profiles are dropped, before they are stored: a list as in Prometheus' relabel_configs, also as YAML in a file. What is measured is in __name__, __type__ and __unit__: [{source_labels: [__name__], regex: block, action: drop}]"
+    ),
     key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
     key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),
@@ -178,6 +220,11 @@ impl Key {
     /// Reads `text`, which stands at `place`, into `config`.
     pub(crate) fn put(&self, config: &mut Config, text: &str, place: String) -> Result<(), ConfigError> {
         (self.set)(config, text.trim()).map_err(|why| ConfigError::Value { place, why })
+    }
+
+    /// Whether a configuration file may have a list here.
+    pub(crate) fn is_list(&self) -> bool {
+        self.value_name == "RULES"
     }
 
     /// Whether the flag may stand without a value.

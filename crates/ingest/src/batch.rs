@@ -60,7 +60,8 @@ pub(crate) fn build(
     let fallback = profile.default_sample_type.filter(|&at| at < types.len()).unwrap_or(0);
     let stored = |at: &usize| types.get(*at).is_some_and(Option::is_some);
     let zero_type = (0..types.len()).filter(stored).find(|&at| has_value.get(at) == Some(&true));
-    let zero_type = zero_type.or_else(|| Some(fallback).filter(stored)).or_else(|| (0..types.len()).find(stored))?;
+    let zero_type =
+        zero_type.or_else(|| Some(fallback).filter(stored)).or_else(|| (0..types.len()).find(stored))?;
 
     let mut batch = Batch {
         service: groups.sets.first().map(|labels| labels.get(SERVICE_NAME).to_owned()).unwrap_or_default(),
@@ -236,7 +237,8 @@ mod tests {
     fn batch_of(profile: &Profile, label_sets: usize) -> Option<Batch> {
         let own = Labels::from_pairs([("service_name", "s")]);
         let limits = Limits { label_sets_per_upload: label_sets, ..Limits::default() };
-        let types: Vec<_> = crate::naming::profile_types("test", profile).unwrap().into_iter().map(Some).collect();
+        let types: Vec<_> =
+            crate::naming::profile_types("test", profile).unwrap().into_iter().map(Some).collect();
         let source = Source {
             profile,
             types: &types,

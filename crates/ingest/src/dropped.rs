@@ -208,9 +208,12 @@ fn forget_quiet(entries: &mut HashMap<(Option<String>, Reason), Dropped>) {
         .collect();
     for key in quiet {
         let Some(gone) = entries.remove(&key) else { continue };
-        let all = entries
-            .entry((None, gone.reason))
-            .or_insert_with(|| Dropped { service: None, count: 0, bytes: 0, ..gone.clone() });
+        let all = entries.entry((None, gone.reason)).or_insert_with(|| Dropped {
+            service: None,
+            count: 0,
+            bytes: 0,
+            ..gone.clone()
+        });
         all.count = all.count.saturating_add(gone.count);
         all.bytes = all.bytes.saturating_add(gone.bytes);
         all.first = all.first.min(gone.first);
@@ -260,7 +263,10 @@ mod tests {
             ]
         );
         let first = &report.entries[0];
-        assert_eq!((first.first, first.last, first.labels.get("at")), (10 * SECOND, 20 * SECOND, "20000000000"));
+        assert_eq!(
+            (first.first, first.last, first.labels.get("at")),
+            (10 * SECOND, 20 * SECOND, "20000000000")
+        );
         assert_eq!((report.tenant.as_str(), report.since), ("t", 5));
         assert_eq!(report.totals[3], (Reason::TooLarge, 4, 20));
     }

@@ -266,8 +266,10 @@ impl Ingest {
         self.0.is_exhausted()?;
         let (mut stored, batches) = self.work(bytes, move |inner| inner.prepare(bytes, decode)).await?;
         // At the same time, so that they share a sync.
-        let appended = futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch))).await?;
-        stored.duplicate = !appended.is_empty() && appended.iter().all(|appended| *appended == Appended::Duplicate);
+        let appended =
+            futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch))).await?;
+        stored.duplicate =
+            !appended.is_empty() && appended.iter().all(|appended| *appended == Appended::Duplicate);
         Ok(stored)
     }
 

@@ -30,7 +30,9 @@ pub use batch::row_id;
 pub use counters::Counters;
 pub use dropped::{Dropped, DroppedReport, Reason};
 pub use error::{Error, ErrorKind};
-pub use ingest::{FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Rules, Stored, StoredRow};
+pub use ingest::{
+    FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Rules, Stored, StoredRow,
+};
 pub use limits::{LimitOverride, Limits, Rates, ServiceLimits};
 pub use name::{AppName, parse_name};
 pub use naming::{profefe_profile_name, profefe_type, profile_name};

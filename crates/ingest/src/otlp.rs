@@ -128,7 +128,8 @@ impl Inner {
         let service = pairs.iter().find(|(key, _)| key == SERVICE_NAME).map(|(_, value)| value.clone());
         // Senders describe themselves at length; what is too much goes from the end, never the profile.
         pairs.retain(|(key, value)| {
-            key.len() <= self.limits.general.label_name_bytes && value.len() <= self.limits.general.label_value_bytes
+            key.len() <= self.limits.general.label_name_bytes
+                && value.len() <= self.limits.general.label_value_bytes
         });
         pairs.truncate(self.limits.general.labels.saturating_sub(1));
         let service = service.unwrap_or_default();

@@ -170,7 +170,8 @@ impl Inner {
             batches.sort_by(|a, b| a.service.cmp(&b.service));
             for together in batches.chunk_by_mut(|a, b| a.service == b.service) {
                 let Some(service) = together.first().map(|batch| batch.service.clone()) else { continue };
-                let (_, profiles, merged) = services.entry(service).or_insert_with(|| (first, 0, Merged::default()));
+                let (_, profiles, merged) =
+                    services.entry(service).or_insert_with(|| (first, 0, Merged::default()));
                 *profiles += 1;
                 together.iter_mut().for_each(|batch| merged.add(std::mem::take(batch)));
             }
@@ -179,8 +180,12 @@ impl Inner {
             let own = id.map(|id| batch_id(ProfileId(id), at));
             let id = own.unwrap_or_else(|| ProfileId(uuid::Uuid::new_v4().as_u128()));
             let batch = merged.into_batch(id, own.is_some());
-            let stored =
-                Stored { id, time: time - time.rem_euclid(1_000), rows: rows(&batch).collect(), duplicate: false };
+            let stored = Stored {
+                id,
+                time: time - time.rem_euclid(1_000),
+                rows: rows(&batch).collect(),
+                duplicate: false,
+            };
             Prepared { stored, batch, cost: Cost { profiles, bytes: share * profiles } }
         });
         named.filter(|one| !one.batch.profiles.is_empty()).collect()

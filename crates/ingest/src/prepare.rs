@@ -58,7 +58,13 @@ impl Inner {
 
     /// The batches of one upload of so many bytes, with as many as rules make of it; none when it has no
     /// samples or when rules drop it.
-    pub(crate) fn batches(&self, upload: &mut Upload, id: ProfileId, deduplicate: bool, bytes: u64) -> Vec<Batch> {
+    pub(crate) fn batches(
+        &self,
+        upload: &mut Upload,
+        id: ProfileId,
+        deduplicate: bool,
+        bytes: u64,
+    ) -> Vec<Batch> {
         let groups = groups::group(&upload.profile, &upload.labels, &self.limits.general);
         if self.relabel.is_empty() {
             let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
@@ -66,9 +72,10 @@ impl Inner {
         }
         let Relabelled { passes, dropped, dropped_share } =
             relabelled::relabel(&self.relabel, &upload.types, &groups);
-        if let Some((profile_type, labels)) = dropped.first() {
+        if let Some((profile_type, labels, rule)) = dropped.first() {
             let bytes = (bytes as f64 * dropped_share) as u64;
-            self.note(Reason::Relabel, dropped.len() as u64, bytes, labels, &profile_type);
+            let message = format_args!("rule {rule} of relabel drops {profile_type}");
+            self.note(Reason::Relabel, dropped.len() as u64, bytes, labels, &message);
         }
         let types = upload.types.len();
         let mut whole = std::mem::take(&mut upload.profile.samples);
@@ -132,11 +139,20 @@ impl Inner {
     /// Refuses an upload early when its tenant has sent too much already.
     pub(crate) fn is_exhausted(&self) -> Result<(), Error> {
         let limits = &self.limits.general;
-        self.meters.exhausted(limits.tenant, limits.burst, self.clock.now()).map_or(Ok(()), |excess| Err(refusal(excess)))
+        self.meters
+            .exhausted(limits.tenant, limits.burst, self.clock.now())
+            .map_or(Ok(()), |excess| Err(refusal(excess)))
     }
 
     /// Records what was dropped or shortened of a series.
-    pub(crate) fn note(&self, reason: Reason, count: u64, bytes: u64, labels: &Labels, message: &dyn Display) {
+    pub(crate) fn note(
+        &self,
+        reason: Reason,
+        count: u64,
+        bytes: u64,
+        labels: &Labels,
+        message: &dyn Display,
+    ) {
         let service = labels.get(everflame_profile::SERVICE_NAME);
         let event = Event { service, reason, count, bytes, labels: Some(labels), message };
         self.dropped.record(event, self.clock.now());

@@ -146,10 +146,7 @@ impl Meters {
         }
         for &(service, rates, cost) in limited() {
             buckets.make_room(service, burst, now);
-            let pair = buckets
-                .services
-                .entry_ref(service)
-                .or_insert_with(|| Pair::full(rates, burst, now));
+            let pair = buckets.services.entry_ref(service).or_insert_with(|| Pair::full(rates, burst, now));
             pair.refill(rates, burst, now);
             if let Some((what, rate, wait)) = pair.excess(rates, burst, cost) {
                 return Err(Excess { service: Some(service.to_owned()), what, rate, wait });
@@ -173,9 +170,8 @@ impl Buckets {
             return;
         }
         // A bucket that nobody took from for a whole burst is full again, unless it was in debt.
-        self.services.retain(|_, pair| {
-            now.saturating_sub(pair.at) < burst || pair.profiles < 0.0 || pair.bytes < 0.0
-        });
+        self.services
+            .retain(|_, pair| now.saturating_sub(pair.at) < burst || pair.profiles < 0.0 || pair.bytes < 0.0);
         if self.services.len() >= MAX_SERVICES {
             self.services.clear();
         }
@@ -232,7 +228,10 @@ mod tests {
             meters.take(profiles(3), services, one(1), S, 0).map_err(|excess| excess.service)
         };
         assert_eq!(take(&[("a", profiles(1), one(1))]), Ok(()));
-        assert_eq!(take(&[("b", profiles(1), one(1)), ("a", profiles(1), one(1))]), Err(Some("a".to_owned())));
+        assert_eq!(
+            take(&[("b", profiles(1), one(1)), ("a", profiles(1), one(1))]),
+            Err(Some("a".to_owned()))
+        );
         assert_eq!(take(&[("b", profiles(1), one(1))]), Ok(()));
         assert_eq!(take(&[("c", NONE, one(1))]), Ok(()));
         assert_eq!(take(&[("c", NONE, one(1))]), Err(None));

@@ -179,9 +179,9 @@ impl Relabel {
         self.rules.is_empty()
     }
 
-    /// The labels and the type after all rules, or nothing when one of them drops the profile. Labels that
-    /// begin with `__` do not come back.
-    pub fn apply(&self, labels: &Labels, profile_type: &ProfileType) -> Option<(Labels, ProfileType)> {
+    /// The labels and the type after all rules, or the number, from 1, of the rule that drops the profile.
+    /// Labels that begin with `__` do not come back.
+    pub fn apply(&self, labels: &Labels, profile_type: &ProfileType) -> Result<(Labels, ProfileType), usize> {
         let mut all = labels.clone();
         let ProfileType { name, sample, period } = profile_type;
         all.set(PROFILE_NAME, name.as_str());
@@ -190,9 +190,9 @@ impl Relabel {
         all.set(PERIOD_TYPE, period.kind.as_str());
         all.set(PERIOD_UNIT, period.unit.as_str());
         all.set(PROFILE_TYPE, profile_type.to_string());
-        for rule in &self.rules {
+        for (at, rule) in self.rules.iter().enumerate() {
             if !rule.apply(&mut all) {
-                return None;
+                return Err(at + 1);
             }
         }
         // A type cannot do without these; one of them may be gone because of `labelkeep`.
@@ -207,7 +207,7 @@ impl Relabel {
             period: ValueType::new(or(PERIOD_TYPE, &period.kind), or(PERIOD_UNIT, &period.unit)),
         };
         let labels = Labels::from_pairs(all.iter().filter(|(name, _)| !name.starts_with("__")));
-        Some((labels, renamed))
+        Ok((labels, renamed))
     }
 }
 
@@ -358,9 +358,9 @@ mod tests {
     fn check(json: &str, labels: &[(&str, &str)], expect: &str) {
         let labels = Labels::from_pairs(labels.iter().copied());
         let actual = match rules(json).unwrap().apply(&labels, &cpu()) {
-            None => "dropped".to_owned(),
-            Some((labels, kind)) if kind == cpu() => labels.to_string(),
-            Some((labels, kind)) => format!("{kind} {labels}"),
+            Err(_) => "dropped".to_owned(),
+            Ok((labels, kind)) if kind == cpu() => labels.to_string(),
+            Ok((labels, kind)) => format!("{kind} {labels}"),
         };
         assert_eq!(actual, expect, "{json}");
     }
@@ -443,11 +443,7 @@ mod tests {
                 &[("a", "shard=7")],
                 r#"{a="shard=7", port="8080", shard="7"}"#,
             ),
-            (
-                r#"[{"source_labels":["a"],"regex":"x.y","action":"drop"}]"#,
-                &[("a", "x\ny")],
-                "dropped",
-            ),
+            (r#"[{"source_labels":["a"],"regex":"x.y","action":"drop"}]"#, &[("a", "x\ny")], "dropped"),
             (
                 r#"[{"source_labels":["a","b"],"separator":"/","target_label":"__tmp"},
                     {"source_labels":["__tmp"],"target_label":"c"}]"#,
@@ -462,8 +458,14 @@ mod tests {
     #[test]
     fn what_is_measured_can_be_read_and_renamed() {
         for (json, expect) in [
-            (r#"[{"source_labels":["__type__","__unit__"],"regex":"cpu;nanoseconds","action":"drop"}]"#, "dropped"),
-            (r#"[{"source_labels":["__profile_type__"],"regex":"process_cpu:.*","action":"drop"}]"#, "dropped"),
+            (
+                r#"[{"source_labels":["__type__","__unit__"],"regex":"cpu;nanoseconds","action":"drop"}]"#,
+                "dropped",
+            ),
+            (
+                r#"[{"source_labels":["__profile_type__"],"regex":"process_cpu:.*","action":"drop"}]"#,
+                "dropped",
+            ),
             (
                 r#"[{"target_label":"__name__","replacement":"wall"},{"target_label":"__type__","replacement":"a:b"}]"#,
                 r#"wall:a_b:nanoseconds:cpu:nanoseconds {a="1"}"#,
@@ -479,9 +481,18 @@ mod tests {
         for (json, expect) in [
             (r#"[{"action":"keep"},{"action":"replace"}]"#, "rule 2: replace needs target_label"),
             (r#"[{"action":"hashmod","target_label":"a"}]"#, "rule 1: hashmod needs a modulus"),
-            (r#"[{"action":"lowercase","target_label":"a","replacement":"x"}]"#, "rule 1: lowercase takes no replacement"),
-            (r#"[{"action":"labeldrop","source_labels":["a"]}]"#, "rule 1: labeldrop takes regex, and nothing else"),
-            (r#"[{"action":"keepequal","target_label":"a","regex":"x"}]"#, "rule 1: keepequal takes source_labels"),
+            (
+                r#"[{"action":"lowercase","target_label":"a","replacement":"x"}]"#,
+                "rule 1: lowercase takes no replacement",
+            ),
+            (
+                r#"[{"action":"labeldrop","source_labels":["a"]}]"#,
+                "rule 1: labeldrop takes regex, and nothing else",
+            ),
+            (
+                r#"[{"action":"keepequal","target_label":"a","regex":"x"}]"#,
+                "rule 1: keepequal takes source_labels",
+            ),
             (r#"[{"regex":"a)|(b","action":"drop"}]"#, "rule 1: regex \"a)|(b\""),
             (r#"[{"regex":"((a{99}){99}){99}","action":"drop"}]"#, "rule 1: regex"),
             (r#"[{"action":"explode"}]"#, "action \"explode\" is not known; there are replace, keep"),
@@ -496,8 +507,10 @@ mod tests {
     fn labels_do_not_explode() {
         let twice: Vec<_> =
             (0..60).map(|_| r#"{"source_labels":["a"],"target_label":"a","replacement":"$1$1"}"#).collect();
-        let (labels, _) =
-            rules(&format!("[{}]", twice.join(","))).unwrap().apply(&Labels::from_pairs([("a", "x")]), &cpu()).unwrap();
+        let (labels, _) = rules(&format!("[{}]", twice.join(",")))
+            .unwrap()
+            .apply(&Labels::from_pairs([("a", "x")]), &cpu())
+            .unwrap();
         assert_eq!(labels.get("a").len(), MAX_TEXT);
         let copies: Vec<_> = (0..20)
             .map(|at| format!(r#"{{"regex":"(.*)","replacement":"c{at}_$1","action":"labelmap"}}"#))
@@ -530,7 +543,7 @@ mod tests {
             let text = serde_json::to_string(&[&rule]).unwrap();
             prop_assert_eq!(serde_json::from_str::<Vec<RelabelRule>>(&text).unwrap(), vec![rule.clone()]);
             if let Ok(rules) = Relabel::new(&[rule]) {
-                rules.apply(&Labels::from_pairs([("a", value)]), &cpu());
+                let _ = rules.apply(&Labels::from_pairs([("a", value)]), &cpu());
             }
         }
     }

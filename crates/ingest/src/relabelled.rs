@@ -23,8 +23,8 @@ pub(crate) struct Pass {
 #[derive(Debug, Default)]
 pub(crate) struct Relabelled {
     pub(crate) passes: Vec<Pass>,
-    /// Types and label sets of what was dropped.
-    pub(crate) dropped: Vec<(ProfileType, Labels)>,
+    /// Types and label sets of what was dropped, and the number of the rule that did it.
+    pub(crate) dropped: Vec<(ProfileType, Labels, usize)>,
     /// The share of the upload that was dropped, from 0 to 1, by samples and types.
     pub(crate) dropped_share: f64,
 }
@@ -42,10 +42,13 @@ pub(crate) fn relabel(rules: &Relabel, types: &[ProfileType], groups: &Groups) -
         // What this type becomes, apart by service and new type.
         let mut outcomes: Vec<(ProfileType, String, Vec<Option<Labels>>)> = Vec::new();
         for (set, labels) in groups.sets.iter().enumerate() {
-            let Some((labels_after, type_after)) = rules.apply(labels, profile_type) else {
-                dropped_samples += samples.get(set).copied().unwrap_or_default();
-                all.dropped.push((profile_type.clone(), labels.clone()));
-                continue;
+            let (labels_after, type_after) = match rules.apply(labels, profile_type) {
+                Ok(after) => after,
+                Err(rule) => {
+                    dropped_samples += samples.get(set).copied().unwrap_or_default();
+                    all.dropped.push((profile_type.clone(), labels.clone(), rule));
+                    continue;
+                }
             };
             let labels_after = labels::with_service(labels_after);
             let service = labels_after.get(SERVICE_NAME).to_owned();
@@ -146,12 +149,20 @@ mod tests {
             let types: Vec<_> = pass
                 .types
                 .iter()
-                .map(|kind| kind.as_ref().map_or("-".to_owned(), |kind| format!("{}:{}", kind.name, kind.sample.kind)))
+                .map(|kind| {
+                    kind.as_ref().map_or("-".to_owned(), |kind| format!("{}:{}", kind.name, kind.sample.kind))
+                })
                 .collect();
             let sets: Vec<_> = own.sets.iter().map(Labels::to_string).collect();
             let values: Vec<_> = kept.values.chunks(2).map(|values| values[0]).collect();
             assert_eq!(own.spans.iter().map(|span| span.0 as i64 - 1).collect::<Vec<_>>(), values);
-            format!("{} {} | {} | {:?} {values:?}", pass.service, types.join(" "), sets.join(" "), own.of_sample)
+            format!(
+                "{} {} | {} | {:?} {values:?}",
+                pass.service,
+                types.join(" "),
+                sets.join(" "),
+                own.of_sample
+            )
         };
         assert_eq!(all.passes.iter().map(line).collect::<Vec<_>>(), expect, "{json}");
         assert_eq!(all.dropped_share, share);
@@ -162,7 +173,9 @@ mod tests {
         let shop = r#"service_name="shop""#;
         check(
             r#"[{"regex":"pod","action":"labeldrop"}]"#,
-            &[&format!(r#"shop cpu:samples cpu:cpu | {{{shop}, zone="1"}} {{{shop}, zone="2"}} | [0, 0, 1, 0] [0, 1, 2, 3]"#)],
+            &[&format!(
+                r#"shop cpu:samples cpu:cpu | {{{shop}, zone="1"}} {{{shop}, zone="2"}} | [0, 0, 1, 0] [0, 1, 2, 3]"#
+            )],
             0.0,
         );
         check(
@@ -187,7 +200,9 @@ mod tests {
         check(
             r#"[{"source_labels":["__type__"],"regex":"cpu","target_label":"__name__","replacement":"x"},
                 {"regex":"pod|zone|service_name","action":"labeldrop"}]"#,
-            &[r#"unknown_service cpu:samples x:cpu | {service_name="unknown_service"} | [0, 0, 0, 0] [0, 1, 2, 3]"#],
+            &[
+                r#"unknown_service cpu:samples x:cpu | {service_name="unknown_service"} | [0, 0, 0, 0] [0, 1, 2, 3]"#,
+            ],
             0.0,
         );
         check(r#"[{"action":"drop"}]"#, &[], 1.0);
