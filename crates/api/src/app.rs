@@ -6,7 +6,8 @@ use crate::metrics::Metrics;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::{Clock, Nanos};
-use everflame_query::{Engine, Merged, ProfileList, ProfileQuery, SeriesQuery, StackQuery, TimeSeriesAnswer};
+use everflame_query::{Engine, Heatmap, HeatmapQuery, Merged, ProfileList, ProfileQuery};
+use everflame_query::{SeriesQuery, SpanList, SpanQuery, StackQuery, TimeSeriesAnswer};
 use std::sync::Arc;
 
 /// How the server is set up.
@@ -83,6 +84,18 @@ impl App {
         let list = self.engine.profile_list(query).await?;
         self.metrics.scan(&list.stats, list.warnings.len());
         Ok(list)
+    }
+
+    pub(crate) async fn spans(&self, query: &SpanQuery) -> Result<SpanList, ApiError> {
+        let list = self.engine.span_list(query).await?;
+        self.metrics.scan(&list.stats, list.warnings.len());
+        Ok(list)
+    }
+
+    pub(crate) async fn heatmap(&self, query: &HeatmapQuery) -> Result<Heatmap, ApiError> {
+        let heatmap = self.engine.heatmap(query).await?;
+        self.metrics.scan(&heatmap.stats, heatmap.warnings.len());
+        Ok(heatmap)
     }
 
     /// Asks the engine for what there is, on a thread for blocking work.

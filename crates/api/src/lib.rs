@@ -31,6 +31,7 @@ mod querier;
 mod render;
 mod scan_headers;
 mod server;
+mod singles;
 mod status;
 mod timeline;
 mod times;

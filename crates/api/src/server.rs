@@ -9,7 +9,9 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, dropped, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{
+    deletion, dropped, ingest, lake, not_found, otlp, pprof, profefe, render, singles, status, ui,
+};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -86,7 +88,10 @@ impl Server {
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))
             .route("/api/v1/pprof", get(pprof::get))
-            .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
+            .route("/api/v1/flamegraph", get(singles::flame_graph))
+            .route("/api/v1/heatmap", get(singles::heatmap))
+            .route("/api/v1/profiles", get(singles::profiles).delete(deletion::delete))
+            .route("/api/v1/spans", get(singles::spans))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))

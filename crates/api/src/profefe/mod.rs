@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use everflame_ingest::{Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
 use everflame_profile::{Nanos, SERVICE_NAME};
-use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange};
+use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -105,6 +105,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<V
         selector,
         range,
         ids: Vec::new(),
+        totals: ValueRange::ALL,
         order: Order::OldestFirst,
         limit: MAX_LISTED,
     };
@@ -172,6 +173,7 @@ pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(ids): Path<String>)
         selector: Selector::all(),
         range: TimeRange::ALL,
         ids,
+        totals: ValueRange::ALL,
         order: Order::OldestFirst,
         limit: usize::MAX,
     };

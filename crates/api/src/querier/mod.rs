@@ -1,7 +1,7 @@
 //! `querier.v1.QuerierService`: how Grafana, profilecli, the UI and the CLI ask.
 
 pub(crate) mod answers;
-mod encode;
+pub(crate) mod encode;
 pub(crate) mod requests;
 
 use crate::app::{App, blocking};

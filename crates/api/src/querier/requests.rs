@@ -108,7 +108,11 @@ pub(crate) fn call_site(selector: Option<&StackTraceSelector>) -> Vec<String> {
     sites.iter().map(|site| site.name.clone()).collect()
 }
 
-fn ids<T>(field: &str, texts: &[String], parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, ApiError> {
+pub(crate) fn ids<T>(
+    field: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, ApiError> {
     let check = |text: &String| {
         parse(text.trim()).ok_or_else(|| {
             ApiError::invalid(format_args!(
@@ -119,11 +123,11 @@ fn ids<T>(field: &str, texts: &[String], parse: impl Fn(&str) -> Option<T>) -> R
     texts.iter().map(check).collect()
 }
 
-fn profile(text: &str) -> Option<ProfileId> {
+pub(crate) fn profile(text: &str) -> Option<ProfileId> {
     Uuid::try_parse(text).ok().map(|id| ProfileId(id.as_u128()))
 }
 
-fn span(text: &str) -> Option<u64> {
+pub(crate) fn span(text: &str) -> Option<u64> {
     is_hex(text, 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
