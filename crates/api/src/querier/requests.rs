@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::wire::types::v1::StackTraceSelector;
 use everflame_lake::ProfileId;
 use everflame_profile::{Nanos, ProfileType};
-use everflame_query::{Selector, StackQuery, TimeRange};
+use everflame_query::{GoPgo, Selector, StackQuery, TimeRange};
 use http::HeaderMap;
 use http::header::ACCEPT;
 use uuid::Uuid;
@@ -100,6 +100,24 @@ pub(crate) fn stack_query(
         return Err(ApiError::invalid("span_selector and trace_id_selector were both sent; choose one"));
     }
     Ok(query)
+}
+
+/// How many there may be; all when the request does not say, or says 0.
+pub(crate) fn limit(asked: Option<i64>) -> Result<Option<usize>, ApiError> {
+    match asked {
+        None | Some(0) => Ok(None),
+        Some(limit) => usize::try_from(limit).map(Some).map_err(|_| {
+            ApiError::invalid(format_args!(
+                "limit is {limit}; send how many series there may be, or 0 for all"
+            ))
+        }),
+    }
+}
+
+/// How stacks are to be shortened for a compiler of Go.
+pub(crate) fn go_pgo(selector: Option<&StackTraceSelector>) -> Option<GoPgo> {
+    let asked = selector?.go_pgo.as_option()?;
+    Some(GoPgo { keep_locations: asked.keep_locations, aggregate_callees: asked.aggregate_callees })
 }
 
 /// The names in a stack trace selector, root first.
