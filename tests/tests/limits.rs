@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use everflame_tests::rpc::{frame, http2};
 use everflame_tests::{Server, pprof, push_message};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 const FOLDED: &str = "main;work 3\nmain;idle 1\n";
@@ -150,12 +151,9 @@ async fn rates_say_when_to_come_back() -> Result<()> {
     ensure!(body["details"][0]["type"] == "google.rpc.RetryInfo", "{body}");
     let answer = http2()?.post(&push).header("content-type", "application/grpc").header("te", "trailers");
     let answer: http::Response<reqwest::Body> = answer.body(frame(0, &message)?).send().await?.into();
-    ensure!(
-        answer.headers().get("grpc-status").is_some_and(|status| status == "8"),
-        "{:?}",
-        answer.headers()
-    );
-    ensure!(answer.headers().contains_key("grpc-status-details-bin"), "{:?}", answer.headers());
+    let trailers = answer.into_body().collect().await?.trailers().cloned().unwrap_or_default();
+    ensure!(trailers.get("grpc-status").is_some_and(|status| status == "8"), "{trailers:?}");
+    ensure!(trailers.contains_key("grpc-status-details-bin"), "{trailers:?}");
     let url = server.url("/api/0/profiles?service=shop&type=cpu");
     let (status, retry, text) = refusal(server.http().post(url).body(profile).send().await?).await?;
     ensure!(status == 429 && retry.is_some() && text.contains("\"code\":429"), "{status} {text}");
@@ -170,8 +168,7 @@ async fn rates_say_when_to_come_back() -> Result<()> {
 
 #[tokio::test]
 async fn the_tenant_has_a_rate_of_its_own() -> Result<()> {
-    let server =
-        Server::start_with(&["--rate-burst=1h", "--max-profiles-per-second=1"])?;
+    let server = Server::start_with(&["--rate-burst=1h", "--max-profiles-per-second=1"])?;
     for at in 0..3_600 / 100 {
         ensure!(ingest(&server, &format!("s{at}"), FOLDED).await?.0 == 200);
     }

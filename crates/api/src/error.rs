@@ -49,6 +49,11 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, message)
     }
 
+    /// 409: there is something newer.
+    pub(crate) fn already_exists(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::AlreadyExists, message)
+    }
+
     /// 405.
     pub(crate) fn method_not_allowed(message: impl fmt::Display) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }

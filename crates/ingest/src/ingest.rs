@@ -231,6 +231,11 @@ impl Ingest {
         self.0.counters.read()
     }
 
+    /// The bounds of all uploads that have none of their own.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits.general
+    }
+
     /// What was dropped, refused or shortened since the start.
     pub fn dropped(&self) -> DroppedReport {
         self.0.dropped.report(self.0.lake.tenant())
