@@ -164,7 +164,7 @@ async fn status_rules_of_the_query_wire() {
         ("Diff", json!({ "left": select(json!({})), "right": select(json!({})) }), 200),
         ("Diff", json!({ "left": select(json!({})) }), 400),
         ("GetProfileStats", json!({}), 200),
-        ("SelectHeatmap", json!({}), 501),
+        ("SelectHeatmap", json!({}), 400),
         ("Nonsense", json!({}), 404),
     ];
     for (method, body, status) in table {
