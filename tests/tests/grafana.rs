@@ -22,6 +22,11 @@ const SENT: [Sent; 3] = [
     ("b", 20, &[("work", 5, "")]),
 ];
 
+/// The time so many seconds after T, as protobuf JSON writes it.
+fn millis(after: i64) -> Value {
+    json!(((T + after) * 1000).to_string())
+}
+
 fn push((pod, after, samples): Sent) -> Result<Value> {
     let texts = ["", "cpu", "nanoseconds", "span_id", SPANS[0], SPANS[1], "main", "work", "idle"];
     let at = |text: &str| texts.iter().position(|known| *known == text).unwrap_or(0);
@@ -123,8 +128,7 @@ async fn the_data_source() -> Result<()> {
 
     // A panel: metrics and profile.
     let points = grafana.ask(rpc::SELECT_SERIES, question(json!({"step": 15.0}))).await?;
-    let point =
-        |after: i64, value: f64| json!({"timestamp": ((T + after) * 1000).to_string(), "value": value});
+    let point = |after: i64, value: f64| json!({"timestamp": millis(after), "value": value});
     ensure!(points == json!({"series": [{"points": [point(0, 40.0), point(30, 55.0)]}]}), "{points}");
     let grouped = question(json!({"step": 15.0, "groupBy": ["pod"], "limit": 1, "aggregation": 1}));
     let points = grafana.ask(rpc::SELECT_SERIES, grouped).await?;
@@ -150,7 +154,7 @@ async fn the_data_source() -> Result<()> {
     // Exemplars on the timeline, and the profile behind one.
     let points = grafana.ask(rpc::SELECT_SERIES, question(json!({"step": 15.0, "exemplarType": 2}))).await?;
     let exemplar = &points["series"][0]["points"][1]["exemplars"][0];
-    ensure!(exemplar["value"] == "50" && exemplar["timestamp"] == ((T + 20) * 1000).to_string(), "{points}");
+    ensure!(exemplar["value"] == "50" && exemplar["timestamp"] == millis(20), "{points}");
     ensure!(exemplar["labels"].as_array().is_some_and(|labels| labels.contains(&pod("a")[0])), "{points}");
     let behind = question(json!({"profileIdSelector": [exemplar["profileId"]]}));
     ensure!(own(&grafana.ask(rpc::STACKTRACES, behind).await?)? == ["work 50"]);
@@ -179,8 +183,8 @@ async fn heatmaps() -> Result<()> {
         found["series"].as_array().is_some_and(|series| series.len() == 1) && slots.len() == 2,
         "{found}"
     );
-    ensure!(slots[0]["timestamp"] == (T * 1000).to_string(), "{found}");
-    ensure!(slots[1]["timestamp"] == ((T + 30) * 1000).to_string(), "{found}");
+    ensure!(slots[0]["timestamp"] == millis(0), "{found}");
+    ensure!(slots[1]["timestamp"] == millis(30), "{found}");
     // Twenty bands from the least value to the largest.
     let bands = slots[0]["yMin"].as_array().context("no bands")?;
     ensure!(bands.len() == 20 && bands[0] == 5.0 && slots[0]["counts"].as_array().map(Vec::len) == Some(20));

@@ -24,6 +24,7 @@ mod load;
 mod metrics;
 mod multipart;
 mod not_found;
+mod openapi;
 mod otlp;
 mod params;
 mod pprof;

@@ -13,7 +13,9 @@ use crate::push::Pusher;
 use crate::querier::Querier;
 use crate::settings::Settings;
 use crate::vcs::SourceCode;
-use crate::{deletion, dropped, ingest, lake, not_found, otlp, pprof, profefe, render, singles, status, ui};
+use crate::{
+    deletion, dropped, ingest, lake, not_found, openapi, otlp, pprof, profefe, render, singles, status, ui,
+};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -89,6 +91,7 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))
+            .route("/api/v1/openapi.json", get(openapi::get))
             .route("/api/v1/pprof", get(pprof::get))
             .route("/api/v1/flamegraph", get(singles::flame_graph))
             .route("/api/v1/heatmap", get(singles::heatmap))
