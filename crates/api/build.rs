@@ -6,14 +6,17 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 11] = [
+    "adhocprofiles/v1/adhocprofiles.proto",
     "capabilities/v1/feature_flags.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
     "opentelemetry/proto/collector/profiles/v1development/profiles_service.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
+    "settings/v1/setting.proto",
     "types/v1/types.proto",
+    "vcs/v1/vcs.proto",
     "version/v1/version.proto",
 ];
 

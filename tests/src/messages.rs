@@ -23,13 +23,34 @@ Names = 1 names []str
 SeriesRequest = 1 matchers []str, 2 labelNames []str, 3 start i64, 4 end i64
 SeriesResponse = 2 labelsSet []Labels
 StacktracesRequest = 1 profileTypeID str, 2 labelSelector str, 3 start i64, 4 end i64, 5 maxNodes i64, 6 format i64, 7 stackTraceSelector StackTraceSelector, 8 profileIdSelector []str, 10 traceIdSelector []str, 11 spanSelector []str
-StackTraceSelector = 1 callSite []CallSite
+StackTraceSelector = 1 callSite []CallSite, 2 goPgo GoPgo
+GoPgo = 1 keepLocations i64, 2 aggregateCallees bool
+SpanProfileRequest = 1 profileTypeID str, 2 labelSelector str, 3 spanSelector []str, 4 start i64, 5 end i64, 6 maxNodes i64, 7 format i64
+SpanProfileResponse = 1 flamegraph FlameGraph, 2 tree bytes
+HeatmapRequest = 1 profileTypeID str, 2 labelSelector str, 3 start i64, 4 end i64, 5 step f64, 6 groupBy []str, 7 queryType i64, 8 exemplarType i64, 9 limit i64
+HeatmapResponse = 1 series []HeatmapSeries
+HeatmapSeries = 1 labels []LabelPair, 2 slots []HeatmapSlot
+HeatmapSlot = 1 timestamp i64, 2 yMin []f64, 3 counts []i64, 4 exemplars []Exemplar
+AnalyzeQueryRequest = 2 start i64, 3 end i64, 4 query str
+SettingsResponse = 1 settings []Setting
+SettingMessage = 1 setting Setting
+Setting = 1 name str, 2 value str, 3 modifiedAt i64
+NameRequest = 1 name str
+AdHocUpload = 1 name str, 2 profile str, 3 maxNodes i64
+AdHocGet = 1 id str, 2 profileType str, 3 maxNodes i64
+AdHocProfile = 1 id str, 2 name str, 3 uploadedAt i64, 4 profileType str, 5 profileTypes []str, 6 flamebearerProfile str
+AdHocList = 1 profiles []AdHocMetadata
+AdHocMetadata = 1 id str, 2 name str, 3 uploadedAt i64
+AdHocDiff = 1 leftId str, 2 rightId str, 3 profileType str, 4 maxNodes i64
+AdHocDiffed = 1 profileTypes []str, 2 flamebearerProfile str
+FeatureFlags = 1 featureFlags []FeatureFlag
+FeatureFlag = 1 name str, 2 enabled bool, 3 description str, 4 documentationUrl str
 CallSite = 1 name str
 StacktracesResponse = 1 flamegraph FlameGraph, 2 tree bytes, 3 dot str, 5 pprof Pprof
 Pprof = 1 profile Profile
 FlameGraph = 1 names []str, 2 levels []Level, 3 total i64, 4 maxSelf i64
 Level = 1 values []i64
-MergeProfileRequest = 1 profileTypeID str, 2 labelSelector str, 3 start i64, 4 end i64, 5 maxNodes i64
+MergeProfileRequest = 1 profileTypeID str, 2 labelSelector str, 3 start i64, 4 end i64, 5 maxNodes i64, 6 stackTraceSelector StackTraceSelector
 SelectSeriesRequest = 1 profileTypeID str, 2 labelSelector str, 3 start i64, 4 end i64, 5 groupBy []str, 6 step f64, 7 aggregation i64, 8 stackTraceSelector StackTraceSelector, 9 limit i64, 10 exemplarType i64
 SelectSeriesResponse = 1 series []Series
 Series = 1 labels []LabelPair, 2 points []Point
@@ -165,6 +186,10 @@ pub fn decode(message: &str, mut bytes: &[u8]) -> Result<Value> {
                         while !part.is_empty() {
                             values.push(integer(read_varint(&mut part)?));
                         }
+                    }
+                    "f64" => {
+                        let (numbers, _) = part.as_chunks::<8>();
+                        values.extend(numbers.iter().map(|bytes| json!(f64::from_le_bytes(*bytes))));
                     }
                     "str" => values.push(std::str::from_utf8(part)?.into()),
                     "bytes" => values.push(BASE64.encode(part).into()),

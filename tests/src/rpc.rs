@@ -55,6 +55,37 @@ pub const PROFILE_STATS: Method =
 /// `version.v1.Version/Version`
 pub const VERSION: Method = method("version.v1.Version/Version", "Empty", "VersionResponse");
 
+/// `querier.v1.QuerierService/SelectHeatmap`
+pub const HEATMAP: Method =
+    method("querier.v1.QuerierService/SelectHeatmap", "HeatmapRequest", "HeatmapResponse");
+/// `querier.v1.QuerierService/SelectMergeSpanProfile`
+pub const SPAN_PROFILE: Method =
+    method("querier.v1.QuerierService/SelectMergeSpanProfile", "SpanProfileRequest", "SpanProfileResponse");
+/// `querier.v1.QuerierService/AnalyzeQuery`
+pub const ANALYZE: Method = method("querier.v1.QuerierService/AnalyzeQuery", "AnalyzeQueryRequest", "Empty");
+/// `settings.v1.SettingsService/Get`
+pub const SETTINGS_GET: Method = method("settings.v1.SettingsService/Get", "Empty", "SettingsResponse");
+/// `settings.v1.SettingsService/Set`
+pub const SETTINGS_SET: Method =
+    method("settings.v1.SettingsService/Set", "SettingMessage", "SettingMessage");
+/// `settings.v1.SettingsService/Delete`
+pub const SETTINGS_DELETE: Method = method("settings.v1.SettingsService/Delete", "NameRequest", "Empty");
+/// `adhocprofiles.v1.AdHocProfileService/Upload`
+pub const AD_HOC_UPLOAD: Method =
+    method("adhocprofiles.v1.AdHocProfileService/Upload", "AdHocUpload", "AdHocProfile");
+/// `adhocprofiles.v1.AdHocProfileService/Get`
+pub const AD_HOC_GET: Method = method("adhocprofiles.v1.AdHocProfileService/Get", "AdHocGet", "AdHocProfile");
+/// `adhocprofiles.v1.AdHocProfileService/List`
+pub const AD_HOC_LIST: Method = method("adhocprofiles.v1.AdHocProfileService/List", "Empty", "AdHocList");
+/// `adhocprofiles.v1.AdHocProfileService/Diff`
+pub const AD_HOC_DIFF: Method =
+    method("adhocprofiles.v1.AdHocProfileService/Diff", "AdHocDiff", "AdHocDiffed");
+/// `vcs.v1.VCSService/GithubApp`
+pub const GITHUB_APP: Method = method("vcs.v1.VCSService/GithubApp", "Empty", "Empty");
+/// `capabilities.v1.FeatureFlagsService/GetFeatureFlags`
+pub const FEATURE_FLAGS: Method =
+    method("capabilities.v1.FeatureFlagsService/GetFeatureFlags", "Empty", "FeatureFlags");
+
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {

@@ -6,12 +6,18 @@ use crate::metrics::Metrics;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::{Clock, Nanos};
-use everflame_query::{Engine, Merged, ProfileList, ProfileQuery, SeriesQuery, StackQuery, TimeSeriesAnswer};
+use everflame_query::{Engine, Heatmap, HeatmapQuery, Merged, ProfileList, ProfileQuery};
+use everflame_query::{SeriesQuery, SpanList, SpanQuery, StackQuery, TimeSeriesAnswer};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How the server is set up.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
+    /// Where the server keeps settings and files that are looked at ad hoc; without it they are refused.
+    pub data: Option<PathBuf>,
+    /// The effective configuration and the default one, as `/api/v1/status/config` answers them, a line a key.
+    pub configuration: [String; 2],
     /// What `/api/v1/status/buildinfo` answers.
     pub build: BuildInfo,
     /// Connections that are open at once; more wait to be accepted.
@@ -27,6 +33,8 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
+            data: None,
+            configuration: Default::default(),
             build: BuildInfo::default(),
             max_connections: 8192,
             max_requests: 1024,
@@ -83,6 +91,18 @@ impl App {
         let list = self.engine.profile_list(query).await?;
         self.metrics.scan(&list.stats, list.warnings.len());
         Ok(list)
+    }
+
+    pub(crate) async fn spans(&self, query: &SpanQuery) -> Result<SpanList, ApiError> {
+        let list = self.engine.span_list(query).await?;
+        self.metrics.scan(&list.stats, list.warnings.len());
+        Ok(list)
+    }
+
+    pub(crate) async fn heatmap(&self, query: &HeatmapQuery) -> Result<Heatmap, ApiError> {
+        let heatmap = self.engine.heatmap(query).await?;
+        self.metrics.scan(&heatmap.stats, heatmap.warnings.len());
+        Ok(heatmap)
     }
 
     /// Asks the engine for what there is, on a thread for blocking work.

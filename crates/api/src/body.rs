@@ -1,13 +1,14 @@
 //! Bodies: read whole within the limit, and inflated within bounds when they are compressed.
 
+use crate::app::App;
 use crate::error::ApiError;
 use crate::load::{BodyBudget, Hold};
 use axum::body::Body;
 use bytes::Bytes;
 use connectrpc::{CompressionProvider, ConnectError};
 use everflame_formats::{ErrorKind, Limits, gzip};
-use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::io::{Cursor, Read};
 
@@ -39,6 +40,21 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, budget: &BodyBudget) -
             "Content-Encoding {other:?} is not known; send gzip, or the body as it is"
         ))),
     }
+}
+
+/// As [`read`], for a profile of `service`: a body that is too large is in the record of what was dropped.
+pub(crate) async fn read_upload(
+    headers: &HeaderMap,
+    body: Body,
+    app: &App,
+    service: &str,
+) -> Result<Bytes, ApiError> {
+    let says = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    read(headers, body, app.load.budget()).await.inspect_err(|error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            app.ingest.refused_as_too_large(service, says.unwrap_or(0), &error.to_string());
+        }
+    })
 }
 
 /// Inflates `bytes` when they begin as gzip does.

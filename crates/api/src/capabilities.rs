@@ -1,6 +1,8 @@
 //! The small RPC services by which clients find out what a server is: version, feature flags, health.
 
-use crate::wire::capabilities::v1::{FeatureFlagsService, GetFeatureFlagsRequest, GetFeatureFlagsResponse};
+use crate::wire::capabilities::v1::{
+    FeatureFlag, FeatureFlagsService, GetFeatureFlagsRequest, GetFeatureFlagsResponse,
+};
 use crate::wire::grpc::health::v1::health_check_response::ServingStatus;
 use crate::wire::grpc::health::v1::{Health, HealthCheckRequest, HealthCheckResponse};
 use crate::wire::version::v1::{Version, VersionRequest, VersionResponse};
@@ -8,6 +10,14 @@ use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, Service
 
 /// The querier API that is spoken here.
 const QUERIER_API: u64 = 1;
+
+/// What Pyroscope's clients ask for by name, whether it is here, and what it is.
+const FLAGS: [(&str, bool, &str); 4] = [
+    ("v2StorageLayer", true, "Queries answer as those of Pyroscope's second storage layer"),
+    ("pyroscopeRuler", false, "Metrics from profiles by recording rules"),
+    ("pyroscopeRulerFunctions", false, "Recording rules for single functions"),
+    ("utf8LabelNames", true, "Label names of any characters"),
+];
 
 pub(crate) struct Capabilities;
 
@@ -27,7 +37,13 @@ impl FeatureFlagsService for Capabilities {
         _context: RequestContext,
         _request: ServiceRequest<'_, GetFeatureFlagsRequest>,
     ) -> ServiceResult<GetFeatureFlagsResponse> {
-        Response::ok(GetFeatureFlagsResponse::default())
+        let feature_flags = FLAGS.iter().map(|&(name, enabled, description)| FeatureFlag {
+            name: name.to_owned(),
+            enabled,
+            description: Some(description.to_owned()),
+            ..Default::default()
+        });
+        Response::ok(GetFeatureFlagsResponse { feature_flags: feature_flags.collect(), ..Default::default() })
     }
 }
 
@@ -41,6 +57,8 @@ impl Health for Capabilities {
             "",
             "push.v1.PusherService",
             "querier.v1.QuerierService",
+            "settings.v1.SettingsService",
+            "adhocprofiles.v1.AdHocProfileService",
             "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
         ];
         if !known.contains(&request.view().service) {

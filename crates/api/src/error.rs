@@ -2,13 +2,16 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use connectrpc::{ConnectError, ErrorCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use connectrpc::{ConnectError, ErrorCode, ErrorDetail};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use std::fmt;
+use std::time::Duration;
 
 /// Seconds after which a client that was turned away should come back.
-const RETRY_AFTER_SECONDS: u16 = 2;
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// A refusal. Becomes `{"code","message"}` on HTTP and a status on RPC wires.
 #[derive(Debug, thiserror::Error)]
@@ -17,11 +20,13 @@ pub(crate) struct ApiError {
     code: ErrorCode,
     status: StatusCode,
     message: String,
+    /// When to come back, where it is not the usual time.
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     fn new(code: ErrorCode, message: impl fmt::Display) -> Self {
-        Self { code, status: code.http_status(), message: message.to_string() }
+        Self { code, status: code.http_status(), message: message.to_string(), retry_after: None }
     }
 
     /// 400: the request says something that it must not.
@@ -42,6 +47,11 @@ impl ApiError {
     /// 404.
     pub(crate) fn not_found(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::NotFound, message)
+    }
+
+    /// 409: there is something newer.
+    pub(crate) fn already_exists(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::AlreadyExists, message)
     }
 
     /// 405.
@@ -104,9 +114,12 @@ impl ApiError {
         self.code.grpc_code()
     }
 
-    fn retry_after(&self) -> Option<HeaderValue> {
+    /// Seconds after which a client should come back; nothing when that would not help.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        later.contains(&self.status).then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
+        let seconds = |wait: Duration| wait.as_millis().div_ceil(1_000).max(1);
+        let own = self.retry_after.map(|wait| u64::try_from(seconds(wait)).unwrap_or(u64::MAX));
+        later.contains(&self.status).then(|| own.unwrap_or(RETRY_AFTER_SECONDS))
     }
 }
 
@@ -115,7 +128,7 @@ impl IntoResponse for ApiError {
         let body = serde_json::json!({ "code": self.code.as_str(), "message": self.message });
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, seconds);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -126,9 +139,29 @@ impl From<ApiError> for ConnectError {
         let retry_after = error.retry_after();
         let mut answer = Self::new(error.code, error.message);
         if let Some(seconds) = retry_after {
-            answer.response_headers_mut().insert(RETRY_AFTER, seconds);
+            answer.response_headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            answer = answer.with_detail(retry_info(seconds));
         }
         answer
+    }
+}
+
+/// `google.rpc.RetryInfo`, without which senders of OpenTelemetry do not try again. Field 1 is the delay, in it
+/// field 1 the seconds.
+fn retry_info(seconds: u64) -> ErrorDetail {
+    let mut delay = vec![0x08];
+    let mut rest = seconds;
+    while rest >= 0x80 {
+        delay.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    delay.push(rest as u8);
+    let mut message = vec![0x0a, delay.len() as u8];
+    message.append(&mut delay);
+    ErrorDetail {
+        type_url: "google.rpc.RetryInfo".to_owned(),
+        value: Some(STANDARD_NO_PAD.encode(message)),
+        debug: None,
     }
 }
 
@@ -139,7 +172,7 @@ impl From<everflame_ingest::Error> for ApiError {
             ErrorKind::InvalidArgument => Self::invalid(error),
             ErrorKind::Unprocessable => Self::unprocessable(error),
             ErrorKind::TooLarge => Self::too_large(error),
-            ErrorKind::RateLimited => Self::busy(error),
+            ErrorKind::RateLimited => Self { retry_after: error.retry_after(), ..Self::busy(error) },
             ErrorKind::Unavailable => Self::unavailable(error),
             ErrorKind::Internal => Self::internal(error),
         }

@@ -61,6 +61,21 @@ impl Flamebearer {
         }
     }
 
+    /// One flame graph of a file, which has no timeline.
+    pub(crate) fn of_file(graph: FlameGraph, profile_type: &ProfileType) -> Self {
+        let FlameGraph { names, levels, total, max_self } = graph;
+        Self {
+            version: 1,
+            flamebearer: Graph { names, levels, num_ticks: total, max_self },
+            metadata: Metadata::of("single", profile_type),
+            timeline: None,
+            groups: None,
+            heatmap: None,
+            left_ticks: None,
+            right_ticks: None,
+        }
+    }
+
     /// Two sides of one flame graph.
     pub(crate) fn double(graph: DiffFlameGraph, profile_type: &ProfileType) -> Self {
         let DiffFlameGraph { names, levels, total, max_self, left_total, right_total } = graph;

@@ -57,7 +57,8 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Resul
     let spy_name = params.get("spyName").filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
     let sample_rate = params.text("sampleRate").parse().unwrap_or(DEFAULT_SAMPLE_RATE);
     let format = Format::of(&params, &head.headers);
-    let body = body::read(&head.headers, body, app.load.budget()).await?;
+    let service = name.split('{').next().unwrap_or_default();
+    let body = body::read_upload(&head.headers, body, &app, service).await?;
     match format {
         Format::Folded(format) => {
             app.ingest

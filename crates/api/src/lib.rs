@@ -7,20 +7,24 @@
 // The generated service traits return opaque futures; an implementation may well name what it returns.
 #![allow(refining_impl_trait)]
 
+mod adhoc;
 mod app;
 mod body;
 mod capabilities;
 mod deletion;
+mod dropped;
 mod error;
 mod flamebearer;
 mod guard;
 mod ingest;
 mod json_objects;
+mod kept;
 mod lake;
 mod load;
 mod metrics;
 mod multipart;
 mod not_found;
+mod openapi;
 mod otlp;
 mod params;
 mod pprof;
@@ -30,10 +34,13 @@ mod querier;
 mod render;
 mod scan_headers;
 mod server;
+mod settings;
+mod singles;
 mod status;
 mod timeline;
 mod times;
 mod ui;
+mod vcs;
 
 /// What the protocol files in `proto/` say, generated.
 #[allow(

@@ -3,7 +3,7 @@
 use crate::app::App;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use everflame_ingest::Counters;
+use everflame_ingest::{Counters, Reason};
 use everflame_lake::{CacheStatus, LakeStatus};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -55,6 +55,9 @@ impl Wire {
             ("/v1development/", Self::Otlp),
             ("/opentelemetry.", Self::Otlp),
             ("/querier.v1.", Self::Querier),
+            ("/settings.v1.", Self::Querier),
+            ("/adhocprofiles.v1.", Self::Querier),
+            ("/vcs.v1.", Self::Querier),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
             ("/api/", Self::Api),
@@ -138,6 +141,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     let lake = app.lake.status();
     let reading = Reading {
         counters: app.ingest.counters(),
+        dropped: app.ingest.dropped().totals,
         caches: [("footers", lake.footers), ("stacks", lake.stacks), ("results", app.engine.cache_status())],
         lake,
         gauges: [
@@ -157,6 +161,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
 #[derive(Debug)]
 struct Reading {
     counters: Counters,
+    dropped: [(Reason, u64, u64); Reason::ALL.len()],
     lake: LakeStatus,
     caches: [(&'static str, CacheStatus); 3],
     gauges: [(&'static str, &'static str, u64); 3],
@@ -248,6 +253,20 @@ impl prometheus_client::collector::Collector for Reading {
         for (kind, value) in ingest.rejected {
             let labels = [("kind", kind)];
             ConstCounter::new(value).encode(rejected.encode_family(&labels)?)?;
+        }
+        type OfReason = fn(&(Reason, u64, u64)) -> u64;
+        let of_reasons: [(&str, &str, OfReason); 2] = [
+            ("dropped", "What was not stored as it came; /api/v1/status/dropped says whose it was", |of| {
+                of.1
+            }),
+            ("dropped_bytes", "Bytes of uploads that were not stored", |of| of.2),
+        ];
+        for (name, help, value) in of_reasons {
+            let mut dropped = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for of in &self.dropped {
+                let labels = [("reason", of.0.as_str()), ("what", of.0.what())];
+                ConstCounter::new(value(of)).encode(dropped.encode_family(&labels)?)?;
+            }
         }
         let mut expiring = encoder.encode_descriptor(
             "retention_next_bytes",

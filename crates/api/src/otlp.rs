@@ -46,7 +46,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
         .into_response();
     };
     let stored = async {
-        let body = body::read(&head.headers, body, app.load.budget()).await?;
+        let body = body::read_upload(&head.headers, body, &app, "").await?;
         app.ingest.otlp(body, encoding).await.map_err(refusal)
     };
     match stored.await {

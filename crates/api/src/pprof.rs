@@ -3,12 +3,12 @@
 use crate::app::{App, blocking};
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::{scan_headers, times};
+use crate::{scan_headers, singles, times};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_formats::pprof;
 use everflame_profile::{Nanos, Profile};
-use everflame_query::{StackQuery, TimeRange, TypedSelector};
+use everflame_query::TimeRange;
 use http::Uri;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use std::sync::Arc;
@@ -16,26 +16,25 @@ use std::sync::Arc;
 /// The range when the request does not say: the last hour.
 const DEFAULT_RANGE: Nanos = 3_600_000_000_000;
 
-/// The profile of `query` between `from` and `until`. Other parameters (`go tool pprof` adds `seconds`)
-/// mean nothing.
+/// The profile of `query` between `from` and `until`, or a part of it as [`crate::singles`] has them. Other
+/// parameters (`go tool pprof` adds `seconds`) mean nothing.
 pub(crate) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
-    let params = Params::of(&uri)?;
-    let query =
-        params.required("query", "process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=\"api\"}")?;
-    let TypedSelector { profile_type, selector } =
-        query.parse().map_err(|error| ApiError::invalid(error).at("query"))?;
-    let now = app.now();
-    let until = times::parse_or_now("until", params.get("until"), now)?;
-    let from = match params.get("from").filter(|text| !text.trim().is_empty()) {
-        Some(text) => times::parse("from", text, now)?,
-        None => until.saturating_sub(DEFAULT_RANGE),
-    };
-    let query = StackQuery::new(profile_type, selector, range(from, until)?);
+    let query = singles::stack_query(&Params::of(&uri)?, app.now())?;
     let merged = app.stacks(&query).await?;
     let headers = scan_headers::of(&merged.stats, &merged.warnings);
     let name = query.profile_type.sample.kind.clone();
     let profile = blocking(move || merged.to_profile(&query.profile_type, query.range)).await?;
     Ok((headers, attachment(profile, &name).await?).into_response())
+}
+
+/// The range of a request: the last hour before `until` when it does not say.
+pub(crate) fn range_of(params: &Params, now: Nanos) -> Result<TimeRange, ApiError> {
+    let until = times::parse_or_now("until", params.get("until"), now)?;
+    let from = match params.get("from").filter(|text| !text.trim().is_empty()) {
+        Some(text) => times::parse("from", text, now)?,
+        None => until.saturating_sub(DEFAULT_RANGE),
+    };
+    range(from, until)
 }
 
 /// `go tool pprof URL` asks its source for the names of frames that the profile gives by address alone, and

@@ -1,15 +1,21 @@
 //! The server: its routes, and the loop that accepts connections.
 
+use crate::adhoc::AdHoc;
 use crate::app::{App, ServerConfig};
 use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
 use crate::guard;
 use crate::json_objects::JsonObjects;
+use crate::kept::Kept;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::settings::Settings;
+use crate::vcs::SourceCode;
+use crate::{
+    deletion, dropped, ingest, lake, not_found, openapi, otlp, pprof, profefe, render, singles, status, ui,
+};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -85,11 +91,20 @@ impl Server {
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))
+            .route("/api/v1/openapi.json", get(openapi::get))
             .route("/api/v1/pprof", get(pprof::get))
-            .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
+            .route("/api/v1/flamegraph", get(singles::flame_graph))
+            .route("/api/v1/heatmap", get(singles::heatmap))
+            .route("/api/v1/profiles", get(singles::profiles).delete(deletion::delete))
+            .route("/api/v1/spans", get(singles::spans))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
+            .route("/api/v1/status/config", get(status::config))
+            .route("/api/v1/status/config/default", get(status::config_default))
+            .route("/api/v1/status/config/diff", get(status::config_diff))
+            .route("/api/v1/tenant_limits", get(status::tenant_limits))
+            .route("/api/v1/status/dropped", get(dropped::get))
             .route("/ready", get(status::ready))
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))
@@ -109,6 +124,9 @@ impl Server {
         let services = connectrpc::Router::new()
             .add_service(Arc::new(Pusher(self.app.clone())))
             .add_service(Arc::new(Querier(self.app.clone())))
+            .add_service(Arc::new(self.settings()))
+            .add_service(Arc::new(self.ad_hoc()))
+            .add_service(Arc::new(SourceCode))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
@@ -131,6 +149,9 @@ impl Server {
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
+            "/settings.v1.SettingsService/{method}",
+            "/adhocprofiles.v1.AdHocProfileService/{method}",
+            "/vcs.v1.VCSService/{method}",
             "/version.v1.Version/{method}",
             "/capabilities.v1.FeatureFlagsService/{method}",
             "/grpc.health.v1.Health/{method}",
@@ -141,6 +162,18 @@ impl Server {
         let export = self.otlp_on_grpc_path(service);
         let routes = routes.route(otlp::GRPC_PATH, export);
         rest.merge(routes.layer(axum::middleware::from_fn(not_found::explain_rpc)))
+    }
+
+    fn kept(&self, name: &str) -> Kept {
+        Kept::new(self.app.config.data.as_deref(), self.app.lake.tenant(), name)
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::new(self.kept("settings"), self.app.clock.clone())
+    }
+
+    fn ad_hoc(&self) -> AdHoc {
+        AdHoc::new(self.kept("adhoc"), self.app.clock.clone())
     }
 
     fn otlp_on_grpc_path(&self, grpc: ConnectRpcService) -> MethodRouter {

@@ -4,6 +4,8 @@ use crate::app::{App, BuildInfo};
 use crate::times;
 use axum::Json;
 use axum::extract::State;
+use http::HeaderName;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -30,6 +32,39 @@ pub(crate) async fn build_info(State(app): State<Arc<App>>) -> Json<Value> {
             "buildDate": build_date,
             "goVersion": "",
         },
+    }))
+}
+
+/// `/api/v1/status/config`: the effective configuration as YAML.
+pub(crate) async fn config(State(app): State<Arc<App>>) -> ([(HeaderName, &'static str); 1], String) {
+    yaml(app.config.configuration[0].clone())
+}
+
+/// `/api/v1/status/config/default`: the configuration of a server without one.
+pub(crate) async fn config_default(State(app): State<Arc<App>>) -> ([(HeaderName, &'static str); 1], String) {
+    yaml(app.config.configuration[1].clone())
+}
+
+/// `/api/v1/status/config/diff`: what of the configuration is not the default.
+pub(crate) async fn config_diff(State(app): State<Arc<App>>) -> ([(HeaderName, &'static str); 1], String) {
+    let [effective, default] = &app.config.configuration;
+    let other = effective.lines().filter(|line| !default.lines().any(|known| known == *line));
+    yaml(other.map(|line| format!("{line}\n")).collect())
+}
+
+fn yaml(text: String) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "application/yaml; charset=utf-8")], text)
+}
+
+/// `/api/v1/tenant_limits`, in the form of Pyroscope: bytes a second, bytes at once, label sets; 0 for no bound.
+pub(crate) async fn tenant_limits(State(app): State<Arc<App>>) -> Json<Value> {
+    let limits = app.ingest.limits();
+    let rate = limits.tenant.bytes.unwrap_or(0);
+    let burst = i128::from(rate) * i128::from(limits.burst) / 1_000_000_000;
+    Json(json!({
+        "ingestion_rate": rate,
+        "ingestion_burst_size": i64::try_from(burst).unwrap_or(i64::MAX),
+        "max_global_series_per_user": 0,
     }))
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui_files.rs"));
 
 /// Pages that the UI draws itself.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/services",
     "/explore",
@@ -19,6 +19,7 @@ const PAGES: [&str; 11] = [
     "/comparison",
     "/comparison-diff",
     "/labels",
+    "/heatmap",
     "/function",
     "/adhoc",
     "/status",

@@ -3,8 +3,10 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Help texts,
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
+use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
+use crate::keys::{KEYS, Key};
 use crate::reference;
-use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Setting, Size, StorageUrl, Threads};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Size, StorageUrl, Threads};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +43,13 @@ pub(crate) struct Config {
     pub(crate) max_labels: u64,
     pub(crate) max_label_sets_per_upload: u64,
     pub(crate) max_label_sets_per_service: u64,
+    pub(crate) max_profiles_per_second: Most,
+    pub(crate) max_bytes_per_second: Room,
+    pub(crate) max_service_profiles_per_second: Most,
+    pub(crate) max_service_bytes_per_second: Room,
+    pub(crate) rate_burst: Duration,
+    pub(crate) limit_overrides: LimitOverrides,
+    pub(crate) relabel: RelabelRules,
     pub(crate) query_max_rows: u64,
     pub(crate) query_max_read: Size,
     pub(crate) query_max_memory: Size,
@@ -82,6 +91,13 @@ impl Default for Config {
             max_labels: 30,
             max_label_sets_per_upload: 64,
             max_label_sets_per_service: 2_000,
+            max_profiles_per_second: Most(None),
+            max_bytes_per_second: Room(None),
+            max_service_profiles_per_second: Most(None),
+            max_service_bytes_per_second: Room(None),
+            rate_burst: Duration::from_secs(10),
+            limit_overrides: LimitOverrides(Vec::new()),
+            relabel: RelabelRules::default(),
             query_max_rows: 4_000_000_000,
             query_max_read: Size(16 << 30),
             query_max_memory: Size(512 << 20),
@@ -104,167 +120,6 @@ const INSTANCE_LABELS: [&str; 10] = [
     "k8s_pod_name",
     "service_instance_id",
     "host_name",
-];
-
-/// A key of the configuration.
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
-    pub(crate) value_name: &'static str,
-    pub(crate) help: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
-    get: fn(&Config) -> String,
-}
-
-/// A row of [`KEYS`]: name, field, what its values are, help.
-macro_rules! key {
-    ($name:literal, $field:ident, $value_name:literal, $help:literal) => {
-        Key {
-            name: $name,
-            value_name: $value_name,
-            help: $help,
-            set: |config, text| Setting::parse(text).map(|value| config.$field = value),
-            get: |config| config.$field.show(),
-        }
-    };
-}
-
-/// All keys, in the order in which people read them.
-pub(crate) const KEYS: &[Key] = &[
-    key!("listen", listen, "ADDR", "Address and port on which the server listens; port 0 takes a free one"),
-    key!(
-        "extra-listen",
-        extra_listen,
-        "ADDRS",
-        "More addresses on which the same is served, separated by commas; 127.0.0.1:4317,127.0.0.1:4318 is where OpenTelemetry's senders look; none for none"
-    ),
-    key!("data", data, "DIR", "Folder for everything that is stored; made when it is not there"),
-    key!(
-        "storage",
-        storage,
-        "URL",
-        "Where the tables are: s3://bucket/prefix, gs://…, az://… or file:///folder; empty for the data folder. The log of new profiles stays in the data folder. Credentials come from the environment (AWS_…, GOOGLE_…, AZURE_…)"
-    ),
-    key!(
-        "storage-cache",
-        storage_cache,
-        "SIZE",
-        "Size of the copies of a bucket's data files that are kept in the data folder"
-    ),
-    key!(
-        "storage-timeout",
-        storage_timeout,
-        "DURATION",
-        "How long a request to a bucket may take before it is tried again; large bodies may take longer"
-    ),
-    key!(
-        "allow-insecure-listen",
-        allow_insecure_listen,
-        "BOOL",
-        "Listen beyond this machine although there is no authentication: whoever reaches the port can read and write"
-    ),
-    key!("self-profiling", self_profiling, "BOOL", "Profile the server itself, as service everflame"),
-    key!(
-        "log-level",
-        log_level,
-        "LEVEL",
-        "What is logged: error, warn, info, debug, trace, or directives such as info,everflame_lake=debug"
-    ),
-    key!("log-format", log_format, "FORMAT", "How log lines look on standard error: text or json"),
-    key!(
-        "shutdown-grace",
-        shutdown_grace,
-        "DURATION",
-        "How long running requests may go on when the server stops"
-    ),
-    key!(
-        "flush-interval",
-        flush_interval,
-        "DURATION",
-        "New profiles are moved from the log into the tables at least so often"
-    ),
-    key!(
-        "flush-size",
-        flush_size,
-        "SIZE",
-        "New profiles are moved into the tables when they take so much memory"
-    ),
-    key!(
-        "retention-raw",
-        retention_raw,
-        "AGE",
-        "How long single profiles and their samples are kept, in whole UTC days; a duration or forever"
-    ),
-    key!("retention-5m", retention_5m, "AGE", "How long sums of five minutes are kept"),
-    key!("retention-1h", retention_1h, "AGE", "How long sums of an hour are kept, in whole months"),
-    key!("retention-1d", retention_1d, "AGE", "How long sums of a day are kept, in whole months"),
-    key!(
-        "retention-size",
-        retention_size,
-        "SIZE",
-        "What all files may take on disk; the oldest single profiles go first. A size or unlimited"
-    ),
-    key!(
-        "retention-overrides",
-        retention_overrides,
-        "LIST",
-        "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
-    ),
-    key!(
-        "instance-labels",
-        instance_labels,
-        "NAMES",
-        "Labels with a value for each instance of a service: sums for long ranges are also kept without them. Holds for ever once a store has such sums"
-    ),
-    key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
-    key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),
-    key!(
-        "max-request-memory",
-        max_request_memory,
-        "SIZE",
-        "Request bodies held at once; more are answered with 503"
-    ),
-    key!(
-        "max-profile-size",
-        max_profile_size,
-        "SIZE",
-        "Size of a profile after decompression; larger ones are refused"
-    ),
-    key!("max-samples", max_samples, "COUNT", "Samples of a profile; more are refused"),
-    key!(
-        "max-stack-depth",
-        max_stack_depth,
-        "COUNT",
-        "Frames of a stack; deeper ones keep their root side, and are counted"
-    ),
-    key!("max-labels", max_labels, "COUNT", "Labels of an upload; more are refused"),
-    key!(
-        "max-label-sets-per-upload",
-        max_label_sets_per_upload,
-        "COUNT",
-        "Distinct label sets of an upload; past it the label with the most values is dropped, and counted"
-    ),
-    key!(
-        "max-label-sets-per-service",
-        max_label_sets_per_service,
-        "COUNT",
-        "Distinct label sets of a service on one day; past it the label with the most values is dropped, and counted"
-    ),
-    key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
-    key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
-    key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),
-    key!("query-timeout", query_timeout, "DURATION", "Time that one query may take"),
-    key!(
-        "query-concurrency",
-        query_concurrency,
-        "COUNT",
-        "Queries that scan at once; more wait for their turn"
-    ),
-    key!(
-        "query-threads",
-        query_threads,
-        "COUNT",
-        "Threads that one query scans with; auto for one on each core"
-    ),
 ];
 
 /// What is wrong with the configuration, and where.
@@ -296,26 +151,6 @@ pub(crate) struct Overrides {
 
 /// Variable that names the configuration file.
 const FILE_VARIABLE: &str = "EVERFLAME_CONFIG";
-
-impl Key {
-    /// `EVERFLAME_FLUSH_SIZE` for `flush-size`.
-    pub(crate) fn variable(&self) -> String {
-        format!("EVERFLAME_{}", self.name.replace('-', "_").to_uppercase())
-    }
-
-    /// The value in `config`, as it is written.
-    pub(crate) fn value(&self, config: &Config) -> String {
-        (self.get)(config)
-    }
-
-    fn put(&self, config: &mut Config, text: &str, place: String) -> Result<(), ConfigError> {
-        (self.set)(config, text.trim()).map_err(|why| ConfigError::Value { place, why })
-    }
-
-    fn is_bool(&self) -> bool {
-        self.value_name == "BOOL"
-    }
-}
 
 /// Reads a variable of this process.
 pub(crate) fn process_environment(name: &str) -> Option<String> {
@@ -376,6 +211,9 @@ impl Config {
                 serde_yaml_ng::Value::Bool(value) => value.to_string(),
                 serde_yaml_ng::Value::Number(value) => value.to_string(),
                 serde_yaml_ng::Value::String(value) => value.clone(),
+                serde_yaml_ng::Value::Sequence(_) if key.is_list() => {
+                    serde_json::to_string(value).map_err(|error| fault(format!("key {name}: {error}")))?
+                }
                 _ => return Err(fault(format!("key {name}: write one value"))),
             };
             key.put(self, &text, format!("configuration file {}, key {name}", path.display()))?;
@@ -456,6 +294,7 @@ impl ConfigArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Setting;
 
     fn load(
         flags: &[(&'static str, &str)],
@@ -481,6 +320,19 @@ mod tests {
         assert_eq!(config.data, PathBuf::from("/env"));
         assert_eq!((config.flush_size, config.max_samples), (Size(1 << 20), 7));
         assert_eq!(config.query_threads, Config::default().query_threads);
+    }
+
+    #[test]
+    fn rules_may_be_written_as_yaml() {
+        let file = "relabel:\n  - source_labels: [env]\n    regex: d.v\\d\n    action: drop\n  - target_label: a\n    replacement: 1\n";
+        let config = load(&[], &[], file).unwrap();
+        assert_eq!(
+            config.relabel.show(),
+            r#"[{"source_labels":["env"],"regex":"d.v\\d","action":"drop"},{"target_label":"a","replacement":"1"}]"#
+        );
+        assert_eq!(load(&[], &[], &config.to_yaml()).unwrap(), config);
+        let fault = load(&[], &[], "relabel: [{action: hashmod, target_label: a}]").unwrap_err().to_string();
+        assert!(fault.contains("key relabel: rule 1: hashmod needs a modulus"), "{fault}");
     }
 
     #[test]

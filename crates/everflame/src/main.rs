@@ -5,6 +5,8 @@ mod clock;
 mod config;
 mod delete;
 mod diff;
+mod ingest_settings;
+mod keys;
 mod lake;
 mod logging;
 mod push;

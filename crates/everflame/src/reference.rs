@@ -1,6 +1,7 @@
 //! `docs/configuration.md`, made from the table of keys.
 
-use crate::config::{Config, KEYS};
+use crate::config::Config;
+use crate::keys::KEYS;
 
 /// The page.
 pub(crate) fn markdown() -> String {

@@ -6,7 +6,7 @@ use crate::settings::Age;
 use crate::{logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
-use everflame_ingest::Ingest;
+use everflame_ingest::{Ingest, Rates, Rules};
 use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
 use everflame_query::{Engine, Selector};
@@ -36,7 +36,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lake = Lake::open(lake_config(config), clock.clone()).await?;
-    let ingest = Arc::new(Ingest::new(lake.clone(), ingest_limits(config), clock.clone()));
+    let ingest = Arc::new(Ingest::with_rules(
+        lake.clone(),
+        ingest_limits(config),
+        ingest_rules(config),
+        clock.clone(),
+    ));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
     let profiling = config.self_profiling.then(|| tokio::spawn(self_profiling::run(ingest, clock)));
@@ -172,8 +177,18 @@ fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
         labels: count(config.max_labels),
         label_sets_per_upload: count(config.max_label_sets_per_upload),
         label_sets_per_service: count(config.max_label_sets_per_service),
+        tenant: Rates { profiles: config.max_profiles_per_second.0, bytes: config.max_bytes_per_second.0 },
+        service: Rates {
+            profiles: config.max_service_profiles_per_second.0,
+            bytes: config.max_service_bytes_per_second.0,
+        },
+        burst: i64::try_from(config.rate_burst.as_nanos()).unwrap_or(i64::MAX),
         ..everflame_ingest::Limits::default()
     }
+}
+
+fn ingest_rules(config: &Config) -> Rules {
+    Rules { relabel: config.relabel.compiled(), overrides: config.limit_overrides.to_rules() }
 }
 
 fn query_limits(config: &Config) -> everflame_query::Limits {
@@ -194,6 +209,8 @@ fn query_limits(config: &Config) -> everflame_query::Limits {
 
 fn server_config(config: &Config) -> ServerConfig {
     ServerConfig {
+        data: Some(config.data.clone()),
+        configuration: [config.to_yaml(), Config::default().to_yaml()],
         build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
         max_connections: count(config.max_connections),
         max_requests: count(config.max_requests),

@@ -243,34 +243,42 @@ impl Setting for Names {
     }
 }
 
+/// Splits `{a="b"} x=1; {c="d"} y=2` into selectors and what follows each; `none` has no part.
+pub(crate) fn by_selector(text: &str, example: &str) -> Result<Vec<(Selector, String)>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    // A semicolon may be in a label's value, too: a part ends where a selector begins.
+    let mut all: Vec<String> = Vec::new();
+    for part in text.split(';') {
+        match all.last_mut() {
+            Some(last) if !part.trim_start().starts_with('{') => *last = format!("{last};{part}"),
+            _ => all.push(part.to_owned()),
+        }
+    }
+    let split = |text: &String| {
+        let (selector, rest) =
+            text.trim().rsplit_once('}').ok_or_else(|| format!("{text:?} has no selector; {example}"))?;
+        let selector = format!("{selector}}}").parse().map_err(|error| format!("{error}; {example}"))?;
+        Ok((selector, rest.to_owned()))
+    };
+    all.iter().map(split).collect()
+}
+
 impl Setting for Overrides {
     fn parse(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(Vec::new()));
-        }
         let example = r#"write {team="batch"} raw=30d 5m=90d; {team="web"} raw=1d"#;
-        let one = |text: &str| {
-            let (selector, ages) =
-                text.rsplit_once('}').ok_or_else(|| format!("{text:?} has no selector; {example}"))?;
-            let selector = format!("{selector}}}").parse().map_err(|error| format!("{error}; {example}"))?;
+        let one = |(selector, ages): (Selector, String)| {
             let ages = ages.split_whitespace().map(|age| match age.split_once('=') {
                 Some((tier @ ("raw" | "5m" | "1h" | "1d"), age)) => Ok((tier.to_owned(), Age::parse(age)?)),
                 _ => Err(format!("{age:?} is no age of raw, 5m, 1h or 1d; {example}")),
             });
             match ages.collect::<Result<Vec<_>, String>>()? {
-                ages if ages.is_empty() => Err(format!("{text:?} has no age; {example}")),
+                ages if ages.is_empty() => Err(format!("{selector} has no age; {example}")),
                 ages => Ok((selector, ages)),
             }
         };
-        // A semicolon may be in a label's value, too: one ends where a selector begins.
-        let mut all: Vec<String> = Vec::new();
-        for part in text.split(';') {
-            match all.last_mut() {
-                Some(last) if !part.trim_start().starts_with('{') => *last = format!("{last};{part}"),
-                _ => all.push(part.to_owned()),
-            }
-        }
-        all.iter().map(|text| one(text.trim())).collect::<Result<_, _>>().map(Self)
+        by_selector(text, example)?.into_iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
     fn show(&self) -> String {

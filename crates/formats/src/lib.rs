@@ -26,6 +26,7 @@ pub mod cpuprofile;
 pub mod dot;
 mod error;
 pub mod firefox;
+pub mod flamebearer;
 pub mod folded;
 mod format;
 pub mod gzip;

@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::xxh3_128;
 /// What a batch is made of.
 pub(crate) struct Source<'a> {
     pub(crate) profile: &'a Profile,
-    /// For each sample type the type of its series.
-    pub(crate) types: &'a [ProfileType],
+    /// For each sample type the type of its series; none for one that is not to be stored.
+    pub(crate) types: &'a [Option<ProfileType>],
     pub(crate) groups: &'a Groups,
     pub(crate) time: Nanos,
     pub(crate) duration: Nanos,
@@ -58,7 +58,10 @@ pub(crate) fn build(
         .map(|at| sums.iter().skip(at).step_by(types.len()).any(|&value| value != 0))
         .collect();
     let fallback = profile.default_sample_type.filter(|&at| at < types.len()).unwrap_or(0);
-    let zero_type = has_value.iter().position(|&has| has).unwrap_or(fallback);
+    let stored = |at: &usize| types.get(*at).is_some_and(Option::is_some);
+    let zero_type = (0..types.len()).filter(stored).find(|&at| has_value.get(at) == Some(&true));
+    let zero_type =
+        zero_type.or_else(|| Some(fallback).filter(stored)).or_else(|| (0..types.len()).find(stored))?;
 
     let mut batch = Batch {
         service: groups.sets.first().map(|labels| labels.get(SERVICE_NAME).to_owned()).unwrap_or_default(),
@@ -71,11 +74,12 @@ pub(crate) fn build(
     let time = source.time - source.time.rem_euclid(1_000);
     let mut series_indices: HashMap<(usize, u32), u32> = HashMap::new();
     for (at, profile_type) in types.iter().enumerate() {
+        let Some(profile_type) = profile_type else { continue };
         if !has_value[at] && at != zero_type {
             continue;
         }
         // Types that occur twice in one profile share their series.
-        let first_like = types.iter().position(|other| other == profile_type).unwrap_or(at);
+        let first_like = types.iter().position(|other| other.as_ref() == Some(profile_type)).unwrap_or(at);
         let mut row = 0;
         while row < entries.len() {
             let group = entries[row].group;
@@ -233,7 +237,8 @@ mod tests {
     fn batch_of(profile: &Profile, label_sets: usize) -> Option<Batch> {
         let own = Labels::from_pairs([("service_name", "s")]);
         let limits = Limits { label_sets_per_upload: label_sets, ..Limits::default() };
-        let types = crate::naming::profile_types("test", profile).unwrap();
+        let types: Vec<_> =
+            crate::naming::profile_types("test", profile).unwrap().into_iter().map(Some).collect();
         let source = Source {
             profile,
             types: &types,

@@ -1,6 +1,9 @@
 //! Why an upload was not stored.
 
+use crate::dropped::Reason;
 use everflame_lake::ErrorKind as LakeErrorKind;
+use everflame_profile::{Labels, Nanos};
+use std::time::Duration;
 
 /// What kind of answer a fault deserves; each wire has its own code for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +52,12 @@ impl ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    reason: Reason,
+    retry_after: Option<Duration>,
+    /// Labels of what was refused, as far as they were known.
+    labels: Option<Box<Labels>>,
+    /// Whether it is in the record of what was dropped.
+    is_noted: bool,
 }
 
 impl Error {
@@ -57,8 +66,52 @@ impl Error {
         self.kind
     }
 
+    /// After how long it would pass, when that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        let reason = match kind {
+            ErrorKind::InvalidArgument => Reason::InvalidArgument,
+            ErrorKind::Unprocessable => Reason::Unprocessable,
+            ErrorKind::TooLarge => Reason::TooLarge,
+            ErrorKind::RateLimited => Reason::TenantRate,
+            ErrorKind::Unavailable => Reason::Unavailable,
+            ErrorKind::Internal => Reason::Internal,
+        };
+        Self { kind, message: message.into(), reason, retry_after: None, labels: None, is_noted: false }
+    }
+
+    /// Too much came in; after `wait` nanoseconds it would pass.
+    pub(crate) fn rate_limited(reason: Reason, wait: Nanos, message: impl Into<String>) -> Self {
+        let retry_after = Some(Duration::from_nanos(wait.max(0).cast_unsigned()));
+        Self { reason, retry_after, ..Self::new(ErrorKind::RateLimited, message) }
+    }
+
+    /// The same about an upload with `labels`.
+    pub(crate) fn of(mut self, labels: &Labels) -> Self {
+        self.labels.get_or_insert_with(|| Box::new(labels.clone()));
+        self
+    }
+
+    pub(crate) fn is_noted(&self) -> bool {
+        self.is_noted
+    }
+
+    /// The same, in the record of what was dropped.
+    pub(crate) fn noted(self) -> Self {
+        Self { is_noted: true, ..self }
+    }
+
+    /// What to count it as.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Labels of what was refused, as far as they were known.
+    pub(crate) fn labels(&self) -> Option<&Labels> {
+        self.labels.as_deref()
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 //! Hot: a sample without labels costs nothing, one with labels a hash of their indices; texts are looked
 //! at once a label set. Samples that differ in span or trace alone are in one group.
 
+use crate::dropped::Reason;
 use crate::labels::is_private;
 use crate::limits::Limits;
 use everflame_profile::{Labels, Profile, SampleLabel, StringIndex};
@@ -17,8 +18,8 @@ pub(crate) struct Groups {
     pub(crate) of_sample: Vec<u32>,
     /// For each sample span and trace, 0 when unknown. Empty when no sample has one.
     pub(crate) spans: Vec<(u64, u128)>,
-    /// Labels that were dropped because of a bound.
-    pub(crate) dropped: u64,
+    /// Names of labels that were dropped because of a bound, and of which.
+    pub(crate) dropped: Vec<(Reason, String)>,
 }
 
 /// What a label of a sample is for.
@@ -47,7 +48,7 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
         return Groups { sets: vec![own.clone()], of_sample: vec![0; samples], ..Groups::default() };
     }
     let strings = &profile.symbols.strings;
-    let mut dropped: HashSet<StringIndex> = HashSet::new();
+    let mut too_long: HashSet<StringIndex> = HashSet::new();
     let mut roles: HashMap<StringIndex, Role> = HashMap::new();
     // String tables may hold a text twice: the first index of each stands for all.
     let mut canonical: HashMap<&str, StringIndex> = HashMap::new();
@@ -69,13 +70,13 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
             match role {
                 Role::Drop => {
                     if key.len() > limits.label_name_bytes {
-                        dropped.insert(label.key);
+                        too_long.insert(label.key);
                     }
                 }
                 Role::Span if span_id(value) != 0 => span = span_id(value),
                 Role::Trace if trace_id(value) != 0 => trace = trace_id(value),
                 _ if value.is_empty() => {}
-                _ if value.len() > limits.label_value_bytes => drop(dropped.insert(label.key)),
+                _ if value.len() > limits.label_value_bytes => drop(too_long.insert(label.key)),
                 Role::Keep | Role::Span | Role::Trace => kept.push(label),
             }
         }
@@ -97,7 +98,13 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
         };
         of_sample.push(index);
     }
-    dropped.extend(bound(&mut sets, limits.label_sets_per_upload));
+    let many = bound(&mut sets, limits.label_sets_per_upload);
+    let name = |reason| move |&key: &StringIndex| (reason, strings.get(key).to_owned());
+    let dropped = too_long
+        .iter()
+        .map(name(Reason::LabelTooLong))
+        .chain(many.difference(&too_long).map(name(Reason::LabelSetsPerUpload)))
+        .collect();
     let sets = sets.iter().map(|set| {
         let mut labels = own.clone();
         for label in set {
@@ -108,7 +115,7 @@ pub(crate) fn group(profile: &Profile, own: &Labels, limits: &Limits) -> Groups 
         }
         labels
     });
-    let mut groups = Groups { sets: Vec::new(), of_sample, spans, dropped: dropped.len() as u64 };
+    let mut groups = Groups { sets: Vec::new(), of_sample, spans, dropped };
     groups.replace_sets(sets.collect());
     groups
 }
@@ -245,7 +252,8 @@ mod tests {
     fn the_label_with_the_most_values_is_dropped() {
         let limits = Limits { label_sets_per_upload: 2, ..Limits::default() };
         let groups = check("a=1 id=1\na=1 id=2\na=2 id=3", &limits, &["a=1", "a=1", "a=2"]);
-        assert_eq!((groups.dropped, groups.sets.len()), (1, 2));
+        assert_eq!(groups.dropped, [(Reason::LabelSetsPerUpload, "id".to_owned())]);
+        assert_eq!(groups.sets.len(), 2);
     }
 
     #[test]
@@ -253,12 +261,12 @@ mod tests {
         let limits = Limits { label_sets_per_upload: 2, ..Limits::default() };
         let samples: Vec<_> = (0..2_000).map(|at| format!("k{at}=1")).collect();
         let groups = group(&profile(&samples.join("\n")), &Labels::default(), &limits);
-        assert_eq!((groups.dropped, groups.sets.len()), (2_000, 1));
+        assert_eq!((groups.dropped.len(), groups.sets.len()), (2_000, 1));
     }
 
     #[test]
     fn long_labels_are_dropped() {
         let limits = Limits { label_name_bytes: 4, label_value_bytes: 4, ..Limits::default() };
-        assert_eq!(check("abcde=1 b=12345 c=1", &limits, &["c=1"]).dropped, 2);
+        assert_eq!(check("abcde=1 b=12345 c=1", &limits, &["c=1"]).dropped.len(), 2);
     }
 }

@@ -1,17 +1,19 @@
 //! The entrances: one function for each way in which profiles come.
 
-use crate::batch::{self, Source};
 use crate::counters::{Counters, LiveCounters};
+use crate::dropped::{DroppedReport, Ledger};
 use crate::error::Error;
 use crate::label_sets::LabelSets;
-use crate::limits::Limits;
+use crate::limits::{AllLimits, LimitOverride, Limits};
 use crate::naming::{self, SampleTypeConfig};
-use crate::{decode, groups, labels, name, spy};
+use crate::rates::Meters;
+use crate::relabel::Relabel;
+use crate::{labels, name, spy};
 use bytes::Bytes;
 use everflame_formats::folded::{self, Lines};
 use everflame_formats::{Decoded, pprof, tree, trie};
 use everflame_lake::{Appended, Batch, Lake, ProfileId};
-use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType};
+use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType, SERVICE_NAME};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Semaphore;
@@ -28,12 +30,24 @@ pub struct Ingest(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) lake: Arc<Lake>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: AllLimits,
+    pub(crate) relabel: Relabel,
     pub(crate) clock: Arc<dyn Clock>,
-    label_sets: LabelSets,
+    pub(crate) label_sets: LabelSets,
+    pub(crate) meters: Meters,
     pub(crate) counters: LiveCounters,
+    pub(crate) dropped: Ledger,
     /// Large bodies that may be decoded at once: each may need a hundred megabytes.
     decoders: Semaphore,
+}
+
+/// What an operator says about some uploads.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// How labels are rewritten, and what is dropped.
+    pub relabel: Relabel,
+    /// Other bounds for some; the first that takes an upload counts.
+    pub overrides: Vec<LimitOverride>,
 }
 
 /// One sample of `push.v1.PusherService/Push`.
@@ -141,40 +155,59 @@ pub struct Stored {
 /// A decoded upload, named and labelled.
 pub(crate) struct Upload {
     pub(crate) labels: Labels,
-    types: Vec<ProfileType>,
+    pub(crate) types: Vec<ProfileType>,
     pub(crate) profile: Profile,
     pub(crate) time: Nanos,
     pub(crate) duration: Nanos,
-    id: Option<u128>,
+    pub(crate) id: Option<u128>,
 }
 
 impl Ingest {
     /// Takes profiles in for `lake`.
     pub fn new(lake: Arc<Lake>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        let (label_sets, counters) = (LabelSets::default(), LiveCounters::default());
+        Self::with_rules(lake, limits, Rules::default(), clock)
+    }
+
+    /// Takes profiles in for `lake` as `rules` say.
+    pub fn with_rules(lake: Arc<Lake>, limits: Limits, rules: Rules, clock: Arc<dyn Clock>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
-        let decoders = Semaphore::new(cores.max(2));
-        Self(Arc::new(Inner { lake, limits, clock, label_sets, counters, decoders }))
+        let Rules { relabel, overrides } = rules;
+        Self(Arc::new(Inner {
+            lake,
+            limits: AllLimits { general: limits, overrides },
+            relabel,
+            label_sets: LabelSets::default(),
+            meters: Meters::default(),
+            counters: LiveCounters::default(),
+            dropped: Ledger::new(clock.now()),
+            decoders: Semaphore::new(cores.max(2)),
+            clock,
+        }))
     }
 
     /// Stores one sample of a Push.
     pub async fn push(&self, sample: PushSample) -> Result<Stored, Error> {
-        self.store(sample.pprof.len(), move |inner| inner.push(sample)).await
+        let service = sample.labels.iter().find(|(name, _)| name == SERVICE_NAME);
+        let service = service.map(|(_, value)| value.clone()).unwrap_or_default();
+        self.store(sample.pprof.len(), service, move |inner| inner.push(sample)).await
     }
 
     /// Stores a pprof from `/ingest`.
     pub async fn ingest_pprof(&self, upload: IngestPprof) -> Result<Stored, Error> {
-        self.store(upload.profile.len(), move |inner| inner.ingest_pprof(upload)).await
+        let (bytes, service) = (upload.profile.len(), claimed_service(&upload.name));
+        self.store(bytes, service, move |inner| inner.ingest_pprof(upload)).await
     }
 
     /// Stores stacks without types from `/ingest`.
     pub async fn ingest_folded(&self, upload: IngestFolded) -> Result<Stored, Error> {
-        self.store(upload.body.len(), move |inner| inner.ingest_folded(upload)).await
+        let (bytes, service) = (upload.body.len(), claimed_service(&upload.name));
+        self.store(bytes, service, move |inner| inner.ingest_folded(upload)).await
     }
 
     /// Stores a pprof from profefe's API. A profile without samples is refused there.
     pub async fn profefe(&self, upload: Profefe) -> Result<Stored, Error> {
-        self.store(upload.body.len(), move |inner| inner.profefe(upload).map(Some)).await
+        let (bytes, service) = (upload.body.len(), upload.service.clone());
+        self.store(bytes, service, move |inner| inner.profefe(upload).map(Some)).await
     }
 
     /// Stores a profile that was taken in this process.
@@ -186,8 +219,8 @@ impl Ingest {
         profile: Profile,
     ) -> Result<Stored, Error> {
         let (service, profile_name) = (service.to_owned(), profile_name.to_owned());
-        self.store(0, move |inner| {
-            let labels = labels::of_service(&service, labels, &inner.limits)?;
+        self.store(0, service.clone(), move |inner| {
+            let labels = labels::of_service(&service, labels, &inner.limits.general)?;
             inner.upload(labels, &profile_name, profile, 0, 0, None).map(Some)
         })
         .await
@@ -198,16 +231,36 @@ impl Ingest {
         self.0.counters.read()
     }
 
-    /// Decodes with `decode`, builds the batch, appends it, and counts what happened.
+    /// The bounds of all uploads that have none of their own.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits.general
+    }
+
+    /// What was dropped, refused or shortened since the start.
+    pub fn dropped(&self) -> DroppedReport {
+        self.0.dropped.report(self.0.lake.tenant())
+    }
+
+    /// Records an upload of `service` that was refused before it came here, for being too large.
+    pub fn refused_as_too_large(&self, service: &str, bytes: u64, message: &str) {
+        let error = Error::new(crate::ErrorKind::TooLarge, message);
+        self.0.counters.receive(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.0.counters.settle(Err(&error));
+        self.0.note_refusal(error, service, 1, bytes);
+    }
+
+    /// Decodes with `decode`, builds the batches, appends them, and counts what happened. `service` is what the
+    /// sender calls it.
     async fn store(
         &self,
         bytes: usize,
+        service: String,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
         self.0.counters.receive(bytes);
         let result = self.prepare_and_append(bytes, decode).await;
         self.0.counters.settle(result.as_ref().map(|stored| stored.duplicate));
-        result
+        result.map_err(|error| self.0.note_refusal(error, &service, 1, bytes as u64))
     }
 
     async fn prepare_and_append(
@@ -215,8 +268,14 @@ impl Ingest {
         bytes: usize,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
-        let (stored, batch) = self.work(bytes, move |inner| inner.prepare(decode)).await?;
-        self.append(stored, batch).await
+        self.0.is_exhausted()?;
+        let (mut stored, batches) = self.work(bytes, move |inner| inner.prepare(bytes, decode)).await?;
+        // At the same time, so that they share a sync.
+        let appended =
+            futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch))).await?;
+        stored.duplicate =
+            !appended.is_empty() && appended.iter().all(|appended| *appended == Appended::Duplicate);
+        Ok(stored)
     }
 
     /// Runs `work` here when there is little to do, on a thread for blocking work otherwise.
@@ -238,78 +297,41 @@ impl Ingest {
         })?
     }
 
-    pub(crate) async fn append(&self, mut stored: Stored, batch: Option<Batch>) -> Result<Stored, Error> {
-        let Some(batch) = batch else { return Ok(stored) };
+    pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, Error> {
         let samples = batch.samples.len() as u64;
-        match self.0.lake.append(batch).await? {
-            Appended::Stored => self.0.counters.samples.fetch_add(samples, Relaxed),
-            Appended::Duplicate => {
-                stored.duplicate = true;
-                0
-            }
-        };
-        Ok(stored)
+        let appended = self.0.lake.append(batch).await?;
+        if appended == Appended::Stored {
+            self.0.counters.samples.fetch_add(samples, Relaxed);
+        }
+        Ok(appended)
     }
 }
 
 impl Inner {
-    fn prepare(
+    fn pprof(&self, bytes: &[u8], labels: &Labels) -> Result<Profile, Error> {
+        self.decoded(pprof::read(bytes, &self.limits.decode(labels)), labels)
+    }
+
+    fn decoded(
         &self,
-        decode: impl FnOnce(&Self) -> Result<Option<Upload>, Error>,
-    ) -> Result<(Stored, Option<Batch>), Error> {
-        let upload = decode(self)?;
-        let id = upload.as_ref().and_then(|upload| upload.id);
-        let mut stored = Stored {
-            id: ProfileId(id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())),
-            time: upload.as_ref().map_or_else(|| self.clock.now(), |upload| upload.time),
-            rows: Vec::new(),
-            duplicate: false,
-        };
-        stored.time -= stored.time.rem_euclid(1_000);
-        let Some(upload) = upload else { return Ok((stored, None)) };
-        let batch = self.batch(&upload, stored.id, id.is_some());
-        stored.rows = batch.iter().flat_map(rows).collect();
-        Ok((stored, batch))
-    }
-
-    /// The batch of one upload; nothing when it has no samples.
-    pub(crate) fn batch(&self, upload: &Upload, id: ProfileId, deduplicate: bool) -> Option<Batch> {
-        let Upload { labels, types, profile, time, duration, .. } = upload;
-        let mut groups = groups::group(profile, labels, &self.limits);
-        self.label_sets.bound(&self.lake, &mut groups, *time, self.limits.label_sets_per_service);
-        self.counters.labels_dropped.fetch_add(groups.dropped, Relaxed);
-        let source = Source {
-            profile,
-            types,
-            groups: &groups,
-            time: *time,
-            duration: *duration,
-            upload: id,
-            deduplicate,
-        };
-        batch::build_for(&self.lake, &source)
-    }
-
-    fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
-        self.decoded(pprof::read(bytes, &self.limits.decode))
-    }
-
-    fn decoded(&self, result: Result<Decoded, everflame_formats::Error>) -> Result<Profile, Error> {
-        let Decoded { profile, cuts } = result?;
-        decode::count(cuts, &self.counters);
+        result: Result<Decoded, everflame_formats::Error>,
+        labels: &Labels,
+    ) -> Result<Profile, Error> {
+        let Decoded { profile, cuts } = result.map_err(|error| Error::from(error).of(labels))?;
+        self.note_cuts(cuts, labels.get(SERVICE_NAME));
         Ok(profile)
     }
 
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
-        let (name, labels) = labels::from_push(sample.labels, &self.limits)?;
-        let profile = self.pprof(&sample.pprof)?;
+        let (name, labels) = labels::from_push(sample.labels, &self.limits.general)?;
+        let profile = self.pprof(&sample.pprof, &labels)?;
         self.upload(labels, &name, profile, 0, 0, sample.id).map(Some)
     }
 
     fn ingest_pprof(&self, upload: IngestPprof) -> Result<Option<Upload>, Error> {
         let name = name::parse_name(&upload.name)?;
         let service = name.app.clone();
-        let labels = labels::from_name(name, &service, &upload.spy_name, &self.limits)?;
+        let labels = labels::from_name(name, &service, &upload.spy_name, &self.limits.general)?;
         if upload.prev_profile.is_some_and(|previous| !previous.is_empty()) {
             return Err(Error::unprocessable(
                 "prev_profile: differences to an earlier profile are no longer computed here; update the \
@@ -320,7 +342,7 @@ impl Inner {
             return Ok(None);
         }
         let config = SampleTypeConfig::parse(upload.sample_type_config.as_deref())?;
-        let mut profile = self.pprof(&upload.profile)?;
+        let mut profile = self.pprof(&upload.profile, &labels)?;
         spy::adapt(&mut profile, &upload.spy_name, config.contains("inuse-space"));
         let name = naming::name_by_types(&profile.sample_types, &config);
         self.upload(labels, &name, profile, upload.from, upload.until, None).map(Some)
@@ -334,14 +356,15 @@ impl Inner {
         }
         let app = name.app.clone();
         let (service, suffix) = naming::split_suffix(&app);
-        let labels = labels::from_name(name, service, &upload.spy_name, &self.limits)?;
-        let (body, limits) = (&upload.body, &self.limits.decode);
-        let mut profile = self.decoded(match upload.format {
+        let labels = labels::from_name(name, service, &upload.spy_name, &self.limits.general)?;
+        let (body, limits) = (&upload.body, &self.limits.decode(&labels));
+        let decoded = match upload.format {
             FoldedFormat::Folded => folded::read(body, Lines::Counted, limits),
             FoldedFormat::Lines => folded::read(body, Lines::Single, limits),
             FoldedFormat::Tree => tree::read_profile(body, limits),
             FoldedFormat::Trie => trie::read(body, limits),
-        })?;
+        };
+        let mut profile = self.decoded(decoded, &labels)?;
         suffix.apply(&mut profile, upload.sample_rate);
         (profile.time, profile.duration) = (0, 0);
         self.upload(labels, suffix.name, profile, upload.from, upload.until, None).map(Some)
@@ -357,10 +380,11 @@ impl Inner {
                 upload.profile_type
             )));
         };
-        let labels = labels::of_service(&upload.service, upload.labels, &self.limits)?;
-        let profile = self.pprof(&upload.body)?;
+        let labels = labels::of_service(&upload.service, upload.labels, &self.limits.general)?;
+        let profile = self.pprof(&upload.body, &labels)?;
         if profile.samples.is_empty() {
-            return Err(Error::invalid("pprof: the profile has no samples; take it while the program works"));
+            let message = "pprof: the profile has no samples; take it while the program works";
+            return Err(Error::invalid(message).of(&labels));
         }
         self.upload(labels, name, profile, upload.created_at, 0, None)
     }
@@ -375,20 +399,27 @@ impl Inner {
         until: Nanos,
         id: Option<u128>,
     ) -> Result<Upload, Error> {
-        let types = naming::profile_types(name, &profile)?;
+        let types = naming::profile_types(name, &profile).map_err(|error| error.of(&labels))?;
         let now = self.clock.now();
+        let future = self.limits.general.future;
         let time = [profile.time, from].into_iter().find(|&time| time >= YEAR).unwrap_or(now);
-        if time > now.saturating_add(self.limits.future) {
+        if time > now.saturating_add(future) {
             return Err(Error::unprocessable(format!(
                 "time: the profile lies {} s in the future, at most {} s are taken; set the sender's clock",
                 (time - now) / 1_000_000_000,
-                self.limits.future / 1_000_000_000
-            )));
+                future / 1_000_000_000
+            ))
+            .of(&labels));
         }
         let asked = if from > 0 { until.saturating_sub(from).max(0) } else { 0 };
         let duration = if profile.duration > 0 { profile.duration } else { asked };
         Ok(Upload { labels, types, profile, time, duration, id })
     }
+}
+
+/// The application of an upload to `/ingest`, before anybody has checked its name.
+pub(crate) fn claimed_service(name: &str) -> String {
+    name.split('{').next().unwrap_or_default().trim().to_owned()
 }
 
 pub(crate) fn rows(batch: &Batch) -> impl Iterator<Item = StoredRow> {

@@ -5,6 +5,7 @@
 //! read once; they go on unchanged, and of new ones the label with the most values is dropped, then the
 //! next one, until few new sets come. What is kept here is a cache: a restart reads it from the lake again.
 
+use crate::dropped::Reason;
 use crate::groups::Groups;
 use everflame_lake::Lake;
 use everflame_profile::{Labels, Nanos, SERVICE_NAME};
@@ -103,7 +104,7 @@ impl LabelSets {
                 break;
             }
         }
-        groups.dropped += dropped.len() as u64;
+        groups.dropped.extend(dropped.into_iter().map(|name| (Reason::LabelSetsPerService, name)));
         groups.replace_sets(sets);
     }
 }

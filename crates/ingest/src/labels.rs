@@ -66,7 +66,11 @@ pub(crate) fn is_private(name: &str) -> bool {
 }
 
 fn public(labels: Labels) -> Labels {
-    let mut labels = Labels::from_pairs(labels.iter().filter(|(name, _)| !is_private(name)));
+    with_service(Labels::from_pairs(labels.iter().filter(|(name, _)| !is_private(name))))
+}
+
+/// The labels with a service, which every series has.
+pub(crate) fn with_service(mut labels: Labels) -> Labels {
     if labels.get(SERVICE_NAME).is_empty() {
         labels.set(SERVICE_NAME, UNKNOWN_SERVICE);
     }

@@ -7,6 +7,7 @@
 mod batch;
 mod counters;
 mod decode;
+mod dropped;
 mod error;
 mod groups;
 mod ingest;
@@ -18,15 +19,23 @@ mod name;
 mod naming;
 mod otlp;
 mod parts;
+mod prepare;
+mod rates;
+mod relabel;
+mod relabelled;
 mod spy;
 mod timestamps;
 
 pub use batch::row_id;
 pub use counters::Counters;
+pub use dropped::{Dropped, DroppedReport, Reason};
 pub use error::{Error, ErrorKind};
-pub use ingest::{FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Stored, StoredRow};
-pub use limits::Limits;
+pub use ingest::{
+    FoldedFormat, Ingest, IngestFolded, IngestPprof, Profefe, PushSample, Rules, Stored, StoredRow,
+};
+pub use limits::{LimitOverride, Limits, Rates, ServiceLimits};
 pub use name::{AppName, parse_name};
 pub use naming::{profefe_profile_name, profefe_type, profile_name};
 pub use otlp::{OtlpEncoding, OtlpStored};
 pub use parts::IngestFile;
+pub use relabel::{Relabel, RelabelAction, RelabelError, RelabelRule};

@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 use crate::ingest::{Ingest, Inner, YEAR};
-use crate::parts::Timed;
-use crate::{decode, labels, naming};
+use crate::parts::{Prepared, Timed};
+use crate::rates::Cost;
+use crate::{labels, naming};
 use bytes::Bytes;
 use everflame_formats::otlp::{self, Export};
 use everflame_profile::{Nanos, SERVICE_NAME};
@@ -39,36 +40,71 @@ impl Ingest {
     /// The same bytes are stored once, so that senders may try again.
     pub async fn otlp(&self, body: Bytes, encoding: OtlpEncoding) -> Result<OtlpStored, Error> {
         let (bytes, receipt) = (body.len(), Arc::new(Mutex::default()));
-        let decoded = receipt.clone();
-        let decode = move |inner: &Inner| {
-            let uploads = inner.otlp(&body, encoding, &mut decoded.lock())?;
-            // Without a time of their own, equal profiles may well be two.
-            let dated = uploads.iter().all(|Timed { upload, .. }| upload.profile.time >= YEAR);
-            Ok((uploads, dated.then(|| xxh3_128(&body))))
-        };
-        self.store_parts(bytes, decode).await?;
+        let filled = receipt.clone();
+        let prepare = move |inner: &Inner| inner.prepare_otlp(&body, encoding, &mut filled.lock());
+        self.store_parts(bytes, "", prepare).await?;
         let stored = std::mem::take(&mut *receipt.lock());
         Ok(stored)
     }
 }
 
 impl Inner {
+    fn prepare_otlp(
+        &self,
+        body: &[u8],
+        encoding: OtlpEncoding,
+        stored: &mut OtlpStored,
+    ) -> Result<Vec<Prepared>, Error> {
+        let bytes = body.len() as u64;
+        let (uploads, mut first) = self.otlp(body, encoding, stored)?;
+        // Without a time of their own, equal profiles may well be two.
+        let dated = uploads.iter().all(|Timed { upload, .. }| upload.profile.time >= YEAR);
+        let mut any = !uploads.is_empty();
+        let mut prepared = self.prepare_parts(uploads, dated.then(|| xxh3_128(body)), bytes);
+        // The others of an export are not to wait for a service that sends too much, but the tenant's bound is
+        // that of the whole.
+        let total = Cost { profiles: stored.profiles as u64, bytes };
+        self.take(&[], total)?;
+        let readable = prepared.len();
+        prepared.retain(|Prepared { batch, cost, .. }| {
+            let none = Cost { profiles: 0, bytes: 0 };
+            let Err(error) = self.take(&[(batch, *cost)], none) else { return true };
+            let labels = batch.series.first().map(|series| series.labels.clone()).unwrap_or_default();
+            let error = error.of(&labels);
+            stored.rejected += cost.profiles as usize;
+            first.get_or_insert(self.note_refusal(error, "", cost.profiles, cost.bytes));
+            false
+        });
+        any &= readable == 0 || !prepared.is_empty();
+        stored.rejected = stored.rejected.min(stored.profiles);
+        match first {
+            Some(error) if !any => Err(error),
+            Some(error) => {
+                stored.reason = error.to_string();
+                Ok(prepared)
+            }
+            None => Ok(prepared),
+        }
+    }
+
+    /// The uploads of an export that can be read, and why the first of the others cannot.
     fn otlp(
         &self,
         body: &[u8],
         encoding: OtlpEncoding,
         stored: &mut OtlpStored,
-    ) -> Result<Vec<Timed>, Error> {
-        let limits = &self.limits.decode;
+    ) -> Result<(Vec<Timed>, Option<Error>), Error> {
+        let limits = &self.limits.general.decode;
         let Export { parts, cuts, profiles, rejected } = match encoding {
             OtlpEncoding::Protobuf => otlp::read(body, limits)?,
             OtlpEncoding::Json => otlp::read_json(body, limits)?,
         };
-        decode::count(cuts, &self.counters);
+        self.note_cuts(cuts, "");
         stored.profiles = profiles;
         let mut first = None;
         if let Some((rejected, error)) = rejected {
-            (stored.rejected, first) = (rejected, Some(Error::from(error)));
+            stored.rejected = rejected;
+            first = Some(self.note_refusal(error.into(), "", rejected as u64, 0));
         }
         let mut uploads = Vec::with_capacity(parts.len());
         for part in parts {
@@ -80,18 +116,11 @@ impl Inner {
                 Ok(upload) => uploads.push(upload),
                 Err(error) => {
                     stored.rejected = (stored.rejected + 1).min(profiles);
-                    first.get_or_insert(error);
+                    first.get_or_insert(self.note_refusal(error, "", 1, 0));
                 }
             }
         }
-        match first {
-            Some(error) if uploads.is_empty() => Err(error),
-            Some(error) => {
-                stored.reason = error.to_string();
-                Ok(uploads)
-            }
-            None => Ok(uploads),
-        }
+        Ok((uploads, first))
     }
 
     fn otlp_part(&self, part: everflame_formats::Part, name: &str) -> Result<Timed, Error> {
@@ -99,11 +128,12 @@ impl Inner {
         let service = pairs.iter().find(|(key, _)| key == SERVICE_NAME).map(|(_, value)| value.clone());
         // Senders describe themselves at length; what is too much goes from the end, never the profile.
         pairs.retain(|(key, value)| {
-            key.len() <= self.limits.label_name_bytes && value.len() <= self.limits.label_value_bytes
+            key.len() <= self.limits.general.label_name_bytes
+                && value.len() <= self.limits.general.label_value_bytes
         });
-        pairs.truncate(self.limits.labels.saturating_sub(1));
+        pairs.truncate(self.limits.general.labels.saturating_sub(1));
         let service = service.unwrap_or_default();
-        let labels = labels::of_service(&service, pairs, &self.limits)?;
+        let labels = labels::of_service(&service, pairs, &self.limits.general)?;
         if profile.duration == 0 {
             profile.duration = DEFAULT_DURATION;
         }

@@ -2,13 +2,15 @@
 //! service.
 
 use crate::error::Error;
-use crate::ingest::{Ingest, Inner, Stored, Upload, YEAR, rows};
+use crate::ingest::{Ingest, Inner, Stored, Upload, YEAR, claimed_service, rows};
 use crate::merge::Merged;
-use crate::{decode, labels, name, naming, timestamps};
+use crate::prepare::batch_id;
+use crate::rates::Cost;
+use crate::{labels, name, naming, timestamps};
 use bytes::Bytes;
 use everflame_formats::{Format, Part, Parts, jfr};
-use everflame_lake::{Batch, ProfileId};
-use everflame_profile::{Nanos, SERVICE_NAME};
+use everflame_lake::{Appended, Batch, ProfileId};
+use everflame_profile::{Labels, Nanos, SERVICE_NAME};
 use std::collections::BTreeMap;
 
 /// Hz of counts that are said to be times, when the sender does not say it.
@@ -41,52 +43,74 @@ pub(crate) struct Timed {
     pub(crate) timestamps: Vec<Nanos>,
 }
 
+/// What several uploads became for one service.
+pub(crate) struct Prepared {
+    pub(crate) stored: Stored,
+    pub(crate) batch: Batch,
+    /// What it costs: the profiles in it, and their share of the bytes.
+    pub(crate) cost: Cost,
+}
+
 impl Ingest {
     /// Stores a file from `/ingest`. What comes back has one entry for each service.
     pub async fn ingest_file(&self, upload: IngestFile) -> Result<Vec<Stored>, Error> {
-        let bytes = upload.body.len();
-        let prepare = move |inner: &Inner| Ok((inner.ingest_file(upload)?, None));
-        self.store_parts(bytes, prepare).await
+        let (bytes, service) = (upload.body.len(), claimed_service(&upload.name));
+        let prepare = move |inner: &Inner| {
+            let uploads = inner.ingest_file(upload)?;
+            let labels = uploads.first().map(|timed| timed.upload.labels.clone()).unwrap_or_default();
+            let prepared = inner.prepare_parts(uploads, None, bytes as u64);
+            let costs: Vec<_> = prepared.iter().map(|one| (&one.batch, one.cost)).collect();
+            // One file counts as one profile.
+            let total = Cost { profiles: 1, bytes: bytes as u64 };
+            inner.take(&costs, total).map_err(|error| error.of(&labels))?;
+            Ok(prepared)
+        };
+        self.store_parts(bytes, &service, prepare).await
     }
 
-    /// Decodes with `decode`, and stores all of it. An id, where there is one, is the same for the same upload,
-    /// which then is stored once.
+    /// Stores all that `prepare` makes of an upload of `service`, as the sender calls it.
     pub(crate) async fn store_parts(
         &self,
         bytes: usize,
-        decode: impl FnOnce(&Inner) -> Result<(Vec<Timed>, Option<u128>), Error> + Send + 'static,
+        service: &str,
+        prepare: impl FnOnce(&Inner) -> Result<Vec<Prepared>, Error> + Send + 'static,
     ) -> Result<Vec<Stored>, Error> {
         self.0.counters.receive(bytes);
         let result = async {
-            let work =
-                move |inner: &Inner| decode(inner).map(|(uploads, id)| inner.prepare_parts(uploads, id));
-            let prepared = self.work(bytes, work).await?;
+            self.0.is_exhausted()?;
+            let prepared = self.work(bytes, prepare).await?;
             // At the same time, so that they share a sync.
-            let stored = prepared.into_iter().map(|(stored, batch)| self.append(stored, Some(batch)));
+            let stored = prepared.into_iter().map(async |Prepared { mut stored, batch, .. }| {
+                stored.duplicate = self.append(batch).await? == Appended::Duplicate;
+                Ok(stored)
+            });
             futures::future::try_join_all(stored).await
         };
         let result = result.await;
         self.0.counters.settle(
             result.as_ref().map(|stored| !stored.is_empty() && stored.iter().all(|stored| stored.duplicate)),
         );
-        result
+        result.map_err(|error| self.0.note_refusal(error, service, 1, bytes as u64))
     }
 }
 
 impl Inner {
     fn ingest_file(&self, file: IngestFile) -> Result<Vec<Timed>, Error> {
         let parsed = name::parse_name(&file.name)?;
+        let service = [(SERVICE_NAME, parsed.app.as_str())];
+        let given = parsed.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let limits = self.limits.decode(&Labels::from_pairs(service.into_iter().chain(given)));
         let Parts { parts, cuts } = match file.format {
             Format::Jfr => {
                 let period =
                     file.sample_rate.filter(|&rate| rate > 0).map(|rate| 1_000_000_000 / i64::from(rate));
                 let options = jfr::Options { labels: file.labels.as_deref(), period };
-                jfr::read(&file.body, &options, &self.limits.decode)?
+                jfr::read(&file.body, &options, &limits)?
             }
-            format => format.read(&file.body, &self.limits.decode)?,
+            format => format.read(&file.body, &limits)?,
         };
-        decode::count(cuts, &self.counters);
         let app = parsed.app.clone();
+        self.note_cuts(cuts, &app);
         let mut uploads = Vec::with_capacity(parts.len());
         for part in parts {
             let Part { name, labels: own, mut profile, timestamps } = part;
@@ -107,7 +131,7 @@ impl Inner {
                     parsed.labels.push((key, value));
                 }
             }
-            let labels = labels::from_name(parsed, service, &file.spy_name, &self.limits)?;
+            let labels = labels::from_name(parsed, service, &file.spy_name, &self.limits.general)?;
             // The sender knows which window it sends; a recording may begin with the process.
             if file.from >= YEAR {
                 (profile.time, profile.duration) = (0, 0);
@@ -118,34 +142,52 @@ impl Inner {
         Ok(uploads)
     }
 
-    /// One batch for each service, in the order of their names.
-    fn prepare_parts(&self, uploads: Vec<Timed>, id: Option<u128>) -> Vec<(Stored, Batch)> {
-        let mut services: BTreeMap<String, (Nanos, Merged)> = BTreeMap::new();
-        let latest = self.clock.now().saturating_add(self.limits.future);
+    /// One batch for each service, in the order of their names. An id, where there is one, is the same for the
+    /// same upload, which then is stored once. `bytes` is the size of all uploads.
+    pub(crate) fn prepare_parts(&self, uploads: Vec<Timed>, id: Option<u128>, bytes: u64) -> Vec<Prepared> {
+        let mut services: BTreeMap<String, (Nanos, u64, Merged)> = BTreeMap::new();
+        let latest = self.clock.now().saturating_add(self.limits.general.future);
+        let share = bytes / (uploads.len() as u64).max(1);
         for Timed { mut upload, timestamps } in uploads {
-            let service = upload.labels.get(SERVICE_NAME).to_owned();
-            let (_, merged) = services.entry(service).or_insert_with(|| (upload.time, Merged::default()));
-            if timestamps.is_empty() {
-                self.batch(&upload, ProfileId(0), false).into_iter().for_each(|batch| merged.add(batch));
-                continue;
-            }
-            let samples = std::mem::take(&mut upload.profile.samples);
-            let types = upload.profile.sample_types.len();
-            let moments = timestamps::split(&samples, types, &timestamps, upload.time, YEAR..=latest);
-            // Rates are sums over durations: the moments share the profile's.
-            upload.duration /= moments.len().max(1) as Nanos;
-            for (time, samples) in moments {
-                (upload.time, upload.profile.samples) = (time, samples);
-                self.batch(&upload, ProfileId(0), false).into_iter().for_each(|batch| merged.add(batch));
+            let first = upload.time;
+            let mut batches = if timestamps.is_empty() {
+                self.batches(&mut upload, ProfileId(0), false, share)
+            } else {
+                let samples = std::mem::take(&mut upload.profile.samples);
+                let types = upload.profile.sample_types.len();
+                let moments = timestamps::split(&samples, types, &timestamps, upload.time, YEAR..=latest);
+                // Rates are sums over durations: the moments share the profile's.
+                let count = moments.len().max(1) as u64;
+                upload.duration /= count as Nanos;
+                let mut batches = Vec::with_capacity(moments.len());
+                for (time, samples) in moments {
+                    (upload.time, upload.profile.samples) = (time, samples);
+                    batches.extend(self.batches(&mut upload, ProfileId(0), false, share / count));
+                }
+                batches
+            };
+            // Those of one service come together, so that each upload counts once for it.
+            batches.sort_by(|a, b| a.service.cmp(&b.service));
+            for together in batches.chunk_by_mut(|a, b| a.service == b.service) {
+                let Some(service) = together.first().map(|batch| batch.service.clone()) else { continue };
+                let (_, profiles, merged) =
+                    services.entry(service).or_insert_with(|| (first, 0, Merged::default()));
+                *profiles += 1;
+                together.iter_mut().for_each(|batch| merged.add(std::mem::take(batch)));
             }
         }
-        let named = services.into_iter().enumerate().map(|(at, (_, (time, merged)))| {
-            let own = id.map(|id| crate::row_id(ProfileId(id), at as u32).0);
-            let id = ProfileId(own.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()));
+        let named = services.into_values().enumerate().map(|(at, (time, profiles, merged))| {
+            let own = id.map(|id| batch_id(ProfileId(id), at));
+            let id = own.unwrap_or_else(|| ProfileId(uuid::Uuid::new_v4().as_u128()));
             let batch = merged.into_batch(id, own.is_some());
-            let rows = rows(&batch).collect();
-            (Stored { id, time: time - time.rem_euclid(1_000), rows, duplicate: false }, batch)
+            let stored = Stored {
+                id,
+                time: time - time.rem_euclid(1_000),
+                rows: rows(&batch).collect(),
+                duplicate: false,
+            };
+            Prepared { stored, batch, cost: Cost { profiles, bytes: share * profiles } }
         });
-        named.filter(|(_, batch)| !batch.profiles.is_empty()).collect()
+        named.filter(|one| !one.batch.profiles.is_empty()).collect()
     }
 }

@@ -233,6 +233,11 @@ impl Lake {
         &self.shared
     }
 
+    /// Name of the tenant whose profiles these are.
+    pub fn tenant(&self) -> &str {
+        &self.shared.config.tenant
+    }
+
     /// Positions in `stacks` of those whose frames must be sent along in [`Batch::new_stacks`].
     pub fn unknown_stacks(&self, service: &str, stacks: &[StackId]) -> Vec<u32> {
         self.shared.stacks.read().unknown(service, stacks)

@@ -3,6 +3,7 @@
 //! The tree is an arena in which a parent always comes before its children. While it is built, children
 //! are found through one hash map. Merging costs O(nodes of the tree that is added).
 
+use crate::profile::Profile;
 use crate::strings::{StringIndex, StringInterner, Strings};
 use hashbrown::HashMap;
 
@@ -57,6 +58,28 @@ impl Tree {
     pub fn with_capacity(nodes: usize) -> Self {
         let mut tree = Self { children: HashMap::with_capacity(nodes), ..Self::default() };
         tree.nodes.reserve(nodes);
+        tree
+    }
+
+    /// The calls of `profile`, each with its value of the sample type at the position `sample_type`. Stacks
+    /// without one leave no node.
+    pub fn of_profile(profile: &Profile, sample_type: usize) -> Self {
+        let mut tree = Self::default();
+        let mut names = HashMap::new();
+        for sample in 0..profile.samples.len() {
+            let value = profile.values(sample).get(sample_type).copied().unwrap_or_default();
+            if value == 0 {
+                continue;
+            }
+            let frames = profile.frames(sample).rev();
+            let stack: Vec<StringIndex> = frames
+                .map(|frame| {
+                    let name = profile.symbols.name(frame);
+                    *names.entry(*frame).or_insert_with(|| tree.intern(&name))
+                })
+                .collect();
+            tree.insert(stack, value);
+        }
         tree
     }
 

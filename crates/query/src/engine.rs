@@ -2,6 +2,7 @@
 
 use crate::buckets::Buckets;
 use crate::cover::{Detail, Part, Table, cover};
+use crate::heatmap::{Area, Single};
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
@@ -37,6 +38,9 @@ pub struct StackQuery {
     pub profiles: Vec<ProfileId>,
     /// Only samples taken during these traces; all when empty.
     pub traces: Vec<u128>,
+    /// Only samples of the profiles, or spans, in this part of a heatmap. Not together with `spans`,
+    /// `profiles` and `traces`.
+    pub area: Option<Area>,
 }
 
 impl StackQuery {
@@ -50,12 +54,19 @@ impl StackQuery {
             spans: Vec::new(),
             profiles: Vec::new(),
             traces: Vec::new(),
+            area: None,
         }
     }
 
     fn check(&self) -> Result<(), Error> {
         if !self.spans.is_empty() && !self.traces.is_empty() {
             return Err(Error::SpansAndTraces);
+        }
+        if let Some(area) = &self.area {
+            area.check()?;
+            if !(self.spans.is_empty() && self.profiles.is_empty() && self.traces.is_empty()) {
+                return Err(Error::AreaAndIds);
+            }
         }
         self.range.check()
     }
@@ -103,7 +114,7 @@ impl Engine {
         self.shared.pool.load(Relaxed)
     }
 
-    pub(crate) fn lake(&self) -> &Lake {
+    pub(crate) fn lake(&self) -> &Arc<Lake> {
         &self.lake
     }
 
@@ -132,6 +143,7 @@ impl Engine {
     /// Single profiles, with what was read and what could not be. Dropping the future ends the scan.
     pub async fn profile_list(&self, query: &ProfileQuery) -> Result<ProfileList, Error> {
         query.range.check()?;
+        query.totals.check()?;
         self.within_limits(|control| self.run_profiles(query.clone(), control)).await
     }
 
@@ -162,7 +174,7 @@ impl Engine {
     }
 
     /// Waits for a turn, runs, and ends all scans when the time is over or nobody waits any more.
-    async fn within_limits<T: Answer, F: Future<Output = Result<T, Error>>>(
+    pub(crate) async fn within_limits<T: Answer, F: Future<Output = Result<T, Error>>>(
         &self,
         run: impl FnOnce(Arc<Control>) -> F,
     ) -> Result<T, Error> {
@@ -198,11 +210,18 @@ impl Engine {
             profiles: None,
         };
         let mut first = Scanned::<()>::default();
-        if !query.profiles.is_empty() {
+        let area = query.area.unwrap_or(Area::of_profiles());
+        if query.area.is_some() && area.of == Single::Span {
+            let found = self.spans_in(&area, range, &selection, &snapshot, &control).await?;
+            filter.spans = Some(found.partial.iter().map(|span| span.span).collect());
+            first = Scanned { partial: (), stats: found.stats, warnings: found.warnings };
+        } else if query.area.is_some() || !query.profiles.is_empty() {
+            range = range.both(area.times);
             let scan = ProfileScan {
                 selection: selection.clone(),
                 range,
                 ids: query.profiles.iter().copied().collect(),
+                totals: area.values,
                 order: Order::OldestFirst,
                 limit: usize::MAX,
             };
@@ -318,6 +337,7 @@ impl Engine {
             selection,
             range: query.range,
             ids: query.ids.iter().copied().collect(),
+            totals: query.totals,
             order: query.order,
             limit: query.limit,
         };
@@ -327,7 +347,7 @@ impl Engine {
     }
 
     /// Scans one part of a range, and the head.
-    async fn scan<S: Scan>(
+    pub(crate) async fn scan<S: Scan>(
         &self,
         scan: S,
         part: Part,
@@ -356,7 +376,7 @@ impl Engine {
 }
 
 /// What every answer tells of its making.
-trait Answer {
+pub(crate) trait Answer {
     fn stats(&mut self) -> &mut ScanStats;
 }
 
@@ -386,13 +406,13 @@ impl Drop for CancelOnDrop {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Stopped(error.to_string()))?
 }
 
-fn select(
+pub(crate) fn select(
     lake: &Lake,
     profile_type: Option<&ProfileType>,
     selector: &Selector,

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+mod heatmap;
+
 const SECOND: i64 = 1_000_000_000;
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
 
@@ -190,7 +192,7 @@ proptest! {
             3 => {
                 let ids = asked.iter().copied().collect();
                 let limit = usize::MAX;
-                let scan = ProfileScan { selection: selection.clone(), range: case.range, ids, order: Order::NewestFirst, limit };
+                let scan = ProfileScan { selection: selection.clone(), range: case.range, ids, totals: ValueRange::ALL, order: Order::NewestFirst, limit };
                 let found = run(&scan, &tables.profiles, &tables.head, &selection, case.range);
                 filter.profiles = Some(found.partial.iter().map(|row| (row.position, row.time / 1000)).collect());
             }
@@ -316,15 +318,21 @@ proptest! {
     }
 
     #[test]
-    fn profiles_are_listed(case in cases(), layout in layouts(), newest in any::<bool>(), limit in 0usize..20) {
+    fn profiles_are_listed(
+        case in cases(), layout in layouts(), order in 0..3usize, limit in 0usize..20, min in -100i64..2000,
+    ) {
         let tables = store(&case.series, &case.rows, layout);
         let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
-        let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-        let scan = ProfileScan { selection: selection.clone(), range: case.range, ids: Default::default(), order, limit };
+        let order = [Order::NewestFirst, Order::OldestFirst, Order::LargestFirst][order];
+        let totals = ValueRange { min, max: i64::MAX };
+        let scan = ProfileScan { selection: selection.clone(), range: case.range, ids: Default::default(), totals, order, limit };
         let scanned = run(&scan, &tables.profiles, &tables.head, &selection, case.range);
         let got = scan.finish(scanned.partial);
-        let mut expect: Vec<_> = case.taken(case.range).collect();
-        expect.sort_by_key(|profile| (if newest { -profile.time } else { profile.time }, profile.id));
+        let mut expect: Vec<_> = case.taken(case.range).filter(|profile| profile.total() >= min).collect();
+        expect.sort_by_key(|profile| {
+            let total = if order == Order::LargestFirst { -i128::from(profile.total()) } else { 0 };
+            (total, if order == Order::OldestFirst { profile.time } else { -profile.time }, profile.id)
+        });
         expect.truncate(limit);
         let got: Vec<_> = got.iter().map(|info| (info.id, info.series_id, info.time, info.duration, info.total)).collect();
         let expect: Vec<_> = expect.into_iter().map(|profile| {

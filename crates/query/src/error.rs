@@ -21,6 +21,14 @@ pub enum Error {
         /// Its last nanosecond.
         until: Nanos,
     },
+    /// The values end before they begin.
+    #[error("the largest value ({max}) is below the smallest ({min}); swap min and max")]
+    Values {
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
     /// The step of a time series is too small.
     #[error("step is {step} ns; it must be at least 1 ms")]
     Step {
@@ -30,6 +38,9 @@ pub enum Error {
     /// Spans and traces were asked for together.
     #[error("the query selects by span and by trace; choose one")]
     SpansAndTraces,
+    /// A part of a heatmap and ids were asked for together.
+    #[error("the query selects a part of a heatmap, and profiles, spans or traces by id; choose one")]
+    AreaAndIds,
     /// A limit would be, or was, exceeded.
     #[error(
         "the query needs {needed} {what}, the limit is {limit}; take a shorter range or a narrower selector"
@@ -85,8 +96,10 @@ impl Error {
             Self::Selector(_)
             | Self::TypedSelector(_)
             | Self::Range { .. }
+            | Self::Values { .. }
             | Self::Step { .. }
-            | Self::SpansAndTraces => ErrorKind::InvalidArgument,
+            | Self::SpansAndTraces
+            | Self::AreaAndIds => ErrorKind::InvalidArgument,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Crowded { .. } => ErrorKind::Unavailable,

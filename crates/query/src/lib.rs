@@ -13,8 +13,10 @@ mod engine;
 #[cfg(test)]
 mod equivalence;
 mod error;
+mod heatmap;
 mod limits;
 mod merged;
+mod pgo;
 mod plan;
 mod profiles;
 mod range;
@@ -24,6 +26,7 @@ mod scan;
 mod selection;
 mod selector;
 mod source;
+mod spans;
 mod sums;
 #[cfg(test)]
 mod test_tables;
@@ -32,13 +35,16 @@ mod totals;
 
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};
+pub use heatmap::{Area, Heatmap, HeatmapCell, HeatmapExemplar, HeatmapQuery, HeatmapSeries, Single};
 pub use limits::Limits;
 pub use merged::Merged;
+pub use pgo::GoPgo;
 pub use profiles::{Order, ProfileInfo, ProfileList, ProfileQuery};
-pub use range::TimeRange;
+pub use range::{TimeRange, ValueRange};
 pub use scan::{ScanStats, Warning};
 pub use selection::{VIRTUAL_LABELS, label_value};
 pub use selector::{
     MatchOp, Matcher, Selector, SelectorError, SelectorFault, TypedSelector, TypedSelectorError,
 };
+pub use spans::{SpanInfo, SpanList, SpanQuery};
 pub use time_series::{Aggregation, Exemplar, Exemplars, Point, SeriesQuery, TimeSeries, TimeSeriesAnswer};

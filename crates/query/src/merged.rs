@@ -168,7 +168,7 @@ pub(crate) fn clamp(value: i128) -> i64 {
 }
 
 /// The frames of each stack, leaf first.
-fn runs(stacks: &ResolvedStacks) -> impl Iterator<Item = &[FrameIndex]> {
+pub(crate) fn runs(stacks: &ResolvedStacks) -> impl Iterator<Item = &[FrameIndex]> {
     (0..stacks.ends.len()).map(|at| run(stacks, at))
 }
 

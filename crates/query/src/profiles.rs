@@ -5,7 +5,7 @@ use crate::row_group::{self, binary, ids, numbers};
 use crate::samples::{Lookup, NONE};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::Selection;
-use crate::{ScanStats, Selector, TimeRange, Warning};
+use crate::{ScanStats, Selector, TimeRange, ValueRange, Warning};
 use everflame_lake::{HeadChunk, ProfileId};
 use everflame_profile::{Nanos, ProfileType, Series, SeriesId};
 use hashbrown::HashSet;
@@ -19,6 +19,8 @@ pub enum Order {
     NewestFirst,
     /// The earliest profile first.
     OldestFirst,
+    /// The one with the largest total first.
+    LargestFirst,
 }
 
 /// Asks for single profiles.
@@ -32,6 +34,8 @@ pub struct ProfileQuery {
     pub range: TimeRange,
     /// Only profiles with one of these ids; all when empty.
     pub ids: Vec<ProfileId>,
+    /// Only profiles with such a total.
+    pub totals: ValueRange,
     /// What comes first.
     pub order: Order,
     /// At most so many.
@@ -76,11 +80,58 @@ pub(crate) struct ProfileRow {
     pub(crate) total: i64,
 }
 
+/// Gives `take` the rows of the selected series in a row group of `profiles`.
+pub(crate) fn rows_of_unit(
+    unit: &Unit,
+    selection: &Selection,
+    control: &Control,
+    mut take: impl FnMut(ProfileRow) -> Result<(), Interrupt>,
+) -> Result<(), Interrupt> {
+    let (batches, bytes) = row_group::read(unit, &["series_id", "time", "duration", "total", "profile_id"])?;
+    control.charge_read(bytes)?;
+    let mut lookup = Lookup::default();
+    for batch in batches {
+        control.go_on()?;
+        let batch = batch?;
+        let series = ids(&batch, "series_id")?;
+        lookup.update(series.values, |id| selection.position_of_bytes(id).unwrap_or(NONE));
+        let profile_ids = binary(&batch, "profile_id")?;
+        let numbers = [numbers(&batch, "time")?, numbers(&batch, "duration")?, numbers(&batch, "total")?];
+        let [times, durations, totals] = numbers;
+        let rows = series.keys.iter().zip(times).zip(durations).zip(totals).zip(profile_ids.iter());
+        for ((((&key, &time), &duration), &total), id) in rows {
+            let Some(&position) = lookup.get(key).filter(|&&position| position != NONE) else { continue };
+            let time = time.saturating_mul(1000);
+            let Some(Ok(id)) = id.map(<[u8; 16]>::try_from) else { continue };
+            let id = ProfileId(u128::from_be_bytes(id));
+            take(ProfileRow { position, id, time, duration, total })?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for a chunk of the head; returns how many profiles it looked at.
+pub(crate) fn rows_of_head(
+    chunk: &HeadChunk,
+    selection: &Selection,
+    control: &Control,
+    mut take: impl FnMut(ProfileRow) -> Result<(), Interrupt>,
+) -> Result<u64, Interrupt> {
+    control.go_on()?;
+    for profile in &chunk.profiles {
+        let Some(position) = selection.position(profile.series) else { continue };
+        let (id, time, duration, total) = (profile.id, profile.time, profile.duration, profile.total);
+        take(ProfileRow { position, id, time, duration, total })?;
+    }
+    Ok(chunk.profiles.len() as u64)
+}
+
 /// Collects the first `limit` profiles.
 pub(crate) struct ProfileScan {
     pub(crate) selection: Arc<Selection>,
     pub(crate) range: TimeRange,
     pub(crate) ids: HashSet<ProfileId>,
+    pub(crate) totals: ValueRange,
     pub(crate) order: Order,
     pub(crate) limit: usize,
 }
@@ -93,28 +144,7 @@ impl Scan for ProfileScan {
     }
 
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Vec<ProfileRow>) -> Result<(), Interrupt> {
-        let (batches, bytes) =
-            row_group::read(unit, &["series_id", "time", "duration", "total", "profile_id"])?;
-        control.charge_read(bytes)?;
-        let mut lookup = Lookup::default();
-        for batch in batches {
-            control.go_on()?;
-            let batch = batch?;
-            let series = ids(&batch, "series_id")?;
-            lookup.update(series.values, |id| self.selection.position_of_bytes(id).unwrap_or(NONE));
-            let profile_ids = binary(&batch, "profile_id")?;
-            let numbers = [numbers(&batch, "time")?, numbers(&batch, "duration")?, numbers(&batch, "total")?];
-            let [times, durations, totals] = numbers;
-            let rows = series.keys.iter().zip(times).zip(durations).zip(totals).zip(profile_ids.iter());
-            for ((((&key, &time), &duration), &total), id) in rows {
-                let position = lookup.get(key).copied().unwrap_or(NONE);
-                let time = time.saturating_mul(1000);
-                let Some(Ok(id)) = id.map(<[u8; 16]>::try_from) else { continue };
-                let id = ProfileId(u128::from_be_bytes(id));
-                self.take(ProfileRow { position, id, time, duration, total }, control, into)?;
-            }
-        }
-        Ok(())
+        rows_of_unit(unit, &self.selection, control, |row| self.take(row, control, into))
     }
 
     fn head(
@@ -123,13 +153,7 @@ impl Scan for ProfileScan {
         control: &Control,
         into: &mut Vec<ProfileRow>,
     ) -> Result<u64, Interrupt> {
-        control.go_on()?;
-        for profile in &chunk.profiles {
-            let position = self.selection.position(profile.series).unwrap_or(NONE);
-            let (id, time, duration, total) = (profile.id, profile.time, profile.duration, profile.total);
-            self.take(ProfileRow { position, id, time, duration, total }, control, into)?;
-        }
-        Ok(chunk.profiles.len() as u64)
+        rows_of_head(chunk, &self.selection, control, |row| self.take(row, control, into))
     }
 
     fn merge(into: &mut Vec<ProfileRow>, other: Vec<ProfileRow>) {
@@ -140,8 +164,8 @@ impl Scan for ProfileScan {
 impl ProfileScan {
     /// Keeps a row that was asked for. The list is cut before it has twice the rows that are wanted.
     fn take(&self, row: ProfileRow, control: &Control, into: &mut Vec<ProfileRow>) -> Result<(), Interrupt> {
-        if row.position == NONE
-            || !self.range.contains(row.time)
+        if !self.range.contains(row.time)
+            || !self.totals.contains(row.total)
             || (!self.ids.is_empty() && !self.ids.contains(&row.id))
         {
             return Ok(());
@@ -159,11 +183,12 @@ impl ProfileScan {
     /// Sorts, and keeps what was asked for.
     pub(crate) fn first(&self, rows: &mut Vec<ProfileRow>) {
         rows.sort_unstable_by(|a, b| {
-            let by_time = match self.order {
+            let wanted = match self.order {
                 Order::NewestFirst => b.time.cmp(&a.time),
                 Order::OldestFirst => a.time.cmp(&b.time),
+                Order::LargestFirst => b.total.cmp(&a.total).then_with(|| b.time.cmp(&a.time)),
             };
-            by_time.then_with(|| a.id.cmp(&b.id)).then_with(|| a.position.cmp(&b.position))
+            wanted.then_with(|| a.id.cmp(&b.id)).then_with(|| a.position.cmp(&b.position))
         });
         rows.truncate(self.limit);
     }

@@ -1,4 +1,4 @@
-//! The time that a query covers.
+//! The time that a query covers, and the values.
 
 use crate::Error;
 use everflame_profile::Nanos;
@@ -26,6 +26,11 @@ impl TimeRange {
         self.from <= time && time <= self.until
     }
 
+    /// What lies in both; it ends before it begins when nothing does.
+    pub(crate) fn both(self, other: Self) -> Self {
+        Self { from: self.from.max(other.from), until: self.until.min(other.until) }
+    }
+
     /// Its length in nanoseconds.
     pub fn length(&self) -> Nanos {
         self.until.saturating_sub(self.from)
@@ -40,6 +45,41 @@ impl TimeRange {
         match self.from <= self.until {
             true => Ok(()),
             false => Err(Error::Range { from: self.from, until: self.until }),
+        }
+    }
+}
+
+/// A span of values; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueRange {
+    /// The smallest.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+}
+
+impl ValueRange {
+    /// All values.
+    pub const ALL: Self = Self { min: i64::MIN, max: i64::MAX };
+
+    /// Whether `value` lies in it.
+    pub fn contains(&self, value: i64) -> bool {
+        self.min <= value && value <= self.max
+    }
+
+    /// The smallest range that has all of `values`; `None` when there are none.
+    pub(crate) fn around(values: impl IntoIterator<Item = i64>) -> Option<Self> {
+        let add = |range: Option<Self>, value: i64| match range {
+            None => Some(Self { min: value, max: value }),
+            Some(Self { min, max }) => Some(Self { min: min.min(value), max: max.max(value) }),
+        };
+        values.into_iter().fold(None, add)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.min <= self.max {
+            true => Ok(()),
+            false => Err(Error::Values { min: self.min, max: self.max }),
         }
     }
 }

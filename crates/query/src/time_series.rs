@@ -203,6 +203,24 @@ impl Grouping {
         u32::try_from(point).ok()
     }
 
+    /// The time of a point: the end of what it covers.
+    pub(crate) fn time(&self, point: u32) -> Nanos {
+        let time = i128::from(self.from) + i128::from(point) * i128::from(self.step);
+        crate::merged::clamp(time)
+    }
+
+    /// The labels of a group.
+    pub(crate) fn labels(&self, group: u32) -> Option<&Labels> {
+        self.groups.get(group as usize)
+    }
+
+    /// The labels of a selected series by which it is not grouped.
+    pub(crate) fn other_labels(&self, position: u32, group_by: &[String]) -> Option<Labels> {
+        let found = self.selection.series.get(position as usize)?;
+        let rest = found.series.labels.iter().filter(|(name, _)| !group_by.iter().any(|by| by == name));
+        Some(Labels::from_pairs(rest))
+    }
+
     /// The time at which the sum of a window counts: its end, or the end of the range when that lies in it.
     pub(crate) fn end_of_window(&self, start: Nanos, window: Nanos) -> Nanos {
         let end = start.saturating_add(window - 1);
@@ -213,7 +231,7 @@ impl Grouping {
     pub(crate) fn finish(&self, query: &SeriesQuery, sums: Buckets, counts: &Buckets) -> Vec<TimeSeries> {
         let mut series: Vec<(i128, TimeSeries)> = Vec::new();
         sums.for_each_group(|group, found| {
-            let Some(labels) = self.groups.get(group as usize) else { return };
+            let Some(labels) = self.labels(group) else { return };
             let mut sum = 0i128;
             let points = found.map(|mut found| {
                 sum += found.bucket.sum;
@@ -239,24 +257,20 @@ impl Grouping {
         bucket: &Bucket,
         largest: Option<Largest>,
     ) -> Point {
-        let time = i128::from(self.from) + i128::from(point) * i128::from(self.step);
         let value = match query.aggregation {
             Aggregation::Average if bucket.profiles > 0 => bucket.sum as f64 / bucket.profiles as f64,
             _ => bucket.sum as f64,
         };
         let exemplar = largest.and_then(|largest| {
-            let found = self.selection.series.get(largest.position as usize)?;
-            let rest =
-                found.series.labels.iter().filter(|(name, _)| !query.group_by.iter().any(|by| by == name));
             Some(Exemplar {
                 profile: largest.id,
                 time: largest.time,
                 value: largest.value,
-                labels: Labels::from_pairs(rest),
+                labels: self.other_labels(largest.position, &query.group_by)?,
             })
         });
         Point {
-            time: crate::merged::clamp(time),
+            time: self.time(point),
             value,
             profiles: bucket.profiles,
             duration: crate::merged::clamp(bucket.duration),

@@ -6,6 +6,7 @@ import { useQuery } from "../api/use-query";
 import { formatValue, threeDigits } from "../profile/units";
 import { Failure } from "../shell/Failure";
 import { text } from "../text";
+import { DroppedPanel } from "./Dropped";
 import "./status.css";
 
 const POLL_MS = 5000;
@@ -112,6 +113,7 @@ export function StatusPage() {
           </Panel>
         </div>
       )}
+      <DroppedPanel now={now} />
     </main>
   );
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use everflame_ingest::{Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
 use everflame_profile::{Nanos, SERVICE_NAME};
-use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange};
+use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -31,11 +31,11 @@ const MAX_IDS: usize = 100;
 const MAX_ROWS: u32 = 4096;
 
 /// A refusal in profefe's form: `{"code","error"}`.
-pub(crate) struct Refusal(StatusCode, String);
+pub(crate) struct Refusal(StatusCode, String, Option<u64>);
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self(error.status(), error.to_string())
+        Self(error.status(), error.to_string(), error.retry_after())
     }
 }
 
@@ -43,8 +43,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response =
             (self.0, Json(json!({ "code": self.0.as_u16(), "error": self.1 }))).into_response();
-        if self.0 == StatusCode::SERVICE_UNAVAILABLE || self.0 == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("2"));
+        if let Some(seconds) = self.2 {
+            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from(seconds));
         }
         response
     }
@@ -53,7 +53,7 @@ impl IntoResponse for Refusal {
 type Answer<T> = Result<T, Refusal>;
 
 fn nothing_found() -> Refusal {
-    Refusal(StatusCode::NOT_FOUND, "nothing found".to_owned())
+    Refusal(StatusCode::NOT_FOUND, "nothing found".to_owned(), None)
 }
 
 fn ok(body: Value) -> Json<Value> {
@@ -75,7 +75,7 @@ pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answ
         "" => 0,
         text => times::parse_profefe("created_at", text)?,
     };
-    let body = body::read(&head.headers, body, app.load.budget()).await?;
+    let body = body::read_upload(&head.headers, body, &app, &service).await?;
     let upload = Profefe {
         service: service.clone(),
         profile_type: profile_type.clone(),
@@ -86,7 +86,7 @@ pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answ
     let stored = app.ingest.profefe(upload).await.map_err(|error| match ApiError::from(error) {
         // What cannot be read is 400 on this wire.
         error if error.status() == StatusCode::UNPROCESSABLE_ENTITY => {
-            Refusal(StatusCode::BAD_REQUEST, error.to_string())
+            Refusal(StatusCode::BAD_REQUEST, error.to_string(), None)
         }
         error => error.into(),
     })?;
@@ -105,6 +105,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<V
         selector,
         range,
         ids: Vec::new(),
+        totals: ValueRange::ALL,
         order: Order::OldestFirst,
         limit: MAX_LISTED,
     };
@@ -139,7 +140,7 @@ pub(crate) async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Respo
     let wanted = params.text("type");
     if !TYPES.contains(&wanted) {
         let message = format!("type {wanted:?} cannot be merged; ask for one of {}", TYPES.join(", "));
-        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, message));
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, message, None));
     }
     let (selector, range) = selection(&params)?;
     let selectors = [selector.clone()];
@@ -172,6 +173,7 @@ pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(ids): Path<String>)
         selector: Selector::all(),
         range: TimeRange::ALL,
         ids,
+        totals: ValueRange::ALL,
         order: Order::OldestFirst,
         limit: usize::MAX,
     };

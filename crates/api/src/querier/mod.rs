@@ -1,7 +1,8 @@
 //! `querier.v1.QuerierService`: how Grafana, profilecli, the UI and the CLI ask.
 
 pub(crate) mod answers;
-mod encode;
+pub(crate) mod encode;
+mod heatmap;
 pub(crate) mod requests;
 
 use crate::app::{App, blocking};
@@ -15,7 +16,7 @@ use buffa::EnumValue;
 use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult};
 use encode::{GraphAnswer, SeriesAnswer};
 use everflame_formats::dot;
-use everflame_query::{Aggregation, Exemplars, SeriesQuery, StackQuery, TimeRange};
+use everflame_query::{Aggregation, Exemplars, GoPgo, Merged, SeriesQuery, StackQuery, TimeRange};
 use requests::Filters;
 use std::sync::Arc;
 
@@ -99,7 +100,8 @@ impl QuerierService for Querier {
             let message = "queries are not run in the background; leave async out and wait for the answer";
             return Err(ApiError::unimplemented(message).into());
         }
-        let merged = self.0.stacks(&query).await?;
+        let pgo = requests::go_pgo(request.stack_trace_selector.as_option());
+        let merged = shortened(self.0.stacks(&query).await?, pgo).await?;
         let headers = scan_headers::of(&merged.stats, &merged.warnings);
         let mut answer = SelectMergeStacktracesResponse::default();
         let answer = match format {
@@ -164,7 +166,8 @@ impl QuerierService for Querier {
         };
         let times = (request.start, request.end);
         let query = requests::stack_query(&request.profile_typeID, &request.label_selector, times, filters)?;
-        let merged = self.0.stacks(&query).await?;
+        let pgo = requests::go_pgo(request.stack_trace_selector.as_option());
+        let merged = shortened(self.0.stacks(&query).await?, pgo).await?;
         let headers = scan_headers::of(&merged.stats, &merged.warnings);
         let answer = answers::google_profile(answers::pprof_bytes(merged, &query).await?);
         Ok(Response { headers, ..Response::new(answer) })
@@ -183,11 +186,11 @@ impl QuerierService for Querier {
     async fn select_heatmap(
         &self,
         _context: RequestContext,
-        _request: ServiceRequest<'_, SelectHeatmapRequest>,
+        request: ServiceRequest<'_, SelectHeatmapRequest>,
     ) -> ServiceResult<SelectHeatmapResponse> {
-        let message =
-            "this version does not answer heatmaps; ask SelectSeries with exemplars for single profiles";
-        Err(ApiError::unimplemented(message).into())
+        let found = self.0.heatmap(&heatmap::query(request.to_owned_message())?).await?;
+        let headers = scan_headers::of(&found.stats, &found.warnings);
+        Ok(Response { headers, ..Response::new(heatmap::answer(found)) })
     }
 
     async fn diff(
@@ -248,6 +251,14 @@ impl QuerierService for Querier {
     }
 }
 
+/// What was found, shortened for a compiler of Go when that was asked for.
+async fn shortened(merged: Merged, pgo: Option<GoPgo>) -> Result<Merged, ApiError> {
+    match pgo {
+        None => Ok(merged),
+        Some(pgo) => blocking(move || merged.for_go_pgo(pgo)).await,
+    }
+}
+
 fn stack_query(request: &SelectMergeStacktracesRequest) -> Result<StackQuery, ApiError> {
     let filters = Filters {
         spans: &request.span_selector,
@@ -293,14 +304,7 @@ fn series_query(request: SelectSeriesRequest) -> Result<SeriesQuery, ApiError> {
         }
         _ => Aggregation::Sum,
     };
-    query.limit = match request.limit {
-        None | Some(0) => None,
-        Some(limit) => Some(usize::try_from(limit).map_err(|_| {
-            ApiError::invalid(format_args!(
-                "limit is {limit}; send how many series there may be, or 0 for all"
-            ))
-        })?),
-    };
+    query.limit = requests::limit(request.limit)?;
     query.call_site = requests::call_site(request.stack_trace_selector.as_option());
     query.exemplars = match request.exemplar_type {
         EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_INDIVIDUAL) if query.call_site.is_empty() => {

@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::wire::types::v1::StackTraceSelector;
 use everflame_lake::ProfileId;
 use everflame_profile::{Nanos, ProfileType};
-use everflame_query::{Selector, StackQuery, TimeRange};
+use everflame_query::{GoPgo, Selector, StackQuery, TimeRange};
 use http::HeaderMap;
 use http::header::ACCEPT;
 use uuid::Uuid;
@@ -102,13 +102,35 @@ pub(crate) fn stack_query(
     Ok(query)
 }
 
+/// How many there may be; all when the request does not say, or says 0.
+pub(crate) fn limit(asked: Option<i64>) -> Result<Option<usize>, ApiError> {
+    match asked {
+        None | Some(0) => Ok(None),
+        Some(limit) => usize::try_from(limit).map(Some).map_err(|_| {
+            ApiError::invalid(format_args!(
+                "limit is {limit}; send how many series there may be, or 0 for all"
+            ))
+        }),
+    }
+}
+
+/// How stacks are to be shortened for a compiler of Go.
+pub(crate) fn go_pgo(selector: Option<&StackTraceSelector>) -> Option<GoPgo> {
+    let asked = selector?.go_pgo.as_option()?;
+    Some(GoPgo { keep_locations: asked.keep_locations, aggregate_callees: asked.aggregate_callees })
+}
+
 /// The names in a stack trace selector, root first.
 pub(crate) fn call_site(selector: Option<&StackTraceSelector>) -> Vec<String> {
     let sites = selector.map_or(&[][..], |selector| &selector.call_site);
     sites.iter().map(|site| site.name.clone()).collect()
 }
 
-fn ids<T>(field: &str, texts: &[String], parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, ApiError> {
+pub(crate) fn ids<T>(
+    field: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, ApiError> {
     let check = |text: &String| {
         parse(text.trim()).ok_or_else(|| {
             ApiError::invalid(format_args!(
@@ -119,11 +141,11 @@ fn ids<T>(field: &str, texts: &[String], parse: impl Fn(&str) -> Option<T>) -> R
     texts.iter().map(check).collect()
 }
 
-fn profile(text: &str) -> Option<ProfileId> {
+pub(crate) fn profile(text: &str) -> Option<ProfileId> {
     Uuid::try_parse(text).ok().map(|id| ProfileId(id.as_u128()))
 }
 
-fn span(text: &str) -> Option<u64> {
+pub(crate) fn span(text: &str) -> Option<u64> {
     is_hex(text, 16).then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 

@@ -1,0 +1,207 @@
+//! From decoded uploads to batches: relabelling, bounds on label sets, rates, and the record of what was dropped.
+
+use crate::batch::{self, Source, row_id};
+use crate::dropped::{Event, Reason};
+use crate::error::Error;
+use crate::groups::{self, Groups};
+use crate::ingest::{Inner, Stored, Upload, rows};
+use crate::merge::Merged;
+use crate::rates::{Cost, Excess};
+use crate::relabelled::{self, Relabelled};
+use everflame_formats::Cuts;
+use everflame_lake::{Batch, ProfileId};
+use everflame_profile::{Labels, Nanos, ProfileType};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The batches of one upload have ids of their own, far from those of the rows of a batch.
+const BATCH_IDS: u32 = 1 << 31;
+
+/// The id of the batch number `at` of an upload: the upload's own for the first.
+pub(crate) fn batch_id(upload: ProfileId, at: usize) -> ProfileId {
+    if at == 0 { upload } else { row_id(upload, BATCH_IDS | at as u32) }
+}
+
+impl Inner {
+    /// Decodes with `decode`, and builds the batches of the upload: one, unless rules make it several services.
+    pub(crate) fn prepare(
+        &self,
+        bytes: usize,
+        decode: impl FnOnce(&Self) -> Result<Option<Upload>, Error>,
+    ) -> Result<(Stored, Vec<Batch>), Error> {
+        let upload = decode(self)?;
+        let id = upload.as_ref().and_then(|upload| upload.id);
+        let mut stored = Stored {
+            id: ProfileId(id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())),
+            time: upload.as_ref().map_or_else(|| self.clock.now(), |upload| upload.time),
+            rows: Vec::new(),
+            duplicate: false,
+        };
+        stored.time -= stored.time.rem_euclid(1_000);
+        let Some(mut upload) = upload else { return Ok((stored, Vec::new())) };
+        let mut services: BTreeMap<String, Merged> = BTreeMap::new();
+        let mut batches = self.batches(&mut upload, stored.id, id.is_some(), bytes as u64);
+        if batches.len() > 1 {
+            for batch in batches.drain(..) {
+                services.entry(batch.service.clone()).or_default().add(batch);
+            }
+            let named = services.into_values().enumerate();
+            batches = named.map(|(at, all)| all.into_batch(batch_id(stored.id, at), id.is_some())).collect();
+        }
+        let cost = Cost { profiles: 1, bytes: bytes as u64 };
+        let costs: Vec<(&Batch, Cost)> = batches.iter().map(|batch| (batch, cost)).collect();
+        self.take(&costs, cost).map_err(|error| error.of(&upload.labels))?;
+        stored.rows = batches.iter().flat_map(rows).collect();
+        Ok((stored, batches))
+    }
+
+    /// The batches of one upload of so many bytes, with as many as rules make of it; none when it has no
+    /// samples or when rules drop it.
+    pub(crate) fn batches(
+        &self,
+        upload: &mut Upload,
+        id: ProfileId,
+        deduplicate: bool,
+        bytes: u64,
+    ) -> Vec<Batch> {
+        let groups = groups::group(&upload.profile, &upload.labels, &self.limits.general);
+        if self.relabel.is_empty() {
+            let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
+            return self.batch(upload, &types, groups, id, deduplicate).into_iter().collect();
+        }
+        let Relabelled { passes, dropped, dropped_share } =
+            relabelled::relabel(&self.relabel, &upload.types, &groups);
+        if let Some((profile_type, labels, rule)) = dropped.first() {
+            let bytes = (bytes as f64 * dropped_share) as u64;
+            let message = format_args!("rule {rule} of relabel drops {profile_type}");
+            self.note(Reason::Relabel, dropped.len() as u64, bytes, labels, &message);
+        }
+        let types = upload.types.len();
+        let mut whole = std::mem::take(&mut upload.profile.samples);
+        let mut batches = Vec::with_capacity(passes.len());
+        for pass in &passes {
+            let (kept, own) = pass.take(&whole, types, &groups);
+            let all = kept.is_none();
+            upload.profile.samples = kept.unwrap_or_else(|| std::mem::take(&mut whole));
+            batches.extend(self.batch(upload, &pass.types, own, id, deduplicate));
+            if all {
+                whole = std::mem::take(&mut upload.profile.samples);
+            }
+        }
+        batches
+    }
+
+    fn batch(
+        &self,
+        upload: &Upload,
+        types: &[Option<ProfileType>],
+        mut groups: Groups,
+        id: ProfileId,
+        deduplicate: bool,
+    ) -> Option<Batch> {
+        let labels = groups.sets.first()?;
+        let most = self.limits.label_sets(labels);
+        self.label_sets.bound(&self.lake, &mut groups, upload.time, most);
+        self.counters.labels_dropped.fetch_add(groups.dropped.len() as u64, Relaxed);
+        if let Some(labels) = groups.sets.first() {
+            for (reason, name) in &groups.dropped {
+                self.note(*reason, 1, 0, labels, &format_args!("label {name:?}"));
+            }
+        }
+        let source = Source {
+            profile: &upload.profile,
+            types,
+            groups: &groups,
+            time: upload.time,
+            duration: upload.duration,
+            upload: id,
+            deduplicate,
+        };
+        batch::build_for(&self.lake, &source)
+    }
+
+    /// Takes what uploads cost from the rates of the tenant and of the batches' services, or refuses them all.
+    pub(crate) fn take(&self, batches: &[(&Batch, Cost)], total: Cost) -> Result<(), Error> {
+        let limits = &self.limits.general;
+        let none = Labels::default();
+        let services: Vec<_> = batches
+            .iter()
+            .map(|(batch, cost)| {
+                let labels = batch.series.first().map_or(&none, |series| &series.labels);
+                (batch.service.as_str(), self.limits.rates(labels), *cost)
+            })
+            .collect();
+        let taken = self.meters.take(limits.tenant, &services, total, limits.burst, self.clock.now());
+        taken.map_err(refusal)
+    }
+
+    /// Refuses an upload early when its tenant has sent too much already.
+    pub(crate) fn is_exhausted(&self) -> Result<(), Error> {
+        let limits = &self.limits.general;
+        self.meters
+            .exhausted(limits.tenant, limits.burst, self.clock.now())
+            .map_or(Ok(()), |excess| Err(refusal(excess)))
+    }
+
+    /// Records what was dropped or shortened of a series.
+    pub(crate) fn note(
+        &self,
+        reason: Reason,
+        count: u64,
+        bytes: u64,
+        labels: &Labels,
+        message: &dyn Display,
+    ) {
+        let service = labels.get(everflame_profile::SERVICE_NAME);
+        let event = Event { service, reason, count, bytes, labels: Some(labels), message };
+        self.dropped.record(event, self.clock.now());
+    }
+
+    /// Records, once, uploads that were refused. `service` is what the sender said, when nothing better is known.
+    pub(crate) fn note_refusal(&self, error: Error, service: &str, count: u64, bytes: u64) -> Error {
+        if error.is_noted() {
+            return error;
+        }
+        match error.labels() {
+            Some(labels) => self.note(error.reason(), count, bytes, labels, &error),
+            None => {
+                let event =
+                    Event { service, reason: error.reason(), count, bytes, labels: None, message: &error };
+                self.dropped.record(event, self.clock.now());
+            }
+        }
+        error.noted()
+    }
+
+    /// Counts what a reader had to shorten.
+    pub(crate) fn note_cuts(&self, Cuts { stacks, strings }: Cuts, service: &str) {
+        for (reason, count, counter) in [
+            (Reason::StackDepth, stacks, &self.counters.stacks_cut),
+            (Reason::StringLength, strings, &self.counters.strings_cut),
+        ] {
+            counter.fetch_add(u64::from(count), Relaxed);
+            let message = &format_args!("{count} in one upload");
+            let event = Event { service, reason, count: u64::from(count), bytes: 0, labels: None, message };
+            self.dropped.record(event, self.clock.now());
+        }
+    }
+}
+
+fn refusal(Excess { service, what, rate, wait }: Excess) -> Error {
+    let seconds = seconds(wait);
+    let (reason, whose) = match service {
+        None => (Reason::TenantRate, "this tenant".to_owned()),
+        Some(service) => (Reason::ServiceRate, format!("the service {service:?}")),
+    };
+    let message = format!(
+        "rate: {whose} may send {rate} {what} a second and has sent more; send this again after {seconds} s, or \
+         raise the limit"
+    );
+    Error::rate_limited(reason, wait, message)
+}
+
+/// Whole seconds, rounded up, for people.
+fn seconds(wait: Nanos) -> i64 {
+    wait.max(0).saturating_add(999_999_999) / 1_000_000_000
+}

@@ -1,0 +1,550 @@
+//! Rules that rewrite the labels of profiles before they are stored, or drop profiles, in Prometheus' syntax.
+//!
+//! Source of the syntax: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>.
+//! Rules see the labels of a series, and what is measured as `__name__`, `__type__`, `__unit__`,
+//! `__period_type__`, `__period_unit__` and (to be read alone) `__profile_type__`. Expressions cover the whole
+//! text. Whatever the rules are, a label set cannot grow past the bounds below.
+
+use everflame_profile::{Labels, PROFILE_NAME, ProfileType, ValueType};
+use md5::{Digest, Md5};
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+/// Most rules.
+const MAX_RULES: usize = 512;
+/// Longest regular expression in bytes.
+const MAX_REGEX: usize = 8 << 10;
+/// Most memory of a compiled regular expression, in bytes.
+const MAX_REGEX_PROGRAM: usize = 2 << 20;
+/// Most labels that rules may make; what would be more is left out.
+const MAX_LABELS: usize = 128;
+/// Longest name and value that rules may make, in bytes; a label that would be longer is left as it is.
+const MAX_TEXT: usize = 4 << 10;
+
+const DEFAULT_SEPARATOR: &str = ";";
+const DEFAULT_REGEX: &str = "(.*)";
+const DEFAULT_REPLACEMENT: &str = "$1";
+
+/// Labels by which rules see what is measured.
+const TYPE: &str = "__type__";
+const UNIT: &str = "__unit__";
+const PERIOD_TYPE: &str = "__period_type__";
+const PERIOD_UNIT: &str = "__period_unit__";
+const PROFILE_TYPE: &str = "__profile_type__";
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelabelAction {
+    /// Sets the target label to the replacement when the expression matches.
+    #[default]
+    Replace,
+    /// Drops what does not match.
+    Keep,
+    /// Drops what matches.
+    Drop,
+    /// Copies labels whose names match to what the replacement says.
+    LabelMap,
+    /// Removes labels whose names match.
+    LabelDrop,
+    /// Removes labels whose names do not match.
+    LabelKeep,
+    /// Sets the target label to a hash of the source labels, modulo a number.
+    HashMod,
+    /// Sets the target label to the source labels in lower case.
+    Lowercase,
+    /// Sets the target label to the source labels in upper case.
+    Uppercase,
+    /// Drops what has a target label other than the source labels.
+    KeepEqual,
+    /// Drops what has a target label equal to the source labels.
+    DropEqual,
+}
+
+impl RelabelAction {
+    const ALL: [(&str, Self); 11] = [
+        ("replace", Self::Replace),
+        ("keep", Self::Keep),
+        ("drop", Self::Drop),
+        ("labelmap", Self::LabelMap),
+        ("labeldrop", Self::LabelDrop),
+        ("labelkeep", Self::LabelKeep),
+        ("hashmod", Self::HashMod),
+        ("lowercase", Self::Lowercase),
+        ("uppercase", Self::Uppercase),
+        ("keepequal", Self::KeepEqual),
+        ("dropequal", Self::DropEqual),
+    ];
+}
+
+/// A rule as it is written; what is absent has Prometheus' default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelabelRule {
+    /// Labels whose values, joined, are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_labels: Option<Vec<String>>,
+    /// What stands between joined values: `;`.
+    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// The label that is set or compared.
+    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    pub target_label: Option<String>,
+    /// Regular expression over the joined values, or over names of labels: `(.*)`.
+    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// What `hashmod` takes the rest by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modulus: Option<u64>,
+    /// The new value, with `$1` and `${name}` for what the expression has caught: `$1`.
+    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<String>,
+    /// What to do: `replace`.
+    #[serde(default, deserialize_with = "action", skip_serializing_if = "is_replace")]
+    pub action: RelabelAction,
+}
+
+fn is_replace(action: &RelabelAction) -> bool {
+    *action == RelabelAction::Replace
+}
+
+/// A text; YAML reads what looks like a number as one.
+fn scalar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scalar {
+        Text(String),
+        Bool(bool),
+        Whole(i64),
+        Real(f64),
+    }
+    let scalar = Option::<Scalar>::deserialize(deserializer)?;
+    Ok(scalar.map(|scalar| match scalar {
+        Scalar::Text(text) => text,
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Whole(number) => number.to_string(),
+        Scalar::Real(number) => number.to_string(),
+    }))
+}
+
+fn action<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<RelabelAction, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let found = RelabelAction::ALL.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+    found.map(|(_, action)| *action).ok_or_else(|| {
+        let names = RelabelAction::ALL.map(|(name, _)| name).join(", ");
+        serde::de::Error::custom(format!("action {text:?} is not known; there are {names}"))
+    })
+}
+
+/// Why rules cannot be used; says which one, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule}: {fault}")]
+pub struct RelabelError {
+    rule: usize,
+    fault: String,
+}
+
+/// Rules, ready to be applied one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Relabel {
+    rules: Vec<Compiled>,
+}
+
+#[derive(Clone, Debug)]
+struct Compiled {
+    source: Vec<String>,
+    separator: String,
+    target: String,
+    regex: Regex,
+    modulus: u64,
+    replacement: String,
+    action: RelabelAction,
+}
+
+impl Relabel {
+    /// Checks and compiles `rules`.
+    pub fn new(rules: &[RelabelRule]) -> Result<Self, RelabelError> {
+        if rules.len() > MAX_RULES {
+            let fault = format!("there are {} of them, at most {MAX_RULES} are taken", rules.len());
+            return Err(RelabelError { rule: MAX_RULES + 1, fault });
+        }
+        let compile = |(at, rule): (usize, &RelabelRule)| {
+            compile(rule).map_err(|fault| RelabelError { rule: at + 1, fault })
+        };
+        Ok(Self { rules: rules.iter().enumerate().map(compile).collect::<Result<_, _>>()? })
+    }
+
+    /// Whether there are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The labels and the type after all rules, or the number, from 1, of the rule that drops the profile.
+    /// Labels that begin with `__` do not come back.
+    pub fn apply(&self, labels: &Labels, profile_type: &ProfileType) -> Result<(Labels, ProfileType), usize> {
+        let mut all = labels.clone();
+        let ProfileType { name, sample, period } = profile_type;
+        all.set(PROFILE_NAME, name.as_str());
+        all.set(TYPE, sample.kind.as_str());
+        all.set(UNIT, sample.unit.as_str());
+        all.set(PERIOD_TYPE, period.kind.as_str());
+        all.set(PERIOD_UNIT, period.unit.as_str());
+        all.set(PROFILE_TYPE, profile_type.to_string());
+        for (at, rule) in self.rules.iter().enumerate() {
+            if !rule.apply(&mut all) {
+                return Err(at + 1);
+            }
+        }
+        // A type cannot do without these; one of them may be gone because of `labelkeep`.
+        let or = |name: &str, before: &str| match all.get(name) {
+            "" => before.to_owned(),
+            // Parts of a type are set apart by colons.
+            value => value.replace(':', "_"),
+        };
+        let renamed = ProfileType {
+            name: or(PROFILE_NAME, name),
+            sample: ValueType::new(or(TYPE, &sample.kind), or(UNIT, &sample.unit)),
+            period: ValueType::new(or(PERIOD_TYPE, &period.kind), or(PERIOD_UNIT, &period.unit)),
+        };
+        let labels = Labels::from_pairs(all.iter().filter(|(name, _)| !name.starts_with("__")));
+        Ok((labels, renamed))
+    }
+}
+
+fn compile(rule: &RelabelRule) -> Result<Compiled, String> {
+    use RelabelAction as Action;
+    let action = rule.action;
+    let name = Action::ALL.iter().find(|(_, other)| *other == action).map_or("", |(name, _)| name);
+    let target = rule.target_label.clone().unwrap_or_default();
+    let separator = rule.separator.as_deref().unwrap_or(DEFAULT_SEPARATOR);
+    let regex = rule.regex.as_deref().unwrap_or(DEFAULT_REGEX);
+    let replacement = rule.replacement.as_deref().unwrap_or(DEFAULT_REPLACEMENT);
+    let needs_target = !matches!(
+        action,
+        Action::Keep | Action::Drop | Action::LabelMap | Action::LabelDrop | Action::LabelKeep
+    );
+    if needs_target && target.is_empty() {
+        return Err(format!("{name} needs target_label"));
+    }
+    if action == Action::HashMod && rule.modulus.unwrap_or(0) == 0 {
+        return Err("hashmod needs a modulus above zero".to_owned());
+    }
+    if matches!(action, Action::Lowercase | Action::Uppercase) && replacement != DEFAULT_REPLACEMENT {
+        return Err(format!("{name} takes no replacement"));
+    }
+    let equals = matches!(action, Action::KeepEqual | Action::DropEqual);
+    if equals
+        && (regex != DEFAULT_REGEX
+            || rule.modulus.is_some()
+            || separator != DEFAULT_SEPARATOR
+            || replacement != DEFAULT_REPLACEMENT)
+    {
+        return Err(format!("{name} takes source_labels and target_label, and nothing else"));
+    }
+    let names = matches!(action, Action::LabelDrop | Action::LabelKeep);
+    if names
+        && (rule.source_labels.is_some()
+            || !target.is_empty()
+            || rule.modulus.is_some()
+            || separator != DEFAULT_SEPARATOR
+            || replacement != DEFAULT_REPLACEMENT)
+    {
+        return Err(format!("{name} takes regex, and nothing else"));
+    }
+    Ok(Compiled {
+        source: rule.source_labels.clone().unwrap_or_default(),
+        separator: separator.to_owned(),
+        target,
+        regex: anchored(regex)?,
+        modulus: rule.modulus.unwrap_or(0),
+        replacement: replacement.to_owned(),
+        action,
+    })
+}
+
+/// The expression alone must be valid too: `a)|(b` must not escape from its anchors.
+fn anchored(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > MAX_REGEX {
+        return Err(format!("regex has {} bytes, at most {MAX_REGEX} are taken", pattern.len()));
+    }
+    let build = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .size_limit(MAX_REGEX_PROGRAM)
+            .dfa_size_limit(MAX_REGEX_PROGRAM)
+            .nest_limit(64)
+            .build()
+            .map_err(|error| format!("regex {pattern:?}: {error}"))
+    };
+    build(pattern)?;
+    build(&format!("^(?s:{pattern})$"))
+}
+
+impl Compiled {
+    /// Changes `labels`; false when they are to be dropped.
+    fn apply(&self, labels: &mut Labels) -> bool {
+        use RelabelAction as Action;
+        let source = || {
+            let values: Vec<&str> = self.source.iter().map(|name| labels.get(name)).collect();
+            values.join(&self.separator)
+        };
+        match self.action {
+            Action::Keep => return self.regex.is_match(&source()),
+            Action::Drop => return !self.regex.is_match(&source()),
+            Action::KeepEqual => return labels.get(&self.target) == source(),
+            Action::DropEqual => return labels.get(&self.target) != source(),
+            Action::Replace => {
+                let source = source();
+                let Some(captures) = self.regex.captures(&source) else { return true };
+                let expand = |template: &str| {
+                    let mut text = String::new();
+                    captures.expand(template, &mut text);
+                    text
+                };
+                set(labels, &expand(&self.target), expand(&self.replacement));
+            }
+            Action::Lowercase => set(labels, &self.target, source().to_lowercase()),
+            Action::Uppercase => set(labels, &self.target, source().to_uppercase()),
+            Action::HashMod => {
+                // As Prometheus does it: the last eight bytes of the digest, the most significant first.
+                let digest = Md5::digest(source().as_bytes());
+                let hash = digest.iter().skip(8).fold(0u64, |hash, &byte| hash << 8 | u64::from(byte));
+                let rest = hash.checked_rem(self.modulus).unwrap_or_default();
+                set(labels, &self.target, rest.to_string());
+            }
+            Action::LabelMap => {
+                let matching = labels.iter().filter(|(name, _)| self.regex.is_match(name));
+                let mapped: Vec<(String, String)> = matching
+                    .map(|(name, value)| {
+                        let name = self.regex.replace_all(name, self.replacement.as_str());
+                        (name.into_owned(), value.to_owned())
+                    })
+                    .collect();
+                mapped.into_iter().for_each(|(name, value)| set(labels, &name, value));
+            }
+            Action::LabelDrop => labels_retain(labels, |name| !self.regex.is_match(name)),
+            Action::LabelKeep => labels_retain(labels, |name| self.regex.is_match(name)),
+        }
+        true
+    }
+}
+
+/// Sets a label within the bounds; an empty value removes it.
+fn set(labels: &mut Labels, name: &str, value: String) {
+    let fits = name.len() <= MAX_TEXT && value.len() <= MAX_TEXT;
+    if fits && (labels.len() < MAX_LABELS || labels.contains(name) || value.is_empty()) {
+        labels.set(name, value);
+    }
+}
+
+fn labels_retain(labels: &mut Labels, keep: impl Fn(&str) -> bool) {
+    *labels = Labels::from_pairs(labels.iter().filter(|(name, _)| keep(name)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rules(json: &str) -> Result<Relabel, String> {
+        let rules: Vec<RelabelRule> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Relabel::new(&rules).map_err(|error| error.to_string())
+    }
+
+    fn cpu() -> ProfileType {
+        "process_cpu:cpu:nanoseconds:cpu:nanoseconds".parse().unwrap()
+    }
+
+    #[track_caller]
+    fn check(json: &str, labels: &[(&str, &str)], expect: &str) {
+        let labels = Labels::from_pairs(labels.iter().copied());
+        let actual = match rules(json).unwrap().apply(&labels, &cpu()) {
+            Err(_) => "dropped".to_owned(),
+            Ok((labels, kind)) if kind == cpu() => labels.to_string(),
+            Ok((labels, kind)) => format!("{kind} {labels}"),
+        };
+        assert_eq!(actual, expect, "{json}");
+    }
+
+    /// Inputs and outputs of Prometheus' own rules, as its documentation describes them.
+    #[test]
+    fn actions() {
+        let abc = &[("a", "foo"), ("b", "bar"), ("c", "baz")][..];
+        for (json, labels, expect) in [
+            (
+                r#"[{"source_labels":["a"],"regex":"f(.*)","target_label":"d","replacement":"ch${1}-ch${1}"}]"#,
+                abc,
+                r#"{a="foo", b="bar", c="baz", d="choo-choo"}"#,
+            ),
+            (
+                r#"[{"source_labels":["a","b"],"regex":"f(.*);(.*)r","target_label":"a","replacement":"b${1}${2}m"},
+                    {"source_labels":["c","a"],"regex":"(b).*b(.*)ba(.*)","target_label":"d","replacement":"$1$2$2$3"}]"#,
+                abc,
+                r#"{a="boobam", b="bar", c="baz", d="boooom"}"#,
+            ),
+            (
+                r#"[{"source_labels":["a"],"regex":"o","target_label":"d"}]"#,
+                abc,
+                r#"{a="foo", b="bar", c="baz"}"#,
+            ),
+            (r#"[{"source_labels":["a"],"regex":".*o.*","action":"drop"}]"#, abc, "dropped"),
+            (r#"[{"source_labels":["a"],"regex":"o","action":"drop"}]"#, &[("a", "foo")], r#"{a="foo"}"#),
+            (r#"[{"source_labels":["a"],"regex":"foo|x","action":"KEEP"}]"#, &[("a", "foo")], r#"{a="foo"}"#),
+            (r#"[{"source_labels":["a"],"regex":"no","action":"keep"}]"#, abc, "dropped"),
+            (
+                r#"[{"target_label":"a","replacement":""},{"target_label":"x","replacement":"$$1"}]"#,
+                &[("a", "1"), ("b", "2")],
+                r#"{b="2", x="$1"}"#,
+            ),
+            (
+                r#"[{"source_labels":["c"],"target_label":"d","action":"hashmod","modulus":1000}]"#,
+                &[("c", "baz")],
+                r#"{c="baz", d="976"}"#,
+            ),
+            (
+                r#"[{"regex":"(b.*)","replacement":"bar_${1}","action":"labelmap"}]"#,
+                &[("a", "foo"), ("b1", "bar"), ("b2", "baz")],
+                r#"{a="foo", b1="bar", b2="baz", bar_b1="bar", bar_b2="baz"}"#,
+            ),
+            (
+                r#"[{"regex":"b.*","action":"labeldrop"}]"#,
+                &[("a", "1"), ("b1", "2"), ("ab", "3")],
+                r#"{a="1", ab="3"}"#,
+            ),
+            (
+                r#"[{"regex":"b.*","action":"labelkeep"}]"#,
+                &[("a", "1"), ("b1", "2"), ("ab", "3")],
+                r#"{b1="2"}"#,
+            ),
+            (
+                r#"[{"source_labels":["a"],"target_label":"u","action":"uppercase"},
+                    {"source_labels":["a"],"target_label":"l","action":"lowercase"}]"#,
+                &[("a", "bAr123Foo")],
+                r#"{a="bAr123Foo", l="bar123foo", u="BAR123FOO"}"#,
+            ),
+            (
+                r#"[{"source_labels":["a"],"target_label":"b","action":"keepequal"}]"#,
+                &[("a", "1"), ("b", "2")],
+                "dropped",
+            ),
+            (
+                r#"[{"source_labels":["a"],"target_label":"b","action":"keepequal"}]"#,
+                &[("a", "1"), ("b", "1")],
+                r#"{a="1", b="1"}"#,
+            ),
+            (
+                r#"[{"source_labels":["a"],"target_label":"b","action":"dropequal"}]"#,
+                &[("a", "1"), ("b", "1")],
+                "dropped",
+            ),
+            // The target may be made of what was caught; a number in YAML is a text.
+            (
+                r#"[{"source_labels":["a"],"regex":"(\\w+)=(\\d+)","target_label":"${1}","replacement":"$2"},
+                    {"target_label":"port","replacement":8080}]"#,
+                &[("a", "shard=7")],
+                r#"{a="shard=7", port="8080", shard="7"}"#,
+            ),
+            (r#"[{"source_labels":["a"],"regex":"x.y","action":"drop"}]"#, &[("a", "x\ny")], "dropped"),
+            (
+                r#"[{"source_labels":["a","b"],"separator":"/","target_label":"__tmp"},
+                    {"source_labels":["__tmp"],"target_label":"c"}]"#,
+                &[("a", "1"), ("b", "2")],
+                r#"{a="1", b="2", c="1/2"}"#,
+            ),
+        ] {
+            check(json, labels, expect);
+        }
+    }
+
+    #[test]
+    fn what_is_measured_can_be_read_and_renamed() {
+        for (json, expect) in [
+            (
+                r#"[{"source_labels":["__type__","__unit__"],"regex":"cpu;nanoseconds","action":"drop"}]"#,
+                "dropped",
+            ),
+            (
+                r#"[{"source_labels":["__profile_type__"],"regex":"process_cpu:.*","action":"drop"}]"#,
+                "dropped",
+            ),
+            (
+                r#"[{"target_label":"__name__","replacement":"wall"},{"target_label":"__type__","replacement":"a:b"}]"#,
+                r#"wall:a_b:nanoseconds:cpu:nanoseconds {a="1"}"#,
+            ),
+            (r#"[{"regex":"a","action":"labelkeep"}]"#, r#"{a="1"}"#),
+        ] {
+            check(json, &[("a", "1")], expect);
+        }
+    }
+
+    #[test]
+    fn faults_say_which_rule() {
+        for (json, expect) in [
+            (r#"[{"action":"keep"},{"action":"replace"}]"#, "rule 2: replace needs target_label"),
+            (r#"[{"action":"hashmod","target_label":"a"}]"#, "rule 1: hashmod needs a modulus"),
+            (
+                r#"[{"action":"lowercase","target_label":"a","replacement":"x"}]"#,
+                "rule 1: lowercase takes no replacement",
+            ),
+            (
+                r#"[{"action":"labeldrop","source_labels":["a"]}]"#,
+                "rule 1: labeldrop takes regex, and nothing else",
+            ),
+            (
+                r#"[{"action":"keepequal","target_label":"a","regex":"x"}]"#,
+                "rule 1: keepequal takes source_labels",
+            ),
+            (r#"[{"regex":"a)|(b","action":"drop"}]"#, "rule 1: regex \"a)|(b\""),
+            (r#"[{"regex":"((a{99}){99}){99}","action":"drop"}]"#, "rule 1: regex"),
+            (r#"[{"action":"explode"}]"#, "action \"explode\" is not known; there are replace, keep"),
+            (r#"[{"source_label":["a"]}]"#, "unknown field `source_label`"),
+        ] {
+            let fault = rules(json).unwrap_err();
+            assert!(fault.contains(expect), "{json}: {fault}");
+        }
+    }
+
+    #[test]
+    fn labels_do_not_explode() {
+        let twice: Vec<_> =
+            (0..60).map(|_| r#"{"source_labels":["a"],"target_label":"a","replacement":"$1$1"}"#).collect();
+        let (labels, _) = rules(&format!("[{}]", twice.join(",")))
+            .unwrap()
+            .apply(&Labels::from_pairs([("a", "x")]), &cpu())
+            .unwrap();
+        assert_eq!(labels.get("a").len(), MAX_TEXT);
+        let copies: Vec<_> = (0..20)
+            .map(|at| format!(r#"{{"regex":"(.*)","replacement":"c{at}_$1","action":"labelmap"}}"#))
+            .collect();
+        let (labels, _) = rules(&format!("[{}]", copies.join(",")))
+            .unwrap()
+            .apply(&Labels::from_pairs([("a", "x")]), &cpu())
+            .unwrap();
+        assert!(labels.len() <= MAX_LABELS);
+    }
+
+    proptest! {
+        /// What is written is what is read, and no rule panics on any label.
+        #[test]
+        fn rules_survive_their_text(
+            at in 0usize..RelabelAction::ALL.len(),
+            regex in "[a-c.*|()]{0,6}",
+            replacement in "[$a-c{}12]{0,6}",
+            value in "\\PC{0,6}",
+        ) {
+            let rule = RelabelRule {
+                source_labels: Some(vec!["a".to_owned()]),
+                target_label: Some("b".to_owned()),
+                regex: Some(regex),
+                replacement: Some(replacement),
+                modulus: Some(7),
+                action: RelabelAction::ALL[at].1,
+                ..RelabelRule::default()
+            };
+            let text = serde_json::to_string(&[&rule]).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Vec<RelabelRule>>(&text).unwrap(), vec![rule.clone()]);
+            if let Ok(rules) = Relabel::new(&[rule]) {
+                let _ = rules.apply(&Labels::from_pairs([("a", value)]), &cpu());
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Heatmaps of profiles and of spans are what a plain loop over all rows counts.
+
+use super::*;
+use crate::heatmap::{Bands, BoundsScan, CellScan};
+use crate::spans::{self, SpanRow, SpanScan};
+use std::num::NonZeroU16;
+
+/// Count, and the time and value of the largest, by group, point and band.
+type Counted = BTreeMap<(Labels, i64, u16), (u64, i64, i64)>;
+
+/// Counts entries of group, time and value as the documentation of a heatmap says.
+fn count(query: &HeatmapQuery, entries: &[(Labels, i64, i64)]) -> (Option<ValueRange>, Counted) {
+    let covered = |time: i64| {
+        let mut point = query.range.from;
+        while point <= query.range.until {
+            if TimeRange::new(point - query.step + 1, point).contains(time) {
+                return Some(point);
+            }
+            point += query.step;
+        }
+        None
+    };
+    let entries: Vec<_> = entries.iter().filter_map(|entry| Some((entry, covered(entry.1)?))).collect();
+    let found = ValueRange::around(entries.iter().map(|((.., value), _)| *value));
+    let mut counted = Counted::new();
+    let Some(values) = query.values.or(found) else { return (None, counted) };
+    let (width, bands) = (i128::from(values.max) - i128::from(values.min), i128::from(query.bands.get()));
+    for ((labels, time, value), point) in entries {
+        if values.contains(*value) {
+            let above = i128::from(*value) - i128::from(values.min);
+            let band = (above * bands / width.max(1)).min(bands - 1) as u16;
+            let cell = counted.entry((labels.clone(), point, band)).or_insert((0, *time, *value));
+            *cell = match (*value, -*time) > (cell.2, -cell.1) {
+                true => (cell.0 + 1, *time, *value),
+                false => (cell.0 + 1, cell.1, cell.2),
+            };
+        }
+    }
+    (Some(values), counted)
+}
+
+fn counted(series: Vec<HeatmapSeries>) -> Counted {
+    let cells = series.into_iter().flat_map(|series| {
+        series.cells.into_iter().map(move |cell| {
+            let exemplar = cell.exemplar.unwrap();
+            ((series.labels.clone(), cell.time, cell.band), (cell.count, exemplar.time, exemplar.value))
+        })
+    });
+    cells.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn heatmaps_count(
+        case in cases(), layout in layouts(), step in 1i64..4000, bands in 1u16..30, by_pod in any::<bool>(),
+        of_spans in any::<bool>(), values in prop::option::of((-50i64..500, 0i64..2000)),
+    ) {
+        prop_assume!(case.range != TimeRange::ALL);
+        let tables = store(&case.series, &case.rows, layout);
+        let mut over_time = SeriesQuery::new(
+            case.profile_type.clone(), case.selector.clone(), case.range, step * SECOND / 2,
+        );
+        over_time.group_by = if by_pod { vec!["pod".into()] } else { Vec::new() };
+        let query = HeatmapQuery {
+            of: if of_spans { Single::Span } else { Single::Profile },
+            profile_type: case.profile_type.clone(),
+            selector: case.selector.clone(),
+            range: case.range,
+            step: over_time.step,
+            bands: NonZeroU16::new(bands).unwrap(),
+            values: values.map(|(min, length)| ValueRange { min, max: min + length }),
+            group_by: over_time.group_by.clone(),
+            limit: None,
+            exemplars: Exemplars::Largest,
+        };
+        let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
+        let grouping = Arc::new(Grouping::new(&over_time, selection.clone()));
+        let range = over_time.covered();
+        let group = |profile: &TestProfile| {
+            let series = &case.series[profile.series].series;
+            Labels::from_pairs(query.group_by.iter().map(|name| (name.clone(), label_value(series, name))))
+        };
+        let control = Control::new(&Limits::default());
+        let (got, expect) = if of_spans {
+            let group_of = (0..selection.series.len() as u32).map(|position| grouping.group(position)).collect();
+            let scan = SpanScan { selection: selection.clone(), range, group_of };
+            let found = run(&scan, &tables.samples, &tables.head, &selection, range);
+            prop_assert_eq!(&found.warnings, &[]);
+            let rows: Vec<SpanRow> = spans::rows(&found.partial).collect();
+            prop_assert!(rows.iter().all(|row| row.trace == u128::from(row.span) * 10));
+            let values = query.values.or(ValueRange::around(rows.iter().map(|row| row.total)));
+            let mut sums: BTreeMap<(Labels, u64), (i64, i128)> = BTreeMap::new();
+            for profile in case.taken(range) {
+                for sample in profile.samples.iter().filter(|sample| sample.span > 0) {
+                    let time = profile.time * 1000;
+                    let sum = sums.entry((group(profile), sample.span)).or_insert((time, 0));
+                    *sum = (sum.0.min(time), sum.1 + i128::from(sample.value));
+                }
+            }
+            let entries: Vec<_> = sums.into_iter().map(|((labels, _), (time, sum))| (labels, time, clamp(sum))).collect();
+            let cells = values.map(|values| {
+                grouping.cells_of_spans(&rows, Bands::new(values, query.bands), &control).unwrap()
+            });
+            ((values, cells), count(&query, &entries))
+        } else {
+            let scan = BoundsScan { grouping: grouping.clone() };
+            let found = run(&scan, &tables.profiles, &tables.head, &selection, range);
+            let values = query.values.or(found.partial);
+            let cells = values.map(|values| {
+                let scan = CellScan { grouping: grouping.clone(), bands: Bands::new(values, query.bands) };
+                run(&scan, &tables.profiles, &tables.head, &selection, range).partial
+            });
+            let entries: Vec<_> = case.taken(range).map(|profile| (group(profile), profile.time * 1000, profile.total())).collect();
+            ((values, cells), count(&query, &entries))
+        };
+        let (values, cells) = got;
+        let got = cells.map(|cells| counted(grouping.finish_heatmap(&query, cells))).unwrap_or_default();
+        prop_assert_eq!((values, got), expect);
+    }
+}
