@@ -20,6 +20,7 @@ const PAGES = {
   compare: `/compare?v=1&${SIDES}`,
   "side-by-side": `/compare?v=1&${SIDES}&layout=sides`,
   labels: "/labels?v=1&service=checkout",
+  heatmap: "/heatmap?v=1&service=checkout",
   function: "/function?v=1&service=checkout&name=regexp.(*Regexp).doExecute&by=version",
   adhoc: "/adhoc",
   status: "/status",

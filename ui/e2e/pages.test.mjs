@@ -153,7 +153,7 @@ test("times are shown in UTC on request, ranges are typed", async () => {
 test("every page speaks Japanese", async () => {
   const context = await session.context.browser().newContext({ locale: "ja-JP" });
   const other = await context.newPage();
-  for (const path of ["/", "/explore", "/compare", "/labels", "/function", "/adhoc", "/status", "/setup"]) {
+  for (const path of ["/", "/explore", "/compare", "/labels", "/heatmap", "/function", "/adhoc", "/status", "/setup"]) {
     await other.goto(url + path);
     await other.locator("main").waitFor();
     assert.equal(await other.evaluate(() => document.documentElement.lang), "ja");
@@ -169,6 +169,7 @@ const PATHS = {
   "call tree": "/explore?v=1&service=beta&view=tree",
   compare: "/compare?v=1&type=process_cpu%3Acpu%3Ananoseconds%3Acpu%3Ananoseconds&service1=alpha&service2=beta",
   labels: "/labels?v=1&service=beta",
+  heatmap: "/heatmap?v=1&service=beta",
   function: "/function?v=1&service=beta&name=inner",
   adhoc: "/adhoc",
   status: "/status",

@@ -3,6 +3,7 @@ import { AdhocPage } from "./adhoc/AdhocPage";
 import { ComparePage } from "./compare/ComparePage";
 import { ExplorePage } from "./explore/ExplorePage";
 import { FunctionPage } from "./function/FunctionPage";
+import { HeatmapPage } from "./heatmap/HeatmapPage";
 import { LabelsPage } from "./labels/LabelsPage";
 import { ServicesPage } from "./services/ServicesPage";
 import { SetupPage } from "./setup/SetupPage";
@@ -36,6 +37,8 @@ function pageOf(path: string): ReactNode {
       return <ComparePage />;
     case "/labels":
       return <LabelsPage />;
+    case "/heatmap":
+      return <HeatmapPage />;
     case "/function":
       return <FunctionPage />;
     case "/adhoc":

@@ -75,7 +75,7 @@ export async function ask(path: string, init: RequestInit): Promise<Response> {
   return response;
 }
 
-function costOf(headers: Headers): ScanCost {
+export function costOf(headers: Headers): ScanCost {
   const number = (name: string) => Number(headers.get(`x-everflame-${name}`) ?? 0) || 0;
   return {
     rows: number("scanned-rows"),

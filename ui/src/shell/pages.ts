@@ -4,6 +4,7 @@ export const PAGES = [
   { name: "explore", href: "/explore" },
   { name: "compare", href: "/compare" },
   { name: "labels", href: "/labels" },
+  { name: "heatmap", href: "/heatmap" },
   { name: "adhoc", href: "/adhoc" },
   { name: "status", href: "/status" },
   { name: "setup", href: "/setup" },
