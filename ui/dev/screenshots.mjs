@@ -23,6 +23,7 @@ const PAGES = {
   heatmap: "/heatmap?v=1&service=checkout",
   function: "/function?v=1&service=checkout&name=regexp.(*Regexp).doExecute&by=version",
   adhoc: "/adhoc",
+  sql: "/sql",
   status: "/status",
   setup: "/setup",
 };

@@ -153,7 +153,7 @@ test("times are shown in UTC on request, ranges are typed", async () => {
 test("every page speaks Japanese", async () => {
   const context = await session.context.browser().newContext({ locale: "ja-JP" });
   const other = await context.newPage();
-  for (const path of ["/", "/explore", "/compare", "/labels", "/heatmap", "/function", "/adhoc", "/status", "/setup"]) {
+  for (const path of ["/", "/explore", "/compare", "/labels", "/heatmap", "/function", "/adhoc", "/sql", "/status", "/setup"]) {
     await other.goto(url + path);
     await other.locator("main").waitFor();
     assert.equal(await other.evaluate(() => document.documentElement.lang), "ja");
@@ -172,6 +172,7 @@ const PATHS = {
   heatmap: "/heatmap?v=1&service=beta",
   function: "/function?v=1&service=beta&name=inner",
   adhoc: "/adhoc",
+  sql: "/sql",
   status: "/status",
   setup: "/setup",
 };

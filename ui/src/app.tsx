@@ -9,6 +9,7 @@ import { ServicesPage } from "./services/ServicesPage";
 import { SetupPage } from "./setup/SetupPage";
 import { useZone } from "./shell/clock";
 import { Header } from "./shell/Header";
+import { SqlPage } from "./sql/SqlPage";
 import { StatusPage } from "./status/StatusPage";
 import { text } from "./text";
 import { followLink, usePath } from "./url/navigation";
@@ -39,6 +40,8 @@ function pageOf(path: string): ReactNode {
       return <LabelsPage />;
     case "/heatmap":
       return <HeatmapPage />;
+    case "/sql":
+      return <SqlPage />;
     case "/function":
       return <FunctionPage />;
     case "/adhoc":

@@ -6,6 +6,7 @@ export const PAGES = [
   { name: "labels", href: "/labels" },
   { name: "heatmap", href: "/heatmap" },
   { name: "adhoc", href: "/adhoc" },
+  { name: "sql", href: "/sql" },
   { name: "status", href: "/status" },
   { name: "setup", href: "/setup" },
 ] as const;

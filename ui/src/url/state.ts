@@ -62,6 +62,14 @@ export interface HeatmapState extends QueryState, ViewState {
   one: string;
 }
 
+export const SQL_SHOWS = ["table", "chart"] as const;
+
+/** A statement, and how its answer is shown. */
+export interface SqlState {
+  query: string;
+  show: (typeof SQL_SHOWS)[number];
+}
+
 export interface Sided {
   service: string;
   filters: LabelFilter[];
@@ -197,6 +205,12 @@ function readArea(written: string | null): Area | null {
 
 const writeArea = ({ from, until, min, max }: Area) => [from, until, min, max].map((part) => BigInt(part).toString().replace("-", "_")).join(".");
 
+/** `query` in a link without a version is one of Pyroscope's, hence `q`. */
+export function readSql(search: string): SqlState {
+  const params = upgraded(search);
+  return { query: params.get("q") ?? "", show: choice(params, "show", SQL_SHOWS) };
+}
+
 export function readCompare(search: string): CompareState {
   const params = upgraded(search);
   const view = readViewState(params);
@@ -277,6 +291,10 @@ export function heatmapUrl(state: Partial<HeatmapState>): string {
     area: state.area ? writeArea(state.area) : "",
     one: state.one,
   });
+}
+
+export function sqlUrl(state: Partial<SqlState>): string {
+  return url("/sql", { q: state.query, show: unless(state.show, SQL_SHOWS[0]) });
 }
 
 export function functionUrl(state: Partial<FunctionState>): string {
