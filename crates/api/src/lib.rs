@@ -17,6 +17,7 @@ mod guard;
 mod ingest;
 mod json_objects;
 mod lake;
+mod links;
 mod load;
 mod metrics;
 mod multipart;
@@ -35,6 +36,7 @@ mod status;
 mod timeline;
 mod times;
 mod ui;
+mod watch;
 
 /// What the protocol files in `proto/` say, generated.
 #[allow(

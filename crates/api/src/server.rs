@@ -5,11 +5,15 @@ use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
 use crate::guard;
 use crate::json_objects::JsonObjects;
+use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, singles, status, ui};
+use crate::watch::Watch;
+use crate::{
+    deletion, ingest, lake, links, not_found, otlp, pprof, profefe, render, singles, status, ui, watch,
+};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -66,7 +70,10 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let load = Load::new(config.max_requests, config.max_body_bytes);
-        let app = App { config, ingest, engine, lake, clock, load, metrics: Metrics::default() };
+        let links = Links::new(config.data.as_deref());
+        let watch = Watch::default();
+        let app =
+            App { config, links, watch, ingest, engine, lake, clock, load, metrics: Metrics::default() };
         Self { app: Arc::new(app) }
     }
 
@@ -93,6 +100,10 @@ impl Server {
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))
+            .route("/api/v1/status/clients", get(watch::clients))
+            .route("/api/v1/status/queries", get(watch::queries))
+            .route("/api/v1/links", post(links::post))
+            .route("/l/{id}", get(links::get))
             .route("/ready", get(status::ready))
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))

@@ -194,6 +194,7 @@ fn query_limits(config: &Config) -> everflame_query::Limits {
 
 fn server_config(config: &Config) -> ServerConfig {
     ServerConfig {
+        data: Some(config.data.clone()),
         build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
         max_connections: count(config.max_connections),
         max_requests: count(config.max_requests),

@@ -19,7 +19,7 @@ mod tree;
 
 pub use clock::{Clock, Nanos};
 pub use diff::{DiffNode, DiffTree};
-pub use flame_graph::{DiffFlameGraph, FlameGraph};
+pub use flame_graph::{DiffFlameGraph, FlameColumns, FlameGraph};
 pub use labels::{Labels, LabelsError};
 pub use profile::{Location, Profile, SampleLabel, Samples};
 pub use profile_type::{ProfileType, ProfileTypeError, ValueType};
