@@ -57,6 +57,11 @@ export async function callBinary(method: string, body: Uint8Array<ArrayBuffer>, 
   return { bytes: new Uint8Array(await response.arrayBuffer()), cost: costOf(response.headers) };
 }
 
+export async function getBinary(path: string, signal: AbortSignal): Promise<BinaryAnswer> {
+  const response = await ask(path, { signal });
+  return { bytes: new Uint8Array(await response.arrayBuffer()), cost: costOf(response.headers) };
+}
+
 export async function getJson<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
   return (await (await ask(path, { signal })).json()) as Answer;
 }
@@ -75,7 +80,7 @@ export async function ask(path: string, init: RequestInit): Promise<Response> {
   return response;
 }
 
-export function costOf(headers: Headers): ScanCost {
+function costOf(headers: Headers): ScanCost {
   const number = (name: string) => Number(headers.get(`x-everflame-${name}`) ?? 0) || 0;
   return {
     rows: number("scanned-rows"),

@@ -2,9 +2,8 @@
 
 import type { Area, Heatmap } from "../profile/heatmap";
 import type { Range } from "../profile/time";
-import { ask, type BinaryAnswer, costOf, getJson, type ScanCost } from "./client";
-import { readFlameAnswer } from "./flame-answer";
-import type { FlameAnswer } from "./queries";
+import { getJson } from "./client";
+import { type FlameAnswer, flameColumns, nanos } from "./queries";
 
 export const SINGLES = ["profiles", "spans"] as const;
 export type Singles = (typeof SINGLES)[number];
@@ -29,9 +28,9 @@ export interface SingleList {
 export const ORDERS = ["largest", "newest", "oldest"] as const;
 export type Order = (typeof ORDERS)[number];
 
-/** Times as the server takes them to the nanosecond: a millisecond ends just before the next. */
-const begin = (ms: number) => `${ms}000000`;
-const end = (ms: number) => `${ms}999999`;
+/** A millisecond ends just before the next. */
+const begin = (ms: number) => nanos(ms);
+const end = (ms: number) => nanos(ms + 1, -1);
 
 function paramsOf(query: string, range: Range): URLSearchParams {
   return new URLSearchParams({ query, from: begin(range.from), until: end(range.until) });
@@ -83,15 +82,6 @@ export function chosenPprofUrl(query: string, range: Range, chosen: Chosen): str
   return `/api/v1/pprof?${chosenParams(query, range, chosen)}`;
 }
 
-const MAX_NODES = 1_048_576;
-
 export async function chosenFlameGraph(query: string, range: Range, chosen: Chosen, signal: AbortSignal): Promise<FlameAnswer> {
-  const { bytes, cost } = await getBinary(`/api/v1/flamegraph?${chosenParams(query, range, chosen)}`, signal);
-  return { flame: readFlameAnswer(bytes, MAX_NODES), cost };
-}
-
-async function getBinary(path: string, signal: AbortSignal): Promise<BinaryAnswer> {
-  const response = await ask(path, { signal });
-  const cost: ScanCost = costOf(response.headers);
-  return { bytes: new Uint8Array(await response.arrayBuffer()), cost };
+  return flameColumns(chosenParams(query, range, chosen), signal);
 }
