@@ -1,4 +1,4 @@
-// A page that is left open: an hour of live follow, on a clock that runs ahead, does not make it grow.
+// A page that is left open: live follow, on a clock that runs ahead, does not make it grow.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -7,9 +7,9 @@ import { pushFolded } from "./server.mjs";
 
 const EVERY_MS = 5000;
 /** Refreshes before the first look: caches of answers and of code are full by then. */
-const SETTLING = 40;
-/** An hour of them. */
-const REFRESHES = 3_600_000 / EVERY_MS;
+const SETTLING = 30;
+/** LIVE_REFRESHES=720 is an hour, which takes minutes; a leak shows in fewer. */
+const REFRESHES = Number(process.env.LIVE_REFRESHES ?? 120);
 /** What may come and go with one answer more or less; a leak of one answer each would be far above. */
 const MOST_GROWTH_BYTES = 3_000_000;
 
@@ -26,7 +26,7 @@ before(async () => {
 });
 after(() => session?.close());
 
-test("an hour of live follow does not grow", { timeout: 280_000 }, async () => {
+test("live follow does not make a page grow", { timeout: 900_000 }, async () => {
   await page.clock.install();
   await page.goto(`${url}/explore?v=1&service=alpha&from=now-6h`);
   await page.getByRole("treeitem", { name: /^total/ }).first().waitFor();
