@@ -20,8 +20,10 @@ const PAGES = {
   compare: `/compare?v=1&${SIDES}`,
   "side-by-side": `/compare?v=1&${SIDES}&layout=sides`,
   labels: "/labels?v=1&service=checkout",
+  heatmap: "/heatmap?v=1&service=checkout",
   function: "/function?v=1&service=checkout&name=regexp.(*Regexp).doExecute&by=version",
   adhoc: "/adhoc",
+  sql: "/sql",
   status: "/status",
   setup: "/setup",
 };

@@ -126,6 +126,44 @@ test("the status page counts what came in and what is stored", async () => {
   await page.getByRole("region", { name: "Storage" }).getByRole("rowheader", { name: "samples", exact: true }).waitFor();
 });
 
+test("the status page tells slow queries, who asks, and what goes next", async () => {
+  await page.goto(`${url}/explore?v=1&service=beta`);
+  await page.getByRole("treeitem", { name: /^total/ }).first().waitFor();
+  await page.goto(`${url}/status`);
+  const slow = page.getByRole("region", { name: "Slowest queries of the last hour" }).first();
+  await slow.getByRole("row").filter({ hasText: "Flame graph" }).filter({ hasText: 'service_name="beta"' }).first().waitFor();
+  const clients = page.getByRole("region", { name: "Agents and clients" }).first();
+  await clients.getByRole("row").filter({ hasText: "/ingest" }).first().waitFor();
+  await clients.getByRole("row").filter({ hasText: "Chrome" }).first().waitFor();
+  await page.getByRole("region", { name: "Retention" }).getByText(/without a limit|of \d/).waitFor();
+});
+
+test("a short link leads to what was looked at", async () => {
+  await page.goto(`${url}/explore?v=1&service=beta&view=table`);
+  await page.getByRole("table", { name: "Functions" }).waitFor();
+  const answered = page.waitForResponse((response) => response.url().endsWith("/api/v1/links"));
+  await page.getByRole("button", { name: "Copy a short link" }).click();
+  await page.getByText("Short link copied").waitFor();
+  const { url: link } = await (await answered).json();
+  assert.match(link, /^\/l\/[0-9a-z]{12}$/);
+  await page.goto(url + link);
+  await page.waitForURL(/\/explore\?.*service=beta.*view=table/);
+  await page.getByRole("table", { name: "Functions" }).waitFor();
+});
+
+test("a single point of a timeline is seen", async () => {
+  await pushFolded(url, "lonely.cpu", "main;once 50", 1);
+  await page.goto(`${url}/explore?v=1&service=lonely`);
+  await page.getByRole("img", { name: /CPU time over time/ }).waitFor();
+  const coloured = await page.locator(".timeline canvas").evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let found = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && Math.abs(data[i] - data[i + 2]) > 60) found++;
+    return found;
+  });
+  assert.ok(coloured >= 16, `${coloured} pixels of the point`);
+});
+
 test("the palette leads everywhere", async () => {
   await page.goto(url);
   await page.getByText(/\d services/).waitFor();
@@ -153,7 +191,7 @@ test("times are shown in UTC on request, ranges are typed", async () => {
 test("every page speaks Japanese", async () => {
   const context = await session.context.browser().newContext({ locale: "ja-JP" });
   const other = await context.newPage();
-  for (const path of ["/", "/explore", "/compare", "/labels", "/function", "/adhoc", "/status", "/setup"]) {
+  for (const path of ["/", "/explore", "/compare", "/labels", "/heatmap", "/function", "/adhoc", "/sql", "/status", "/setup"]) {
     await other.goto(url + path);
     await other.locator("main").waitFor();
     assert.equal(await other.evaluate(() => document.documentElement.lang), "ja");
@@ -169,8 +207,10 @@ const PATHS = {
   "call tree": "/explore?v=1&service=beta&view=tree",
   compare: "/compare?v=1&type=process_cpu%3Acpu%3Ananoseconds%3Acpu%3Ananoseconds&service1=alpha&service2=beta",
   labels: "/labels?v=1&service=beta",
+  heatmap: "/heatmap?v=1&service=beta",
   function: "/function?v=1&service=beta&name=inner",
   adhoc: "/adhoc",
+  sql: "/sql",
   status: "/status",
   setup: "/setup",
 };

@@ -3,11 +3,13 @@ import { AdhocPage } from "./adhoc/AdhocPage";
 import { ComparePage } from "./compare/ComparePage";
 import { ExplorePage } from "./explore/ExplorePage";
 import { FunctionPage } from "./function/FunctionPage";
+import { HeatmapPage } from "./heatmap/HeatmapPage";
 import { LabelsPage } from "./labels/LabelsPage";
 import { ServicesPage } from "./services/ServicesPage";
 import { SetupPage } from "./setup/SetupPage";
 import { useZone } from "./shell/clock";
 import { Header } from "./shell/Header";
+import { SqlPage } from "./sql/SqlPage";
 import { StatusPage } from "./status/StatusPage";
 import { text } from "./text";
 import { followLink, usePath } from "./url/navigation";
@@ -36,6 +38,10 @@ function pageOf(path: string): ReactNode {
       return <ComparePage />;
     case "/labels":
       return <LabelsPage />;
+    case "/heatmap":
+      return <HeatmapPage />;
+    case "/sql":
+      return <SqlPage />;
     case "/function":
       return <FunctionPage />;
     case "/adhoc":

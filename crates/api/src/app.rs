@@ -1,20 +1,25 @@
 //! What every handler shares.
 
 use crate::error::ApiError;
+use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
+use crate::watch::Watch;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
-use everflame_profile::{Clock, Nanos};
+use everflame_profile::{Clock, Nanos, ProfileType};
 use everflame_query::{Engine, Heatmap, HeatmapQuery, Merged, ProfileList, ProfileQuery};
-use everflame_query::{SeriesQuery, SpanList, SpanQuery, StackQuery, TimeSeriesAnswer};
+use everflame_query::{
+    ScanStats, Selector, SeriesQuery, SpanList, SpanQuery, StackQuery, TimeRange, TimeSeriesAnswer,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How the server is set up.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where the server keeps settings and files that are looked at ad hoc; without it they are refused.
+    /// Where the server keeps what is not profiles: settings, files that are looked at ad hoc, short links.
+    /// Without it they are refused.
     pub data: Option<PathBuf>,
     /// The effective configuration and the default one, as `/api/v1/status/config` answers them, a line a key.
     pub configuration: [String; 2],
@@ -65,6 +70,8 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
+    pub(crate) watch: Watch,
+    pub(crate) links: Links,
 }
 
 impl App {
@@ -77,32 +84,82 @@ impl App {
 impl App {
     pub(crate) async fn stacks(&self, query: &StackQuery) -> Result<Merged, ApiError> {
         let merged = self.engine.stacks(query).await?;
-        self.metrics.scan(&merged.stats, merged.warnings.len());
+        self.scanned(
+            "stacks",
+            Some(&query.profile_type),
+            &query.selector,
+            query.range,
+            &merged.stats,
+            merged.warnings.len(),
+        );
         Ok(merged)
     }
 
     pub(crate) async fn time_series(&self, query: &SeriesQuery) -> Result<TimeSeriesAnswer, ApiError> {
         let answer = self.engine.time_series_answer(query).await?;
-        self.metrics.scan(&answer.stats, answer.warnings.len());
+        self.scanned(
+            "series",
+            Some(&query.profile_type),
+            &query.selector,
+            query.range,
+            &answer.stats,
+            answer.warnings.len(),
+        );
         Ok(answer)
     }
 
     pub(crate) async fn profiles(&self, query: &ProfileQuery) -> Result<ProfileList, ApiError> {
         let list = self.engine.profile_list(query).await?;
-        self.metrics.scan(&list.stats, list.warnings.len());
+        self.scanned(
+            "profiles",
+            query.profile_type.as_ref(),
+            &query.selector,
+            query.range,
+            &list.stats,
+            list.warnings.len(),
+        );
         Ok(list)
     }
 
     pub(crate) async fn spans(&self, query: &SpanQuery) -> Result<SpanList, ApiError> {
         let list = self.engine.span_list(query).await?;
-        self.metrics.scan(&list.stats, list.warnings.len());
+        self.scanned(
+            "spans",
+            Some(&query.profile_type),
+            &query.selector,
+            query.range,
+            &list.stats,
+            list.warnings.len(),
+        );
         Ok(list)
     }
 
     pub(crate) async fn heatmap(&self, query: &HeatmapQuery) -> Result<Heatmap, ApiError> {
         let heatmap = self.engine.heatmap(query).await?;
-        self.metrics.scan(&heatmap.stats, heatmap.warnings.len());
+        self.scanned(
+            "heatmap",
+            Some(&query.profile_type),
+            &query.selector,
+            query.range,
+            &heatmap.stats,
+            heatmap.warnings.len(),
+        );
         Ok(heatmap)
+    }
+
+    /// Counts what a query read, and remembers it when it was slow.
+    fn scanned(
+        &self,
+        kind: &'static str,
+        profile_type: Option<&ProfileType>,
+        selector: &Selector,
+        range: TimeRange,
+        stats: &ScanStats,
+        warnings: usize,
+    ) {
+        self.metrics.scan(stats, warnings);
+        let profile_type = profile_type.map(ProfileType::to_string).unwrap_or_default();
+        self.watch.query(self.now(), kind, &format!("{profile_type}{selector}"), range, stats);
     }
 
     /// Asks the engine for what there is, on a thread for blocking work.

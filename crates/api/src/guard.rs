@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use http::header::USER_AGENT;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri};
 use std::panic::AssertUnwindSafe;
@@ -23,6 +24,11 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let wire = Wire::of(request.uri().path());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let id = request_id(&request);
+    // Who asks for pages and health is nobody that profiles come from or go to.
+    if !matches!(wire, Wire::Health | Wire::Other) {
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        app.watch.client(app.now(), wire, agent.unwrap_or_default());
+    }
     let mut response = match app.load.admit() {
         Err(refusal) if wire != Wire::Health => refusal.into_response(),
         Err(_) => next.run(request).await,

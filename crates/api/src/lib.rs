@@ -20,6 +20,7 @@ mod ingest;
 mod json_objects;
 mod kept;
 mod lake;
+mod links;
 mod load;
 mod metrics;
 mod multipart;
@@ -41,6 +42,7 @@ mod timeline;
 mod times;
 mod ui;
 mod vcs;
+mod watch;
 
 /// What the protocol files in `proto/` say, generated.
 #[allow(

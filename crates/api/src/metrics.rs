@@ -46,6 +46,21 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
+    /// What answers call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Ingest => "ingest",
+            Self::Otlp => "otlp",
+            Self::Querier => "querier",
+            Self::Pyroscope => "pyroscope",
+            Self::Profefe => "profefe",
+            Self::Api => "api",
+            Self::Health => "health",
+            Self::Other => "other",
+        }
+    }
+
     /// The family that `path` belongs to.
     pub(crate) fn of(path: &str) -> Self {
         let prefixes = [

@@ -7,14 +7,17 @@ use crate::capabilities::Capabilities;
 use crate::guard;
 use crate::json_objects::JsonObjects;
 use crate::kept::Kept;
+use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
 use crate::settings::Settings;
 use crate::vcs::SourceCode;
+use crate::watch::Watch;
 use crate::{
-    deletion, dropped, ingest, lake, not_found, openapi, otlp, pprof, profefe, render, singles, status, ui,
+    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, pprof, profefe, render, singles,
+    status, ui, watch,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -72,7 +75,10 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let load = Load::new(config.max_requests, config.max_body_bytes);
-        let app = App { config, ingest, engine, lake, clock, load, metrics: Metrics::default() };
+        let links = Links::new(config.data.as_deref());
+        let watch = Watch::default();
+        let app =
+            App { config, links, watch, ingest, engine, lake, clock, load, metrics: Metrics::default() };
         Self { app: Arc::new(app) }
     }
 
@@ -105,6 +111,10 @@ impl Server {
             .route("/api/v1/status/config/diff", get(status::config_diff))
             .route("/api/v1/tenant_limits", get(status::tenant_limits))
             .route("/api/v1/status/dropped", get(dropped::get))
+            .route("/api/v1/status/clients", get(watch::clients))
+            .route("/api/v1/status/queries", get(watch::queries))
+            .route("/api/v1/links", post(links::post))
+            .route("/l/{id}", get(links::get))
             .route("/ready", get(status::ready))
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))

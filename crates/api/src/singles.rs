@@ -9,15 +9,13 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::pprof::range_of;
 use crate::querier::answers;
-use crate::querier::encode::GraphAnswer;
+use crate::querier::encode::columns_bytes;
 use crate::querier::requests::{self, MOST_MAX_NODES};
-use crate::wire::querier::v1::SelectMergeStacktracesResponse;
 use crate::{scan_headers, times};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use connectrpc::{CodecFormat, Encodable};
-use everflame_profile::{Labels, Nanos, ProfileType};
+use everflame_profile::{FlameColumns, Labels, Nanos, ProfileType};
 use everflame_query::{
     Area, Exemplars, HeatmapQuery, Order, ProfileInfo, ProfileQuery, Single, SpanInfo, SpanQuery, StackQuery,
     TimeRange, TypedSelector, ValueRange,
@@ -137,19 +135,16 @@ pub(crate) async fn spans(State(app): State<Arc<App>>, uri: Uri) -> Result<Respo
     Ok((headers, Json(answer)).into_response())
 }
 
-/// `/api/v1/flamegraph`: what a part of a heatmap, or single profiles, add up to, as the message that
-/// `SelectMergeStacktraces` answers in protobuf.
+/// `/api/v1/flamegraph`: what a query, a part of a heatmap, or single profiles add up to, in columns.
 pub(crate) async fn flame_graph(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, ApiError> {
     let params = Params::of(&uri)?;
     let query = stack_query(&params, app.now())?;
     let max_nodes = number("max-nodes", &params, MOST_MAX_NODES, MOST_MAX_NODES)?;
     let merged = app.stacks(&query).await?;
     let headers = scan_headers::of(&merged.stats, &merged.warnings);
-    let graph = GraphAnswer(answers::flame_graph(merged, max_nodes).await?);
     let bytes =
-        blocking(move || Encodable::<SelectMergeStacktracesResponse>::encode(&graph, CodecFormat::Proto));
-    let bytes = bytes.await?.map_err(ApiError::internal)?;
-    Ok((headers, [(CONTENT_TYPE, "application/proto")], bytes).into_response())
+        blocking(move || columns_bytes(&FlameColumns::new(&answers::tree_of(&merged, Some(max_nodes)))));
+    Ok((headers, [(CONTENT_TYPE, "application/vnd.everflame.flamegraph")], bytes.await?).into_response())
 }
 
 /// Samples of `query` between `from` and `until`: of the profiles `id`, of the spans `span`, of a part of a

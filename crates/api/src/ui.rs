@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui_files.rs"));
 
 /// Pages that the UI draws itself.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/",
     "/services",
     "/explore",
@@ -22,6 +22,7 @@ const PAGES: [&str; 12] = [
     "/heatmap",
     "/function",
     "/adhoc",
+    "/sql",
     "/status",
     "/setup",
 ];

@@ -433,6 +433,48 @@ async fn health_metrics_and_pages() {
 }
 
 #[tokio::test]
+async fn short_links_lead_to_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture =
+        Fixture::with(ServerConfig { data: Some(folder.path().into()), ..Default::default() }).await;
+    let store = async |url: &str| {
+        let body = json!({ "url": url }).to_string();
+        fixture.post("/api/v1/links", "application/json", body).await
+    };
+    let stored = store("/explore?v=1&service=shop").await.json();
+    assert_eq!(store("/explore?v=1&service=shop").await.json(), stored);
+    let followed = fixture.get(stored["url"].as_str().unwrap()).await;
+    assert_eq!(
+        (followed.status.as_u16(), &followed.headers["location"]),
+        (302, &"/explore?v=1&service=shop".parse().unwrap())
+    );
+    for url in ["https://evil.example/", "//evil.example/", "/a b", "", &format!("/{}", "a".repeat(9000))] {
+        assert_eq!(store(url).await.status, 400, "{url}");
+    }
+    assert_eq!(fixture.get("/l/nothing").await.status, 404);
+    assert_eq!(Fixture::new().await.post("/api/v1/links", "", "{\"url\":\"/\"}").await.status, 501);
+}
+
+#[tokio::test]
+async fn slow_queries_and_clients_are_told() {
+    let fixture = Fixture::filled().await;
+    fixture.ask("SelectMergeStacktraces", select(json!({}))).await;
+    let queries = fixture.get("/api/v1/status/queries").await.json();
+    let query = &queries["queries"][0];
+    assert_eq!(
+        (&query["kind"], &query["query"]),
+        (&json!("stacks"), &json!(format!("{CPU}{{service_name=\"shop\"}}")))
+    );
+    assert_eq!((&query["from"], &query["rows"]), (&json!(1_699_999_990_000_i64), &json!(2)));
+    let clients = fixture.get("/api/v1/status/clients").await.json();
+    let wires: Vec<_> =
+        clients["clients"].as_array().unwrap().iter().map(|client| client["wire"].clone()).collect();
+    for wire in ["ingest", "querier", "api"] {
+        assert!(wires.contains(&json!(wire)), "{wires:?}");
+    }
+}
+
+#[tokio::test]
 async fn overload_is_answered_with_retry_after() {
     let fixture = Fixture::with(ServerConfig { max_body_bytes: 4, ..Default::default() }).await;
     let answer = fixture.post("/ingest?name=a", "", "main 1\n").await;

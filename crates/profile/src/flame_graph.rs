@@ -26,6 +26,61 @@ pub struct FlameGraph {
     pub max_self: i64,
 }
 
+/// A tree as columns, a level after the other: the root, its children, their children. Where children are
+/// follows from how many each node has, so that nothing depends on sums: they stop at the largest number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlameColumns {
+    /// The texts that nodes refer to; the first is the root's.
+    pub names: Vec<String>,
+    /// For each node the index of its name.
+    pub name: Vec<u32>,
+    /// How many children each node has.
+    pub children: Vec<u32>,
+    /// What was measured in each node itself.
+    pub self_values: Vec<i64>,
+    /// What was measured in each node and all that it called.
+    pub totals: Vec<i64>,
+    /// The nodes that stand for others which truncation folded.
+    pub folded: Vec<u32>,
+}
+
+impl FlameColumns {
+    /// Lays out `tree`: siblings are sorted by name, folded ones come last.
+    pub fn new(tree: &Tree) -> Self {
+        let (children, nodes) = (tree.sorted_children(), tree.nodes());
+        let mut columns = Self { names: vec![TOTAL.to_owned()], ..Self::default() };
+        // For each text its index among the names plus one, 0 when no node had it yet.
+        let mut known = vec![0u32; tree.names().len()];
+        let mut order: Vec<NodeIndex> = Vec::with_capacity(nodes.len());
+        order.push(0);
+        let mut next = 0;
+        while let Some(&at) = order.get(next) {
+            let node = &nodes[at as usize];
+            let name = match known.get_mut(node.name as usize) {
+                Some(known) if at != 0 => {
+                    if *known == 0 {
+                        let text = tree.names().get(node.name);
+                        columns.names.push(if text.is_empty() { NO_NAME } else { text }.to_owned());
+                        *known = columns.names.len() as u32;
+                    }
+                    *known - 1
+                }
+                _ => 0,
+            };
+            columns.name.push(name);
+            columns.children.push(children.of(at).len() as u32);
+            columns.self_values.push(node.self_value);
+            columns.totals.push(node.total);
+            if node.folded > 0 {
+                columns.folded.push(next as u32);
+            }
+            order.extend_from_slice(children.of(at));
+            next += 1;
+        }
+        columns
+    }
+}
+
 /// A flame graph of two trees: seven numbers a bar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffFlameGraph {
@@ -163,6 +218,19 @@ mod tests {
             [vec![0, 10, 0, 0], vec![0, 6, 2, 1, 0, 4, 4, 2], vec![2, 3, 3, 3, 0, 1, 0, 4], vec![5, 1, 1, 5]]
         );
         assert_eq!((graph.total, graph.max_self), (10, 4));
+    }
+
+    #[test]
+    fn columns_go_level_by_level() {
+        let mut tree = tree("a 2\na;b 3\na;c;d 1\ne 4\nf 1");
+        tree.truncate(4);
+        let columns = FlameColumns::new(&tree);
+        assert_eq!(columns.names, ["total", "a", "e", "other", "b", "c"]);
+        assert_eq!(columns.name, [0, 1, 2, 3, 4, 5, 3]);
+        assert_eq!(columns.children, [3, 2, 0, 0, 0, 1, 0]);
+        assert_eq!(columns.self_values, [0, 2, 4, 1, 3, 0, 1]);
+        assert_eq!(columns.totals, [11, 6, 4, 1, 3, 1, 1]);
+        assert_eq!(columns.folded, [3, 6]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod tree;
 
 pub use clock::{Clock, Nanos};
 pub use diff::{DiffNode, DiffTree};
-pub use flame_graph::{DiffFlameGraph, FlameGraph};
+pub use flame_graph::{DiffFlameGraph, FlameColumns, FlameGraph};
 pub use labels::{Labels, LabelsError};
 pub use profile::{Location, Profile, SampleLabel, Samples};
 pub use profile_type::{ProfileType, ProfileTypeError, ValueType};
@@ -28,7 +28,7 @@ pub use stack::{FrameId, StackId, stack_id};
 pub use strings::{StringIndex, StringInterner, Strings};
 pub use symbols::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, SymbolInterner, Symbols};
 pub use top::{TopRow, TopTable};
-pub use tree::{Children, Folded, Node, NodeIndex, Tree};
+pub use tree::{Children, Folded, Node, NodeIndex, Tree, WeighedStack};
 
 /// Label that names the service a profile comes from; every series has it.
 pub const SERVICE_NAME: &str = "service_name";

@@ -4,6 +4,7 @@ use crate::{ScanStats, TimeRange, Warning};
 use everflame_lake::ResolvedStacks;
 use everflame_profile::{
     FrameIndex, Location, Profile, ProfileType, Samples, StackId, StringIndex, SymbolInterner, Tree,
+    WeighedStack,
 };
 use hashbrown::HashMap;
 
@@ -41,22 +42,31 @@ impl Merged {
     /// The call tree by function name. Stacks that add up to zero leave no node.
     pub fn tree(&self) -> Tree {
         let symbols = &self.stacks.symbols;
-        // Stacks share most of their frames: about a fourth become nodes.
-        let mut tree = Tree::with_capacity(self.stacks.frames.len() / 4);
+        let mut tree = Tree::default();
         let mut names: Vec<Option<StringIndex>> = vec![None; symbols.frames.len()];
+        // The names of all stacks, root first, and where each stack ends.
+        let mut all: Vec<StringIndex> = Vec::with_capacity(self.stacks.frames.len());
+        let mut ends = Vec::with_capacity(self.values.len());
         for (frames, &value) in runs(&self.stacks).zip(&self.values) {
             if value == 0 {
                 continue;
             }
-            for &frame in frames {
+            for &frame in frames.iter().rev() {
                 let at = frame as usize;
-                if let (Some(slot @ None), Some(frame)) = (names.get_mut(at), symbols.frames.get(at)) {
-                    *slot = Some(tree.intern(&symbols.name(frame)));
-                }
+                let (Some(slot), Some(frame)) = (names.get_mut(at), symbols.frames.get(at)) else { continue };
+                all.push(*slot.get_or_insert_with(|| tree.intern(&symbols.name(frame))));
             }
-            let stack = frames.iter().rev().filter_map(|&frame| names.get(frame as usize).copied().flatten());
-            tree.insert(stack, value);
+            ends.push((all.len(), value));
         }
+        let mut rest = &all[..];
+        let mut begin = 0;
+        let mut stacks: Vec<WeighedStack<'_>> = Vec::with_capacity(ends.len());
+        for (end, value) in ends {
+            let (stack, after) = rest.split_at_checked(end - begin).unwrap_or_default();
+            (rest, begin) = (after, end);
+            stacks.push((stack, value));
+        }
+        tree.insert_all(&mut stacks);
         tree
     }
 

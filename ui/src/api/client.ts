@@ -57,6 +57,11 @@ export async function callBinary(method: string, body: Uint8Array<ArrayBuffer>, 
   return { bytes: new Uint8Array(await response.arrayBuffer()), cost: costOf(response.headers) };
 }
 
+export async function getBinary(path: string, signal: AbortSignal): Promise<BinaryAnswer> {
+  const response = await ask(path, { signal });
+  return { bytes: new Uint8Array(await response.arrayBuffer()), cost: costOf(response.headers) };
+}
+
 export async function getJson<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
   return (await (await ask(path, { signal })).json()) as Answer;
 }

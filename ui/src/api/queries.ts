@@ -7,8 +7,9 @@ import { SERVICE_LABEL, TYPE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { fineStep, type Point } from "../profile/timeline";
 import { Writer } from "../profile/protobuf";
-import { call, callBinary, type ScanCost } from "./client";
+import { call, callBinary, getBinary, type ScanCost } from "./client";
 import { readFlameAnswer } from "./flame-answer";
+import { readFlameColumns } from "./flame-columns";
 
 /** The most that the server gives: what people profile is shown whole. */
 const MAX_NODES = 1_048_576;
@@ -124,14 +125,25 @@ export interface FlameAnswer {
 
 /** `below` names the functions from the root down to one; only stacks that begin so are asked for. */
 export async function flameGraph(type: string, selector: string, range: Range, signal: AbortSignal, below: string[] = []): Promise<FlameAnswer> {
+  if (below.length === 0) return flameColumns(new URLSearchParams({ query: type + selector, from: nanos(range.from), until: nanos(range.until + 1, -1) }), signal);
+  // A stack of long names does not fit into an address.
   const request = stacksRequest(type, selector, range).int(5, MAX_NODES).int(6, FORMAT_FLAMEGRAPH);
-  if (below.length > 0) {
-    const site = new Writer();
-    for (const name of below) site.message(1, new Writer().text(1, name).bytes());
-    request.message(7, site.bytes());
-  }
+  const site = new Writer();
+  for (const name of below) site.message(1, new Writer().text(1, name).bytes());
+  request.message(7, site.bytes());
   const { bytes, cost } = await callBinary("SelectMergeStacktraces", request.bytes(), signal);
   return { flame: readFlameAnswer(bytes, MAX_NODES), cost };
+}
+
+/** `/api/v1/flamegraph` with `params`: the form that is read the quickest. */
+export async function flameColumns(params: URLSearchParams, signal: AbortSignal): Promise<FlameAnswer> {
+  const { bytes, cost } = await getBinary(`/api/v1/flamegraph?${params}`, signal);
+  return { flame: readFlameColumns(bytes), cost };
+}
+
+/** Milliseconds as the server takes times to the nanosecond. */
+export function nanos(ms: number, add = 0): string {
+  return String(BigInt(ms) * 1_000_000n + BigInt(add));
 }
 
 /** The whole profile, with files and lines. */

@@ -15,7 +15,7 @@ import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
-import { type ExploreState, exploreUrl, functionUrl, labelsUrl, readExplore, type ViewState } from "../url/state";
+import { type ExploreState, exploreUrl, functionUrl, heatmapUrl, labelsUrl, readExplore, type ViewState } from "../url/state";
 import { ProfileView } from "../views/ProfileView";
 import { useFiles } from "./use-files";
 import { TimelinePanel } from "./TimelinePanel";
@@ -42,6 +42,9 @@ export function ExplorePage() {
       <QueryBar state={state} range={range} list={list} go={go} onRefresh={refresh}>
         <a className="button" href={labelsUrl(state)} onClick={followLink}>
           {text.labels.open}
+        </a>
+        <a className="button" href={heatmapUrl({ service: state.service, type: state.type, filters: state.filters, from: state.from, until: state.until })} onClick={followLink}>
+          {text.heatmap.open}
         </a>
         <CompareMenu state={state} range={range} />
       </QueryBar>

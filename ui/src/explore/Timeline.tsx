@@ -153,7 +153,8 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
           width: single || together === "beside" ? 1.5 : 1,
           fill: single ? colors.fade : together === "stacked" ? color : "transparent",
           spanGaps: false,
-          points: { show: (_: uPlot, __: number, from: number, until: number) => until - from < 2 },
+          // A value between two gaps makes no line: it is a dot.
+          points: { show: false, size: 6, fill: color, stroke: color, filter: (plot: uPlot, series: number) => lonely(plot.data[series] ?? []) },
         };
       }),
     ],
@@ -215,6 +216,15 @@ function drawBrushes(plot: uPlot, brushes: Brush[]): void {
     plot.ctx.fillRect(left, plot.bbox.top, right - left, plot.bbox.height);
     plot.ctx.restore();
   }
+}
+
+/** Where values stand alone between gaps; null when none do. */
+function lonely(values: ArrayLike<number | null | undefined>): number[] | null {
+  const found: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if ((values[i] ?? null) !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null) found.push(i);
+  }
+  return found.length > 0 ? found : null;
 }
 
 const readouts = new WeakMap<uPlot, HTMLDivElement>();

@@ -49,14 +49,23 @@ function scaled(value: number, steps: string[], base: number): string {
     step++;
   }
   const unit = steps[step]!;
-  return unit === "" ? threeDigits(scaled) : `${threeDigits(scaled)} ${unit}`;
+  return unit === "" ? small(scaled) : `${small(scaled)} ${unit}`;
+}
+
+/** The smallest amount that is written in digits. */
+const LEAST = 0.001;
+
+/** Three digits; what is next to nothing is said to be so, not written with an exponent. */
+function small(value: number): string {
+  if (value !== 0 && Math.abs(value) < LEAST) return value > 0 ? `< ${LEAST}` : `> -${LEAST}`;
+  return threeDigits(value);
 }
 
 function formatDuration(nanos: number): string {
   if (nanos === 0) return "0 s";
   const size = Math.abs(nanos);
   const [factor, unit] = DURATIONS.find(([f]) => size >= f * 0.9995) ?? [1, "ns"];
-  return `${threeDigits(nanos / factor)} ${unit}`;
+  return `${small(nanos / factor)} ${unit}`;
 }
 
 /** `value` in the sample unit of its type. */
@@ -81,12 +90,18 @@ export function formatShare(share: number): string {
 /** What one point of a timeline says: cores for CPU time, so many a second for events, the amount for levels. */
 export type Rate = "cores" | "waiting" | "bytes/s" | "count/s" | "bytes" | "count" | "time";
 
+function formatCores(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 0.01 || value === 0) return `${scaled(value, SI, 1000)} ${value === 1 ? "core" : "cores"}`;
+  if (size >= 1e-5) return `${threeDigits(value * 1e3)} millicores`;
+  if (size >= 1e-6) return `${threeDigits(value * 1e6)} µcores`;
+  return value > 0 ? "< 1 µcore" : "> -1 µcore";
+}
+
 export function formatRate(value: number, rate: Rate): string {
   switch (rate) {
     case "cores":
-      return Math.abs(value) < 0.01 && value !== 0
-        ? `${threeDigits(value * 1000)} millicores`
-        : `${scaled(value, SI, 1000)} ${value === 1 ? "core" : "cores"}`;
+      return formatCores(value);
     case "waiting":
       return `${scaled(value, SI, 1000)} waiting`;
     case "bytes/s":

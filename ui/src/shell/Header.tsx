@@ -8,6 +8,7 @@ import { ConnectionNotice } from "./ConnectionNotice";
 import { chooseLanguage } from "./language";
 import { PAGES } from "./pages";
 import { Palette } from "./Palette";
+import { ShareLink } from "./ShareLink";
 import "./shell.css";
 
 export function Header() {
@@ -51,6 +52,7 @@ export function Header() {
           {text.nav.palette}
           <kbd>Ctrl K</kbd>
         </button>
+        <ShareLink />
         <Popover label={<span className="header-settings">{zone === "utc" ? "UTC" : text.nav.zoneShort}</span>} className="button quiet">
           {(close) => (
             <div className="options">

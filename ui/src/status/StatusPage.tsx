@@ -7,6 +7,8 @@ import { formatValue, threeDigits } from "../profile/units";
 import { Failure } from "../shell/Failure";
 import { text } from "../text";
 import { DroppedPanel } from "./Dropped";
+import { Clients, SlowQueries } from "./Activity";
+import { type Expiring, ExpiringPanel } from "./Expiring";
 import "./status.css";
 
 const POLL_MS = 5000;
@@ -20,7 +22,7 @@ interface Table {
 interface ServerStatus {
   version?: string;
   ingest?: Record<string, number | Record<string, number>>;
-  lake?: Record<string, number | Table[]>;
+  lake?: Record<string, number | Table[] | Expiring[]>;
 }
 
 export function StatusPage() {
@@ -46,7 +48,8 @@ export function StatusPage() {
   const ingest = data?.ingest;
   const lake = data?.lake;
   const rejected = typeof ingest?.rejected === "object" ? Object.entries(ingest.rejected as Record<string, number>) : [];
-  const tables = Array.isArray(lake?.tables) ? lake.tables : [];
+  const tables = Array.isArray(lake?.tables) ? (lake.tables as Table[]) : [];
+  const expiring = Array.isArray(lake?.expiring) ? (lake.expiring as Expiring[]) : [];
   const lost = rejected.reduce((sum, [, count]) => sum + count, 0);
   return (
     <main className="page">
@@ -76,6 +79,7 @@ export function StatusPage() {
             <Fact name={text.status.stacksCut} value={count(number(ingest, "stacksCut"))} />
             <Fact name={text.status.stringsCut} value={count(number(ingest, "stringsCut"))} />
           </Panel>
+          <ExpiringPanel expiring={expiring} bytes={number(lake, "bytes")} limit={number(lake, "bytesLimit")} />
           <Panel title={text.status.memory}>
             <Fact
               name={text.status.head}
@@ -89,6 +93,8 @@ export function StatusPage() {
             <Fact name={text.status.walDamaged} value={count(number(lake, "walDamagedRecords"))} />
             <Fact name={text.status.flushes} value={count(number(lake, "flushes"))} detail={text.status.failed(count(number(lake, "flushFailures")))} />
           </Panel>
+          <SlowQueries now={now} />
+          <Clients now={now} />
           <Panel title={text.status.storage}>
             <table className="status-table">
               <thead>

@@ -2,9 +2,11 @@
 // does what it says. `v` is the version of the parameters: a change of their meaning raises it and
 // adds one function to UPGRADES, and old links go on working.
 
+import { SINGLES, type Singles } from "../api/singles";
 import { COLOR_MODES, type ColorMode } from "../flamegraph/coloring";
 import { GROWS, type Grows } from "../flamegraph/viewport";
 import { type LabelFilter, formatFilters, parseFilters, SERVICE_LABEL } from "../profile/selector";
+import type { Area } from "../profile/heatmap";
 import { GROUPS, type Shape } from "../profile/reshape";
 import { NORMS, type Norm } from "../profile/diff";
 
@@ -51,6 +53,21 @@ export interface LabelsState extends QueryState {
 export interface FunctionState extends QueryState {
   name: string;
   by: string;
+}
+
+/** Single profiles or spans, a part of them, and the one that is looked at. */
+export interface HeatmapState extends QueryState, ViewState {
+  of: Singles;
+  area: Area | null;
+  one: string;
+}
+
+export const SQL_SHOWS = ["table", "chart"] as const;
+
+/** A statement, and how its answer is shown. */
+export interface SqlState {
+  query: string;
+  show: (typeof SQL_SHOWS)[number];
 }
 
 export interface Sided {
@@ -167,6 +184,33 @@ export function readFunction(search: string): FunctionState {
   return { ...readQuery(params), name: params.get("name") ?? "", by: params.get("by") ?? "" };
 }
 
+export function readHeatmap(search: string): HeatmapState {
+  const params = upgraded(search);
+  return {
+    ...readQuery(params),
+    ...readViewState(params),
+    of: choice(params, "of", SINGLES),
+    area: readArea(params.get("area")),
+    one: /^[0-9a-f-]{16,36}$/.test(params.get("one") ?? "") ? params.get("one")! : "",
+  };
+}
+
+/** `from.until.min.max`, whole numbers, `_` before a negative one. */
+function readArea(written: string | null): Area | null {
+  const parts = (written ?? "").split(".");
+  if (parts.length !== 4 || !parts.every((part) => /^_?\d{1,19}$/.test(part))) return null;
+  const [from, until, min, max] = parts.map((part) => Number(part.replace("_", "-"))) as [number, number, number, number];
+  return from <= until && min <= max ? { from, until, min, max } : null;
+}
+
+const writeArea = ({ from, until, min, max }: Area) => [from, until, min, max].map((part) => BigInt(part).toString().replace("-", "_")).join(".");
+
+/** `query` in a link without a version is one of Pyroscope's, hence `q`. */
+export function readSql(search: string): SqlState {
+  const params = upgraded(search);
+  return { query: params.get("q") ?? "", show: choice(params, "show", SQL_SHOWS) };
+}
+
 export function readCompare(search: string): CompareState {
   const params = upgraded(search);
   const view = readViewState(params);
@@ -237,6 +281,20 @@ export function exploreUrl(state: Partial<ExploreState>): string {
 
 export function labelsUrl(state: Partial<LabelsState>): string {
   return url("/labels", { ...queryValues(state), by: state.by });
+}
+
+export function heatmapUrl(state: Partial<HeatmapState>): string {
+  return url("/heatmap", {
+    ...queryValues(state),
+    ...viewValues(state),
+    of: unless(state.of, SINGLES[0]),
+    area: state.area ? writeArea(state.area) : "",
+    one: state.one,
+  });
+}
+
+export function sqlUrl(state: Partial<SqlState>): string {
+  return url("/sql", { q: state.query, show: unless(state.show, SQL_SHOWS[0]) });
 }
 
 export function functionUrl(state: Partial<FunctionState>): string {

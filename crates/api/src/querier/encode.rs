@@ -8,7 +8,7 @@ use crate::wire::querier::v1::{SelectMergeStacktracesResponse, SelectSeriesRespo
 use buffa::Message;
 use bytes::Bytes;
 use connectrpc::{CodecFormat, ConnectError, Encodable};
-use everflame_profile::FlameGraph;
+use everflame_profile::{FlameColumns, FlameGraph};
 use everflame_query::TimeSeries;
 
 /// A flame graph as the answer to SelectMergeStacktraces.
@@ -56,6 +56,30 @@ impl GraphAnswer {
         push_bytes(&mut out, 1, &graph);
         out
     }
+}
+
+/// A flame graph as pages read it: 1 names, 2 name, 3 number of children, 4 self, 5 total of each node, packed,
+/// and 6 the folded nodes.
+pub(crate) fn columns_bytes(columns: &FlameColumns) -> Vec<u8> {
+    let FlameColumns { names, name, children, self_values, totals, folded } = columns;
+    let texts: usize = names.iter().map(|name| name.len() + 4).sum();
+    let mut out = Vec::with_capacity(texts + name.len() * 16 + 64);
+    for name in names {
+        push_bytes(&mut out, 1, name.as_bytes());
+    }
+    let mut packed = Vec::new();
+    let mut push_packed = |field: u8, values: &mut dyn Iterator<Item = u64>| {
+        packed.clear();
+        values.for_each(|value| push_varint(&mut packed, value));
+        push_bytes(&mut out, field, &packed);
+    };
+    for (field, values) in [(2, name), (3, children), (6, folded)] {
+        push_packed(field, &mut values.iter().map(|&value| u64::from(value)));
+    }
+    for (field, values) in [(4, self_values), (5, totals)] {
+        push_packed(field, &mut values.iter().map(|value| value.cast_unsigned()));
+    }
+    out
 }
 
 /// Time series as the answer to SelectSeries.

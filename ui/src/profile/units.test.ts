@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { formatRate, formatValue } from "./units";
+
+test.each([
+  [1.67e-11, "cores", "< 1 µcore"],
+  [-1.67e-11, "cores", "> -1 µcore"],
+  [2.5e-6, "cores", "2.5 µcores"],
+  [1.67e-5, "cores", "0.0167 millicores"],
+  [0.0042, "cores", "4.2 millicores"],
+  [0.5, "cores", "0.5 cores"],
+  [1, "cores", "1 core"],
+  [0, "cores", "0 cores"],
+  [1.67e-8, "count/s", "< 0.001/s"],
+  [1.67e-8, "bytes/s", "< 0.001 B/s"],
+  [1536, "bytes", "1.5 KiB"],
+] as const)("%d %s reads as %s", (value, rate, expected) => expect(formatRate(value, rate)).toBe(expected));
+
+test("no value is written with an exponent", () => {
+  for (const unit of ["nanoseconds", "bytes", "count"]) {
+    for (let power = -12; power <= 18; power++) expect(formatValue(1.67 * 10 ** power, unit)).not.toMatch(/e[-+]/);
+  }
+});
