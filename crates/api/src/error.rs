@@ -44,6 +44,11 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, message)
     }
 
+    /// 400: it could be done at another time, but not now.
+    pub(crate) fn failed_precondition(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::FailedPrecondition, message)
+    }
+
     /// 405.
     pub(crate) fn method_not_allowed(message: impl fmt::Display) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }
@@ -104,7 +109,8 @@ impl ApiError {
         self.code.grpc_code()
     }
 
-    fn retry_after(&self) -> Option<HeaderValue> {
+    /// When to come back, for a refusal that does not last.
+    pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
         later.contains(&self.status).then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
     }

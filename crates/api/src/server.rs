@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, lake, not_found, otlp, parca, pprof, profefe, render, status, ui};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -72,6 +72,7 @@ impl Server {
 
     /// The routes, for tests that need no socket.
     pub fn router(&self) -> Router {
+        let agents = Arc::new(parca::Agents::default());
         let rest = Router::new()
             .route("/ingest", post(ingest::post))
             .route("/pyroscope/ingest", post(ingest::post))
@@ -94,22 +95,24 @@ impl Server {
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))
             .route("/metrics", get(metrics::get))
+            .merge(parca::routes(&self.app, &agents))
             .fallback_service(get(ui::get).fallback(not_found::path))
             .method_not_allowed_fallback(not_found::method)
             .with_state(self.app.clone())
             .layer(compression());
-        let routes = self.rpc_routes(rest);
+        let routes = self.rpc_routes(rest, &agents);
         Router::new()
             .fallback_service(MapRequest::new(routes, guard::collapse_slashes))
             .layer(axum::middleware::from_fn_with_state(self.app.clone(), guard::guard))
     }
 
-    fn rpc_routes(&self, rest: Router) -> Router {
+    fn rpc_routes(&self, rest: Router, agents: &Arc<parca::Agents>) -> Router {
         let capabilities = Arc::new(Capabilities);
         let services = connectrpc::Router::new()
             .add_service(Arc::new(Pusher(self.app.clone())))
             .add_service(Arc::new(Querier(self.app.clone())))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
+        let services = parca::register(&self.app, agents, services);
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
             use crate::wire::grpc::health::v1::HealthExt;
@@ -137,6 +140,11 @@ impl Server {
         ]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route_service(path, service.clone()));
+        let routes = parca::SERVICES.into_iter().fold(routes, |routes, path| {
+            routes
+                .route_service(path, service.clone())
+                .route(&format!("{}{path}", parca::PREFIX), parca::below_prefix(service.clone()))
+        });
         // Some senders speak OTLP over plain HTTP on the path of the gRPC method.
         let export = self.otlp_on_grpc_path(service);
         let routes = routes.route(otlp::GRPC_PATH, export);

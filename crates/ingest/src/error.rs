@@ -1,6 +1,7 @@
 //! Why an upload was not stored.
 
 use everflame_lake::ErrorKind as LakeErrorKind;
+use std::fmt;
 
 /// What kind of answer a fault deserves; each wire has its own code for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +60,11 @@ impl Error {
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// The same with `place` in front, for a fault in one of several parts.
+    pub(crate) fn at(self, place: impl fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

@@ -290,7 +290,7 @@ impl Inner {
         batch::build_for(&self.lake, &source)
     }
 
-    fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
+    pub(crate) fn pprof(&self, bytes: &[u8]) -> Result<Profile, Error> {
         self.decoded(pprof::read(bytes, &self.limits.decode))
     }
 
