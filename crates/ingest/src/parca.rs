@@ -136,7 +136,8 @@ fn rename_sample_labels(profile: &mut Profile, own: &Labels) {
             }
             let plain: String =
                 name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-            let plain = if plain.starts_with(|c: char| c.is_ascii_digit()) { format!("_{plain}") } else { plain };
+            let plain =
+                if plain.starts_with(|c: char| c.is_ascii_digit()) { format!("_{plain}") } else { plain };
             let plain = if own.contains(&plain) { format!("{EXPORTED}{plain}") } else { plain };
             if plain == name { *key } else { strings.push(&plain) }
         });

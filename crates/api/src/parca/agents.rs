@@ -100,7 +100,10 @@ mod tests {
         agents.note(labels.into_iter(), (1_000_000_000, 1_500_000_000), Ok(()));
         agents.note([("job", "x")].into_iter(), (1, 2), Ok(()));
         let list = agents.list(2_000_000_000).agents;
-        assert_eq!((list.len(), list[0].id.as_str(), list[0].last_push_duration.nanos), (1, "n1", 500_000_000));
+        assert_eq!(
+            (list.len(), list[0].id.as_str(), list[0].last_push_duration.nanos),
+            (1, "n1", 500_000_000)
+        );
         agents.note(labels.into_iter(), (2_000_000_000, 2_000_000_000), Err(&ApiError::invalid("no")));
         assert_eq!(agents.list(2_000_000_000).agents[0].last_error, "no");
         assert!(agents.list(2_000_000_000 + LISTED).agents.is_empty());

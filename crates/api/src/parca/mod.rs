@@ -6,6 +6,7 @@
 mod agents;
 mod debuginfo;
 mod query;
+mod records;
 mod rest;
 mod store;
 
@@ -37,10 +38,17 @@ pub(crate) const SERVICES: [&str; 4] = [
 pub(crate) const PREFIX: &str = "/api";
 
 /// Adds the services to `router`.
-pub(crate) fn register(app: &Arc<App>, agents: &Arc<Agents>, router: connectrpc::Router) -> connectrpc::Router {
+pub(crate) fn register(
+    app: &Arc<App>,
+    agents: &Arc<Agents>,
+    router: connectrpc::Router,
+) -> connectrpc::Router {
     let store = Arc::new(store::Store { app: app.clone(), agents: agents.clone() });
     let router = ProfileStoreServiceExt::register(store, router);
-    let router = AgentsServiceExt::register(Arc::new(agents::AgentList { agents: agents.clone(), clock: app.clock.clone() }), router);
+    let router = AgentsServiceExt::register(
+        Arc::new(agents::AgentList { agents: agents.clone(), clock: app.clock.clone() }),
+        router,
+    );
     let router = QueryServiceExt::register(Arc::new(query::Queries(app.clone())), router);
     DebuginfoServiceExt::register(Arc::new(debuginfo::Debuginfo), router)
 }

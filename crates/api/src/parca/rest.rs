@@ -35,7 +35,8 @@ const MAX_DEPTH: usize = 8;
 pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
     let range = asked(app, |app, request| async move { query::query_range(&app, request).await });
     let report = asked(app, |app, request| async move { query::query(&app, request).await });
-    let types = asked(app, |app, request| async move { Ok(bare(query::profile_types(&app, request).await?)) });
+    let types =
+        asked(app, |app, request| async move { Ok(bare(query::profile_types(&app, request).await?)) });
     let labels = asked(app, |app, request| async move { Ok(bare(query::labels(&app, request).await?)) });
     let has_data = asked(app, |app, _: queries::HasProfileDataRequest| async move {
         Ok(bare(query::has_profile_data(&app).await?))
@@ -58,6 +59,10 @@ pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
     });
     let pushing = agents.clone();
     let write_raw = sent(app, move |app, request| write_raw(app, pushing.clone(), request));
+    let write_arrow = sent(app, |app, request: profiles::WriteArrowRequest| async move {
+        store::write_arrow(&app, request.ipc_buffer.into()).await?;
+        Ok(profiles::WriteArrowResponse::default())
+    });
     let (listed, clock) = (agents.clone(), app.clock.clone());
     Router::new()
         .route("/api/profiles/query_range", get(range))
@@ -69,6 +74,7 @@ pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
         .route("/api/profiles/has_profile_data", get(has_data))
         .route("/api/profiles/share", post(share))
         .route("/api/profiles/writeraw", post(write_raw))
+        .route("/api/profiles/writearrow", post(write_arrow))
         .route("/api/shouldinitiateupload", post(should))
         .route("/api/initiateupload", post(initiate))
         .route("/api/upload", post(upload))
@@ -130,8 +136,11 @@ where
 
 fn values(
     app: &Arc<App>,
-) -> impl Fn(Path<String>, Uri) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
-{
+) -> impl Fn(Path<String>, Uri) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
     let app = app.clone();
     move |Path(label_name): Path<String>, uri: Uri| {
         let app = app.clone();
@@ -171,7 +180,8 @@ fn of_json<M: DeserializeOwned>(body: &[u8]) -> Result<M, ApiError> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::invalid("the body is not a JSON object; send {\"field\": value, …}"));
     }
-    serde_json::from_slice(body).map_err(|error| ApiError::invalid(format_args!("the body is no such request: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid(format_args!("the body is no such request: {error}")))
 }
 
 /// The request whose fields the parameters of `uri` name, beside those in `fields`.
@@ -202,7 +212,10 @@ fn place(fields: &mut Map<String, Value>, path: &[&str], value: &str) -> Result<
                 "true" | "1" if FLAGS.contains(name) => true.into(),
                 "false" | "0" if FLAGS.contains(name) => false.into(),
                 // A name or a number.
-                number if ["mode", "report_type", "reportType"].contains(name) && number.parse::<i32>().is_ok() => {
+                number
+                    if ["mode", "report_type", "reportType"].contains(name)
+                        && number.parse::<i32>().is_ok() =>
+                {
                     number.parse::<i32>().unwrap_or_default().into()
                 }
                 other => other.into(),
@@ -256,8 +269,13 @@ mod tests {
         assert_eq!(request.node_trim_threshold, Some(0.5));
         assert_eq!(request.group_by.fields, ["labels.a", "timestamp"]);
         assert_eq!(request.invert_call_stack, Some(true));
-        let Some(queries::__buffa::oneof::query_request::Options::Merge(merge)) = request.options else { panic!() };
-        assert_eq!((merge.query.as_str(), merge.end.seconds, merge.end.nanos), ("a:b:c:d:e", 1_767_323_046, 500_000_000));
+        let Some(queries::__buffa::oneof::query_request::Options::Merge(merge)) = request.options else {
+            panic!()
+        };
+        assert_eq!(
+            (merge.query.as_str(), merge.end.seconds, merge.end.nanos),
+            ("a:b:c:d:e", 1_767_323_046, 500_000_000)
+        );
         let uri = "/x?sum_by=a&sumBy=b&step=15s&limit=3";
         let request: Result<queries::QueryRangeRequest, _> = of_query(&uri.parse().unwrap(), Map::new());
         assert!(request.is_err(), "one field in two spellings");
@@ -268,11 +286,17 @@ mod tests {
 
     #[test]
     fn parameters_that_are_none() {
-        for uri in ["/x?mode=MODE_NEW", "/x?merge=1&merge.query=x", "/x?merge.query=x&merge.query=y", "/x?a..b=1", "/x?merge.start=noon"] {
+        for uri in [
+            "/x?mode=MODE_NEW",
+            "/x?merge=1&merge.query=x",
+            "/x?merge.query=x&merge.query=y",
+            "/x?a..b=1",
+            "/x?merge.start=noon",
+        ] {
             let request: Result<queries::QueryRequest, _> = of_query(&uri.parse().unwrap(), Map::new());
             assert!(request.is_err(), "{uri}: {request:?}");
         }
-        let deep = format!("/x?{}=1", vec!["a"; 9].join("."));
+        let deep = format!("/x?{}=1", ["a"; 9].join("."));
         assert!(of_query::<queries::QueryRequest>(&deep.parse().unwrap(), Map::new()).is_err());
     }
 }

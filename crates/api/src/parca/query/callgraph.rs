@@ -91,13 +91,30 @@ mod tests {
         let mut edges: Vec<_> = graph
             .edges
             .iter()
-            .map(|edge| format!("{} {} {} {}", name(&edge.source), name(&edge.target), edge.cumulative, edge.is_collapsed))
+            .map(|edge| {
+                format!(
+                    "{} {} {} {}",
+                    name(&edge.source),
+                    name(&edge.target),
+                    edge.cumulative,
+                    edge.is_collapsed
+                )
+            })
             .collect();
         edges.sort();
-        assert_eq!(edges, ["a b 600 false", "fib fib 399 false", "main a 600 false", "main b 1 true", "main fib 399 false"]);
-        let mut nodes: Vec<_> =
-            graph.nodes.iter().map(|node| format!("{} {} {}", name(&node.id), node.cumulative, node.flat)).collect();
+        assert_eq!(
+            edges,
+            ["a b 600 false", "fib fib 399 false", "main a 600 false", "main b 1 true", "main fib 399 false"]
+        );
+        let mut nodes: Vec<_> = graph
+            .nodes
+            .iter()
+            .map(|node| format!("{} {} {}", name(&node.id), node.cumulative, node.flat))
+            .collect();
         nodes.sort();
-        assert_eq!((nodes, graph.cumulative), (vec!["a 600 0".into(), "b 601 601".into(), "fib 399 399".into(), "main 1000 0".into()], 1000));
+        assert_eq!(
+            (nodes, graph.cumulative),
+            (vec!["a 600 0".into(), "b 601 601".into(), "fib 399 399".into(), "main 1000 0".into()], 1000)
+        );
     }
 }

@@ -152,7 +152,8 @@ impl Criteria {
             found != condition.negated
         }) && numbers.into_iter().all(|(condition, of)| {
             let Some(condition) = condition else { return true };
-            let found = frames.clone().filter_map(|frame| of(&frame)).any(|number| number == condition.number);
+            let found =
+                frames.clone().filter_map(|frame| of(&frame)).any(|number| number == condition.number);
             found != condition.negated
         })
     }
@@ -265,7 +266,11 @@ mod tests {
             serde_json::from_str(&format!("{{\"filter\": [{filters}]}}")).unwrap();
         let mut all = stacks(LINES);
         let gone = Filters::of(&request).unwrap().apply(&mut all);
-        assert_eq!((lines(&all), gone), (expect.iter().map(|&line| line.to_owned()).collect(), filtered), "{filters}");
+        assert_eq!(
+            (lines(&all), gone),
+            (expect.iter().map(|&line| line.to_owned()).collect(), filtered),
+            "{filters}"
+        );
     }
 
     #[test]
@@ -285,19 +290,29 @@ mod tests {
         check(&stack(r#"{"address": {"equal": "16"}}"#), &[work], 5);
         check(&stack(r#"{"address": {"notEqual": "16"}}"#), &[idle, start], 5);
         check(&stack(r#"{"lineNumber": {"equal": "1"}}"#), &[], 10);
-        let both = [stack(r#"{"functionName": {"equal": "main"}}"#), stack(r#"{"filename": {"contains": "idle"}}"#)];
+        let both =
+            [stack(r#"{"functionName": {"equal": "main"}}"#), stack(r#"{"filename": {"contains": "idle"}}"#)];
         check(&both.join(","), &[idle], 7);
         check(&frame(r#"{"functionName": {"notEqual": "main"}}"#), &["work;0x10 5", "Idle 3", start], 0);
         check(&frame(r#"{"binary": {"contains": "app"}}"#), &["main;work 5", idle, " 2"], 0);
-        check(r#"{"stackFilter": {"functionNameStackFilter": {"functionToFilter": "idle", "exclude": true}}}"#, &[work, start], 3);
-        check(r#"{"frameFilter": {"binaryFrameFilter": {"includeBinaries": ["libc"]}}}"#, &["0x10 5", " 3", " 2"], 0);
+        check(
+            r#"{"stackFilter": {"functionNameStackFilter": {"functionToFilter": "idle", "exclude": true}}}"#,
+            &[work, start],
+            3,
+        );
+        check(
+            r#"{"frameFilter": {"binaryFrameFilter": {"includeBinaries": ["libc"]}}}"#,
+            &["0x10 5", " 3", " 2"],
+            0,
+        );
         check("{}", &[work, idle, start], 0);
     }
 
     #[test]
     fn sandwiches_and_old_texts() {
         for field in ["filterQuery", "sandwichByFunction"] {
-            let request: wire::QueryRequest = serde_json::from_str(&format!("{{\"{field}\": \"WORK\"}}")).unwrap();
+            let request: wire::QueryRequest =
+                serde_json::from_str(&format!("{{\"{field}\": \"WORK\"}}")).unwrap();
             let mut all = stacks(LINES);
             assert_eq!(Filters::of(&request).unwrap().apply(&mut all), 5);
             assert_eq!(lines(&all), ["main;work;0x10 5"]);

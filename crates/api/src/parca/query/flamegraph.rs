@@ -78,8 +78,10 @@ pub(super) fn tree(stacks: &Stacks, group_by: &GroupBy) -> Vec<Node> {
         rows.sort_by_key(|(row, _)| row.time);
     }
     for (row, frames) in rows {
-        let has_labels =
-            stacks.groups.get(row.group as usize).is_some_and(|set| set.iter().any(|(_, value)| !value.is_empty()));
+        let has_labels = stacks
+            .groups
+            .get(row.group as usize)
+            .is_some_and(|set| set.iter().any(|(_, value)| !value.is_empty()));
         let group = has_labels.then_some(row.group);
         let mut at = 0;
         add(&mut nodes, at, row, false);
@@ -100,9 +102,8 @@ pub(super) fn tree(stacks: &Stacks, group_by: &GroupBy) -> Vec<Node> {
                 file: if group_by.function_file { frame.file } else { 0 },
             };
             let content = Content::of(stacks, &frame);
-            let found = known.get(&key).copied().filter(|&found| {
-                !group_by.timestamp || follows(&nodes, found, row)
-            });
+            let found =
+                known.get(&key).copied().filter(|&found| !group_by.timestamp || follows(&nodes, found, row));
             at = match found {
                 Some(found) => {
                     if let Some(Node { shows: Shows::Frame(own), .. }) = nodes.get_mut(found as usize) {
@@ -236,7 +237,13 @@ mod tests {
                     (None, address) => format!("{address:?}"),
                 },
             };
-            format!("{}{name} {} {} {}", " ".repeat(node.depth as usize), node.cumulative, node.flat, node.diff)
+            format!(
+                "{}{name} {} {} {}",
+                " ".repeat(node.depth as usize),
+                node.cumulative,
+                node.flat,
+                node.diff
+            )
         };
         tree(stacks, group_by).iter().map(line).collect()
     }
@@ -260,7 +267,12 @@ mod tests {
         stacks.groups = vec![set("x"), set("y"), set("")];
         (0..3).for_each(|at| stacks.rows[at].group = at as u32);
         let lines = [
-            "root 6 0 0", " [(\"pod\", \"x\")] 3 0 0", "  main 3 3 0", " [(\"pod\", \"y\")] 2 0 0", "  main 2 2 0", " main 1 1 0",
+            "root 6 0 0",
+            " [(\"pod\", \"x\")] 3 0 0",
+            "  main 3 3 0",
+            " [(\"pod\", \"y\")] 2 0 0",
+            "  main 2 2 0",
+            " main 1 1 0",
         ];
         assert_eq!(outline(&stacks, &GroupBy::default()), lines);
     }
@@ -282,6 +294,9 @@ mod tests {
         let mut stacks = stacks("main 100\nmain 100\nmain 100\nother 100");
         [0, 105, 400, 500].into_iter().zip(&mut stacks.rows).for_each(|(time, row)| row.time = time);
         let chart = GroupBy { timestamp: true, ..GroupBy::default() };
-        assert_eq!(outline(&stacks, &chart), ["root 400 0 0", " main 200 200 0", " main 100 100 0", " other 100 100 0"]);
+        assert_eq!(
+            outline(&stacks, &chart),
+            ["root 400 0 0", " main 200 200 0", " main 100 100 0", " other 100 100 0"]
+        );
     }
 }

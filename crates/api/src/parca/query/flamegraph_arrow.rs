@@ -153,8 +153,9 @@ fn narrow(numbers: Vec<Option<u64>>) -> ArrayRef {
 
 /// In the narrowest width that holds them all.
 fn narrow_signed(numbers: &[i64]) -> ArrayRef {
-    let (least, most) =
-        numbers.iter().fold((0, 0), |(least, most): (i64, i64), &number| (least.min(number), most.max(number)));
+    let (least, most) = numbers
+        .iter()
+        .fold((0, 0), |(least, most): (i64, i64), &number| (least.min(number), most.max(number)));
     let fits = |min: i64, max: i64| min <= least && most <= max;
     if fits(i8::MIN.into(), i8::MAX.into()) {
         Arc::new(numbers.iter().map(|&number| Some(number as i8)).collect::<Int8Array>())
@@ -184,12 +185,25 @@ mod tests {
         let record = StreamReader::try_new(answer.record.as_slice(), None).unwrap().next().unwrap().unwrap();
         let dictionary = "Dictionary(Int32, Binary)";
         let expect = [
-            ("labels_only", "Boolean"), ("location_address", "UInt64"), ("mapping_file", dictionary),
-            ("mapping_build_id", dictionary), ("location_line", "UInt8"), ("inlined", "Boolean"),
-            ("function_startline", "UInt8"), ("function_name", dictionary), ("function_system_name", dictionary),
-            ("function_file_name", dictionary), ("children", "List(UInt32)"), ("parent", "Int32"),
-            ("cumulative", "Int64"), ("flat", "UInt16"), ("diff", "Int16"), ("timestamp", "Int64"), ("depth", "UInt8"),
-            ("value_offset", "UInt16"), ("labels.pod", dictionary),
+            ("labels_only", "Boolean"),
+            ("location_address", "UInt64"),
+            ("mapping_file", dictionary),
+            ("mapping_build_id", dictionary),
+            ("location_line", "UInt8"),
+            ("inlined", "Boolean"),
+            ("function_startline", "UInt8"),
+            ("function_name", dictionary),
+            ("function_system_name", dictionary),
+            ("function_file_name", dictionary),
+            ("children", "List(UInt32)"),
+            ("parent", "Int32"),
+            ("cumulative", "Int64"),
+            ("flat", "UInt16"),
+            ("diff", "Int16"),
+            ("timestamp", "Int64"),
+            ("depth", "UInt8"),
+            ("value_offset", "UInt16"),
+            ("labels.pod", dictionary),
         ];
         let schema = record.schema();
         let fields: Vec<_> = schema

@@ -5,7 +5,9 @@ use super::GroupBy;
 use super::flamegraph::{self, Content, Node, Shows};
 use super::stacks::Stacks;
 use crate::wire::parca::metastore::v1alpha1::{Function, Line, Location, Mapping};
-use crate::wire::parca::query::v1alpha1::{Flamegraph, FlamegraphNode, FlamegraphNodeMeta, FlamegraphRootNode};
+use crate::wire::parca::query::v1alpha1::{
+    Flamegraph, FlamegraphNode, FlamegraphNodeMeta, FlamegraphRootNode,
+};
 use hashbrown::HashMap;
 use std::hash::Hash;
 
@@ -15,7 +17,13 @@ const MAX_DEPTH: u32 = 2_048;
 pub(super) fn report(stacks: &Stacks, unit: String, trim: f64) -> Flamegraph {
     let tree = flamegraph::tree(stacks, &GroupBy::default());
     let shown = flamegraph::shown(&tree, trim);
-    let mut tables = Tables { stacks, texts: Table::default(), mappings: Table::default(), functions: Table::default(), locations: Table::default() };
+    let mut tables = Tables {
+        stacks,
+        texts: Table::default(),
+        mappings: Table::default(),
+        functions: Table::default(),
+        locations: Table::default(),
+    };
     tables.texts.of("");
     let mut nodes: Vec<FlamegraphNode> = Vec::with_capacity(shown.nodes.len());
     for &(at, ..) in &shown.nodes {

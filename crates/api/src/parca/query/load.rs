@@ -107,21 +107,32 @@ enum Side {
     Right(f64),
 }
 
-/// Answers of the engine, each with the labels and the time that it is for.
+/// An answer of the engine.
+struct Part {
+    merged: Merged,
+    /// The labels that it is for, when there are any to tell apart.
+    labels: Vec<(String, String)>,
+    /// The time that it is for, 0 when times are not told apart.
+    time: Nanos,
+}
+
+/// The answers for one side.
 struct Parts {
-    found: Vec<(Merged, Vec<(String, String)>, Nanos)>,
+    found: Vec<Part>,
     profile_type: ProfileType,
 }
 
 impl Parts {
     fn total(&self) -> i64 {
-        self.found.iter().fold(0, |sum, (merged, ..)| merged.total().saturating_add(sum))
+        self.found.iter().fold(0, |sum, part| part.merged.total().saturating_add(sum))
     }
 }
 
 async fn finish(sides: Vec<(Parts, Side)>, selection: &Selection) -> Result<Loaded, ApiError> {
     let range = selection.range;
-    if selection.single && sides.iter().all(|(parts, _)| parts.found.iter().all(|(found, ..)| found.is_empty())) {
+    if selection.single
+        && sides.iter().all(|(parts, _)| parts.found.iter().all(|part| part.merged.is_empty()))
+    {
         return Err(ApiError::not_found(format_args!(
             "no profile of {} was taken at that time; ask QueryRange for the times that there are",
             selection.query.profile_type
@@ -133,7 +144,7 @@ async fn finish(sides: Vec<(Parts, Side)>, selection: &Selection) -> Result<Load
         let mut profile_type = None;
         for (Parts { found, profile_type: own }, side) in sides {
             profile_type.get_or_insert(own);
-            for (merged, labels, time) in found {
+            for Part { merged, labels, time } in found {
                 stats.add(&merged.stats);
                 warnings.extend(merged.warnings.iter().cloned());
                 builder.add(&merged, labels, time, |value| match side {
@@ -198,13 +209,13 @@ async fn parts_of(
         let mut question = StackQuery::new(profile_type.clone(), selector, range);
         question.profiles = profiles.clone();
         if !apart.time {
-            found.push((app.stacks(&question).await?, labels, 0));
+            found.push(Part { merged: app.stacks(&question).await?, labels, time: 0 });
             continue;
         }
         for (time, ids) in moments(app, &question).await? {
             let at = TimeRange::new(time, time.saturating_add(999));
             let question = StackQuery { range: at, profiles: ids, ..question.clone() };
-            found.push((app.stacks(&question).await?, labels.clone(), time));
+            found.push(Part { merged: app.stacks(&question).await?, labels: labels.clone(), time });
         }
     }
     Ok(Parts { found, profile_type: profile_type.clone() })

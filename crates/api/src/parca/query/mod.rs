@@ -18,8 +18,8 @@ use crate::app::{App, blocking};
 use crate::error::ApiError;
 use crate::scan_headers;
 use crate::wire::parca::query::v1alpha1::*;
-use __buffa::oneof::{profile_diff_selection, query_response};
 use __buffa::oneof::query_request::Options;
+use __buffa::oneof::{profile_diff_selection, query_response};
 use buffa::EnumValue;
 use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};
 use everflame_formats::pprof;
@@ -146,7 +146,8 @@ pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap
     let filters = Filters::of(&request)?;
     let trim = trim(&request)?;
     let found = match (mode(&request)?, report) {
-        (Mode::One(selection), Report::Metadata) | (Mode::Difference { right: selection, .. }, Report::Metadata) => {
+        (Mode::One(selection), Report::Metadata)
+        | (Mode::Difference { right: selection, .. }, Report::Metadata) => {
             let (headers, metadata) = catalogue::metadata(app, &selection).await?;
             let report = Some(query_response::Report::ProfileMetadata(Box::new(metadata)));
             return Ok((headers, QueryResponse { report, ..Default::default() }));
@@ -194,7 +195,6 @@ pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap
     });
     Ok((headers, answer.await??))
 }
-
 
 /// Which report is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +271,10 @@ fn group_by(request: &QueryRequest, report: Report) -> Result<GroupBy, ApiError>
     let mut group_by = GroupBy::default();
     let fields = request.group_by.as_option().map_or(&[][..], |group_by| &group_by.fields);
     if fields.len() > MAX_FIELDS {
-        return Err(ApiError::invalid(format_args!("group_by: {} fields, at most {MAX_FIELDS} are taken", fields.len())));
+        return Err(ApiError::invalid(format_args!(
+            "group_by: {} fields, at most {MAX_FIELDS} are taken",
+            fields.len()
+        )));
     }
     for field in fields {
         match field.as_str() {
@@ -292,8 +295,7 @@ fn group_by(request: &QueryRequest, report: Report) -> Result<GroupBy, ApiError>
             },
         }
     }
-    group_by.timestamp |=
-        matches!(request.report_type, EnumValue::Known(ReportType::REPORT_TYPE_FLAMECHART));
+    group_by.timestamp |= matches!(request.report_type, EnumValue::Known(ReportType::REPORT_TYPE_FLAMECHART));
     if report != Report::FlamegraphArrow {
         // Only that report shows them.
         (group_by.labels, group_by.timestamp) = (Vec::new(), false);

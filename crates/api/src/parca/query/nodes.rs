@@ -22,7 +22,8 @@ impl Meta {
         let symbols = &stacks.symbols;
         let known = symbols.mapping(frame.mapping);
         let mapping = (frame.mapping != 0).then(|| {
-            let (file, build_id) = (stacks.text(known.file).to_owned(), stacks.text(known.build_id).to_owned());
+            let (file, build_id) =
+                (stacks.text(known.file).to_owned(), stacks.text(known.build_id).to_owned());
             Mapping {
                 id: id(&[&file, &build_id], &[known.memory_start, known.memory_limit, known.file_offset]),
                 start: known.memory_start,
@@ -51,8 +52,8 @@ impl Meta {
             }
         });
         let function_id = function.as_ref().map(|function| function.id.clone());
-        let line = function_id
-            .map(|function_id| Line { function_id, line: frame.line, ..Default::default() });
+        let line =
+            function_id.map(|function_id| Line { function_id, line: frame.line, ..Default::default() });
         let mapping_id = mapping.as_ref().map(|mapping| mapping.id.clone()).unwrap_or_default();
         let texts = [mapping_id.as_str(), line.as_ref().map_or("", |line| &line.function_id)];
         let location = Location {

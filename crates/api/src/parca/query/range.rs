@@ -107,7 +107,8 @@ fn heaviest(lines: Lines, limit: usize) -> Vec<(Labels, BTreeMap<i64, Bucket>)> 
 }
 
 fn series(asked: &Asked, labels: &Labels, line: &BTreeMap<i64, Bucket>) -> MetricsSeries {
-    let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into(), ..Default::default() };
+    let label =
+        |(name, value): (&str, &str)| Label { name: name.into(), value: value.into(), ..Default::default() };
     let labels: Vec<Label> = labels.iter().map(label).collect();
     let mut series = MetricsSeries {
         labelset: LabelSet { labels, ..Default::default() }.into(),
@@ -306,8 +307,7 @@ fn add_profiles(asked: &Asked, profiles: &[ProfileInfo], lines: &mut Lines) {
 fn add_snapshots(asked: &Asked, profiles: &[ProfileInfo], lines: &mut Lines) {
     for profile in profiles {
         let line = lines.entry(labels_of(asked, profile)).or_default();
-        let new =
-            Bucket { first: profile.time, value: 0.0, duration: 0, profiles: 0, is_moment: true };
+        let new = Bucket { first: profile.time, value: 0.0, duration: 0, profiles: 0, is_moment: true };
         let bucket = line.entry(profile.time.div_euclid(asked.step)).or_insert(new);
         // What was taken at the same moment is one profile in several series.
         if bucket.first == profile.time {
@@ -345,12 +345,16 @@ mod tests {
     fn buckets_of_sums() {
         let asked = asked("cpu:cpu:nanoseconds:cpu:nanoseconds:delta", 10, &["job"]);
         let mut lines = Lines::new();
-        let found = [profile("x", 12, 5, 3), profile("y", 12, 4, 2), profile("x", 19, 5, 1), profile("x", 20, 5, 9)];
+        let found =
+            [profile("x", 12, 5, 3), profile("y", 12, 4, 2), profile("x", 19, 5, 1), profile("x", 20, 5, 9)];
         add_profiles(&asked, &found, &mut lines);
-        let samples: Vec<_> = lines.values().next().unwrap().iter().map(|(&at, bucket)| sample(&asked, at, bucket)).collect();
+        let samples: Vec<_> =
+            lines.values().next().unwrap().iter().map(|(&at, bucket)| sample(&asked, at, bucket)).collect();
         let rows: Vec<_> = samples
             .iter()
-            .map(|sample| (sample.timestamp.nanos, sample.value, sample.value_per_second, sample.duration, sample.count))
+            .map(|sample| {
+                (sample.timestamp.nanos, sample.value, sample.value_per_second, sample.duration, sample.count)
+            })
             .collect();
         // Two moments make a whole step, one its own duration.
         assert_eq!((lines.len(), rows), (1, vec![(10, 6, 0.6, 10, 3), (20, 9, 1.8, 5, 1)]));
@@ -360,10 +364,19 @@ mod tests {
     fn first_snapshots() {
         let asked = asked("memory:inuse_space:bytes:space:bytes", 10, &[]);
         let mut lines = Lines::new();
-        add_snapshots(&asked, &[profile("x", 12, 0, 3), profile("x", 19, 0, 7), profile("y", 33, 0, 1)], &mut lines);
+        add_snapshots(
+            &asked,
+            &[profile("x", 12, 0, 3), profile("x", 19, 0, 7), profile("y", 33, 0, 1)],
+            &mut lines,
+        );
         let rows: Vec<Vec<_>> = lines
             .values()
-            .map(|line| line.iter().map(|(&at, bucket)| sample(&asked, at, bucket)).map(|s| (s.timestamp.nanos, s.value, s.count)).collect())
+            .map(|line| {
+                line.iter()
+                    .map(|(&at, bucket)| sample(&asked, at, bucket))
+                    .map(|s| (s.timestamp.nanos, s.value, s.count))
+                    .collect()
+            })
             .collect();
         assert_eq!(rows, [vec![(12, 3, 2)], vec![(33, 1, 1)]]);
         assert_eq!(heaviest(lines, 1)[0].0.get("pod"), "x");

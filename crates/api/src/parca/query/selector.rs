@@ -101,7 +101,10 @@ pub(super) fn length(field: &str, duration: Option<&Duration>) -> Result<Nanos, 
     let nanos =
         duration.seconds.checked_mul(SECOND).and_then(|nanos| nanos.checked_add(i64::from(duration.nanos)));
     nanos.filter(|&nanos| nanos >= 0).ok_or_else(|| {
-        ApiError::invalid(format_args!("{field} is {} s; send a length from 0 to 292 years", duration.seconds))
+        ApiError::invalid(format_args!(
+            "{field} is {} s; send a length from 0 to 292 years",
+            duration.seconds
+        ))
     })
 }
 
@@ -153,11 +156,17 @@ mod tests {
         let cpu = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
         check(cpu, &format!("{cpu} false {{}}"));
         check(&format!("{cpu}:delta"), &format!("{cpu} true {{}}"));
-        check(&format!(" {cpu}:delta {{job=\"a\", x!~\"b:c.*\"}} "), &format!("{cpu} true {{job=\"a\", x!~\"b:c.*\"}}"));
+        check(
+            &format!(" {cpu}:delta {{job=\"a\", x!~\"b:c.*\"}} "),
+            &format!("{cpu} true {{job=\"a\", x!~\"b:c.*\"}}"),
+        );
         check("memory:inuse_space:bytes::{}", "memory:inuse_space:bytes:: false {}");
         check("", "query is missing");
         check("process_cpu{}", "profile type \"process_cpu\" has 1 parts");
-        check(&format!("{cpu}:rate{{}}"), &format!("profile type \"{cpu}:rate\": the sixth part is \"rate\""));
+        check(
+            &format!("{cpu}:rate{{}}"),
+            &format!("profile type \"{cpu}:rate\": the sixth part is \"rate\""),
+        );
         check(&format!("{cpu}{{job=}}"), "selector, character 6:");
         check(&format!("{cpu}:delta:more{{}}"), "profile type");
     }
@@ -171,7 +180,11 @@ mod tests {
         assert_eq!(read(&[]), "{}");
         assert_eq!(read(&["job=\"a\"", "{x=\"b\"}", ""]), r#"{job="a", x="b"}"#);
         assert_eq!(read(&["a:b:c:d:e:delta{x=\"b\"}"]), r#"{x="b", __profile_type__="a:b:c:d:e"}"#);
-        assert!(read(&["", "job=a"]).starts_with("match[1]: selector, character"), "{}", read(&["", "job=a"]));
+        assert!(
+            read(&["", "job=a"]).starts_with("match[1]: selector, character"),
+            "{}",
+            read(&["", "job=a"])
+        );
     }
 
     #[test]

@@ -38,9 +38,10 @@ impl Stacks {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Row, &[FrameIndex])> {
         let starts = std::iter::once(0).chain(self.rows.iter().map(|row| row.end));
         let starts: Vec<u32> = starts.take(self.rows.len()).collect();
-        self.rows.iter().zip(starts).map(|(row, start)| {
-            (row, self.frames.get(start as usize..row.end as usize).unwrap_or_default())
-        })
+        self.rows
+            .iter()
+            .zip(starts)
+            .map(|(row, start)| (row, self.frames.get(start as usize..row.end as usize).unwrap_or_default()))
     }
 
     /// The frame at `index`.
@@ -74,8 +75,7 @@ impl Stacks {
         let values = self.rows.iter().map(value).collect();
         let ids = (0..self.rows.len()).map(|at| StackId(at as u128)).collect();
         let ends = self.rows.iter().map(|row| row.end).collect();
-        let stacks =
-            ResolvedStacks { symbols: self.symbols, frames: self.frames, ends, missing: Vec::new() };
+        let stacks = ResolvedStacks { symbols: self.symbols, frames: self.frames, ends, missing: Vec::new() };
         Merged { ids, stacks, values, ..Merged::default() }
     }
 }
@@ -119,9 +119,7 @@ impl StacksBuilder {
                 else {
                     continue;
                 };
-                self.stacks
-                    .frames
-                    .push(*known.get_or_insert_with(|| self.interner.intern(symbols, content)));
+                self.stacks.frames.push(*known.get_or_insert_with(|| self.interner.intern(symbols, content)));
             }
             let end = self.stacks.frames.len() as u32;
             self.stacks.rows.push(Row { end, value, diff, group, time });

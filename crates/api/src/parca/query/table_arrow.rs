@@ -68,20 +68,31 @@ fn record(stacks: &Stacks) -> Result<RecordBatch, ArrowError> {
         }
     }
     let text = |field: fn(&Stacks, &Frame) -> u32| {
-        frames.iter().map(move |frame| Some(stacks.text(field(stacks, frame))).filter(|text| !text.is_empty()))
+        frames
+            .iter()
+            .map(move |frame| Some(stacks.text(field(stacks, frame))).filter(|text| !text.is_empty()))
     };
-    let name = |_: &Stacks, frame: &Frame| if frame.function == 0 { frame.system_name } else { frame.function };
+    let name =
+        |_: &Stacks, frame: &Frame| if frame.function == 0 { frame.system_name } else { frame.function };
     let system_name =
         |_: &Stacks, frame: &Frame| if frame.system_name == 0 { frame.function } else { frame.system_name };
     let number = |field: fn(&Frame) -> i64| {
         frames.iter().map(|frame| Some(field(frame)).filter(|&number| number > 0)).collect::<Int64Array>()
     };
-    let sum = |field: fn(&Sums) -> i64| Arc::new(sums.iter().map(field).map(Some).collect::<Int64Array>()) as ArrayRef;
+    let sum = |field: fn(&Sums) -> i64| {
+        Arc::new(sums.iter().map(field).map(Some).collect::<Int64Array>()) as ArrayRef
+    };
     let addresses: UInt64Array = frames.iter().map(|frame| Some(frame.address)).collect();
     let differences = sums.iter().map(|sums| Some(sums.cumulative_diff).filter(|&diff| diff != 0));
     let columns: [(&str, ArrayRef); 14] = [
-        ("mapping_file", dictionary::<UInt16Type>(text(|stacks, frame| stacks.symbols.mapping(frame.mapping).file))?),
-        ("mapping_build_id", dictionary::<UInt16Type>(text(|stacks, frame| stacks.symbols.mapping(frame.mapping).build_id))?),
+        (
+            "mapping_file",
+            dictionary::<UInt16Type>(text(|stacks, frame| stacks.symbols.mapping(frame.mapping).file))?,
+        ),
+        (
+            "mapping_build_id",
+            dictionary::<UInt16Type>(text(|stacks, frame| stacks.symbols.mapping(frame.mapping).build_id))?,
+        ),
         ("location_address", Arc::new(addresses)),
         ("location_line", Arc::new(number(|frame| frame.line))),
         ("function_startline", Arc::new(number(|frame| frame.start_line))),
@@ -141,15 +152,23 @@ mod tests {
         let answer = report(&stacks, "count".to_owned()).unwrap();
         let record = StreamReader::try_new(answer.record.as_slice(), None).unwrap().next().unwrap().unwrap();
         let format = FormatOptions::default().with_null("-");
-        let columns = ["function_name", "mapping_file", "flat", "cumulative", "cumulative_diff", "callers", "callees"];
+        let columns =
+            ["function_name", "mapping_file", "flat", "cumulative", "cumulative_diff", "callers", "callees"];
         let columns: Vec<_> = columns
             .into_iter()
-            .map(|name| ArrayFormatter::try_new(record.column_by_name(name).unwrap().as_ref(), &format).unwrap())
+            .map(|name| {
+                ArrayFormatter::try_new(record.column_by_name(name).unwrap().as_ref(), &format).unwrap()
+            })
             .collect();
         let rows: Vec<_> = (0..record.num_rows())
-            .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" "))
+            .map(|row| {
+                columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" ")
+            })
             .collect();
-        assert_eq!(rows, ["fib - 3 3 3 [0, 1] [0]", "main - 0 5 2 - [0, 2]", "- libc 2 2 -1 [1] -", "idle - 1 1 - - -"]);
+        assert_eq!(
+            rows,
+            ["fib - 3 3 3 [0, 1] [0]", "main - 0 5 2 - [0, 2]", "- libc 2 2 -1 [1] -", "idle - 1 1 - - -"]
+        );
         assert_eq!(record.num_columns(), 14);
     }
 

@@ -48,7 +48,9 @@ pub(super) fn report(stacks: &Stacks, unit: String) -> Top {
         let address = meta.and_then(|meta| meta.location.as_option()).map_or(0, |location| location.address);
         (function.map(|function| function.name.clone()).unwrap_or_default(), address)
     };
-    list.sort_by(|a, b| (b.flat, b.cumulative).cmp(&(a.flat, a.cumulative)).then_with(|| name(a).cmp(&name(b))));
+    list.sort_by(|a, b| {
+        (b.flat, b.cumulative).cmp(&(a.flat, a.cumulative)).then_with(|| name(a).cmp(&name(b)))
+    });
     Top {
         reported: i32::try_from(list.len()).unwrap_or(i32::MAX),
         // The field has 32 bits; the answer's own total has all.
@@ -66,7 +68,10 @@ mod tests {
 
     #[test]
     fn functions_by_self_value() {
-        let top = report(&stacks("main;fib;fib;fib 3 3\nmain;fib 1\nmain;0x10%libc 5 -2\nmain;0x10%other 1"), "count".into());
+        let top = report(
+            &stacks("main;fib;fib;fib 3 3\nmain;fib 1\nmain;0x10%libc 5 -2\nmain;0x10%other 1"),
+            "count".into(),
+        );
         let rows: Vec<_> = top
             .list
             .iter()
