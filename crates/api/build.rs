@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 14] = [
     "capabilities/v1/feature_flags.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
@@ -15,6 +15,8 @@ const PROTOS: [&str; 12] = [
     "parca/metastore/v1alpha1/metastore.proto",
     "parca/profilestore/v1alpha1/profilestore.proto",
     "parca/query/v1alpha1/query.proto",
+    "parca/scrape/v1alpha1/scrape.proto",
+    "parca/telemetry/v1alpha1/telemetry.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
     "types/v1/types.proto",

@@ -62,6 +62,8 @@ impl Wire {
             ("/parca.", Self::Parca),
             ("/api/parca.", Self::Parca),
             ("/api/profiles/", Self::Parca),
+            ("/api/agents", Self::Parca),
+            ("/api/targets", Self::Parca),
             ("/api/", Self::Api),
             ("/ready", Self::Health),
             ("/-/", Self::Health),

@@ -2,13 +2,13 @@
 //!
 //! A message is decoded as a whole before any of it is stored, so that one bad profile refuses all.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ingest::{Ingest, Inner, Upload, YEAR};
 use crate::labels::{self, is_private};
 use crate::parts::Timed;
 use bytes::Bytes;
 use everflame_formats::Part;
-use everflame_profile::{Labels, PROFILE_NAME, Profile, SERVICE_NAME, SampleLabel};
+use everflame_profile::{Labels, PROFILE_NAME, Profile, SERVICE_NAME, SampleLabel, Samples};
 use hashbrown::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use xxhash_rust::xxh3::xxh3_128;
@@ -38,14 +38,20 @@ impl Ingest {
     pub async fn parca_raw(&self, body: Bytes, series: Vec<ParcaSeries>) -> Result<(), Error> {
         let bytes = body.len();
         let decode = move |inner: &Inner| {
-            let mut uploads = Vec::new();
+            let (mut uploads, mut entries) = (Vec::new(), 0usize);
             for (at, ParcaSeries { labels, profiles }) in series.into_iter().enumerate() {
                 let (name, labels) =
                     series_labels(labels, inner).map_err(|error| error.at(format_args!("series {at}")))?;
                 for (sample, pprof) in profiles.iter().enumerate() {
                     let upload = inner
                         .pprof(pprof)
-                        .and_then(|profile| inner.parca_upload(&name, labels.clone(), profile))
+                        .and_then(|profile| {
+                            entries = entries.saturating_add(weight(&profile));
+                            match entries > inner.limits.decode.entries {
+                                true => Err(too_much(inner.limits.decode.entries)),
+                                false => inner.parca_upload(&name, labels.clone(), profile),
+                            }
+                        })
                         .map_err(|error| error.at(format_args!("series {at}, sample {sample}")))?;
                     uploads.push(Timed { upload, timestamps: Vec::new() });
                 }
@@ -89,6 +95,22 @@ impl Inner {
         add_period_type(&mut profile);
         self.upload(labels, name, profile, 0, 0, None)
     }
+}
+
+/// What a profile takes while the others of its message are decoded: it is bounded as one profile is.
+fn weight(profile: &Profile) -> usize {
+    let Samples { locations, values, labels, .. } = &profile.samples;
+    let tables = profile.symbols.frames.len() + profile.symbols.strings.len() + profile.locations.len();
+    locations.len() + values.len() + labels.len() + tables
+}
+
+fn too_much(entries: usize) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the profiles of this message have more than {entries} frames, values and labels; send it in parts"
+        ),
+    )
 }
 
 /// The name and the labels of a series of WriteRaw.

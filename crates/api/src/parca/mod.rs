@@ -8,12 +8,16 @@ mod debuginfo;
 mod query;
 mod records;
 mod rest;
+mod scrape;
 mod store;
+mod telemetry;
 
 use crate::app::App;
 use crate::wire::parca::debuginfo::v1alpha1::DebuginfoServiceExt;
 use crate::wire::parca::profilestore::v1alpha1::{AgentsServiceExt, ProfileStoreServiceExt};
 use crate::wire::parca::query::v1alpha1::QueryServiceExt;
+use crate::wire::parca::scrape::v1alpha1::ScrapeServiceExt;
+use crate::wire::parca::telemetry::v1alpha1::TelemetryServiceExt;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -27,11 +31,13 @@ pub(crate) use agents::Agents;
 pub(crate) use rest::routes;
 
 /// The services, as they are in paths.
-pub(crate) const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 6] = [
     "/parca.profilestore.v1alpha1.ProfileStoreService/{method}",
     "/parca.profilestore.v1alpha1.AgentsService/{method}",
     "/parca.query.v1alpha1.QueryService/{method}",
     "/parca.debuginfo.v1alpha1.DebuginfoService/{method}",
+    "/parca.scrape.v1alpha1.ScrapeService/{method}",
+    "/parca.telemetry.v1alpha1.TelemetryService/{method}",
 ];
 
 /// Below which Parca's pages find the services.
@@ -50,7 +56,9 @@ pub(crate) fn register(
         router,
     );
     let router = QueryServiceExt::register(Arc::new(query::Queries(app.clone())), router);
-    DebuginfoServiceExt::register(Arc::new(debuginfo::Debuginfo), router)
+    let router = DebuginfoServiceExt::register(Arc::new(debuginfo::Debuginfo), router);
+    let router = ScrapeServiceExt::register(Arc::new(scrape::Scrape), router);
+    TelemetryServiceExt::register(Arc::new(telemetry::Telemetry), router)
 }
 
 /// `service` for a path below [`PREFIX`].

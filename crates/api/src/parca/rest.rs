@@ -4,7 +4,7 @@
 //! spelling; of a POST the body is the request. A refusal has the number of its gRPC status.
 
 use super::agents::Agents;
-use super::{debuginfo, query, store};
+use super::{debuginfo, query, store, telemetry};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -12,6 +12,8 @@ use crate::params::Params;
 use crate::wire::parca::debuginfo::v1alpha1 as debug;
 use crate::wire::parca::profilestore::v1alpha1 as profiles;
 use crate::wire::parca::query::v1alpha1 as queries;
+use crate::wire::parca::scrape::v1alpha1::{TargetsRequest, TargetsResponse};
+use crate::wire::parca::telemetry::v1alpha1::ReportPanicRequest;
 use axum::Router;
 use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
@@ -57,6 +59,9 @@ pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
     let finished = sent(app, |_, request| async move {
         Err::<debug::MarkUploadFinishedResponse, _>(debuginfo::mark_upload_finished(&request))
     });
+    let targets = asked(app, |_, _: TargetsRequest| async { Ok(bare(TargetsResponse::default())) });
+    let panicked =
+        sent(app, |_, request: ReportPanicRequest| async move { Ok(telemetry::report_panic(&request)) });
     let pushing = agents.clone();
     let write_raw = sent(app, move |app, request| write_raw(app, pushing.clone(), request));
     let write_arrow = sent(app, |app, request: profiles::WriteArrowRequest| async move {
@@ -79,6 +84,8 @@ pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
         .route("/api/initiateupload", post(initiate))
         .route("/api/upload", post(upload))
         .route("/api/markuploadfinished", post(finished))
+        .route("/api/targets", get(targets))
+        .route("/api/telemetry/panic", post(panicked))
         .route("/api/agents", get(async move || answer(Ok(bare(listed.list(clock.now()))))))
 }
 
