@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use everflame_tests::{Bucket, Server, Upload, check_uploads, now_ms, push, skip};
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 const CONNECTIONS: usize = 6;
 const ROUNDS: u64 = 8;
@@ -19,6 +20,8 @@ const BUCKET_ROUNDS: u64 = 3;
 const FAILING: u64 = 50;
 /// A round ends after at most so many acknowledgements, and a moment.
 const MOST_ACKNOWLEDGED: u64 = 150;
+/// The first answers may take so long on a busy machine.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_MOMENT: Duration = Duration::from_millis(30);
 /// Flushes are nearly always under way.
 const CONSTANT_FLUSHES: [&str; 4] = ["--flush-size", "32KiB", "--flush-interval", "40ms"];
@@ -33,8 +36,9 @@ struct Sent {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_profiles_survive_kill_9() -> Result<()> {
-    let server = Server::start_with(&CONSTANT_FLUSHES)?;
-    survive(server, rounds(ROUNDS)?).await
+    let mut server = Server::start_with(&CONSTANT_FLUSHES)?;
+    let survived = survive(&mut server, rounds(ROUNDS)?).await;
+    survived.with_context(|| format!("stderr of the server:\n{}", server.stderr()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,9 +49,10 @@ async fn acknowledged_profiles_survive_kill_9_with_tables_in_a_bucket() -> Resul
     };
     let url = bucket.url("killed");
     let args = [&CONSTANT_FLUSHES[..], &["--storage", &url, "--storage-timeout", "1s"]].concat();
-    let server = Server::start_in(&bucket.environment(), &args)?;
+    let mut server = Server::start_in(&bucket.environment(), &args)?;
     bucket.fail(FAILING);
-    survive(server, rounds(BUCKET_ROUNDS)?).await
+    let survived = survive(&mut server, rounds(BUCKET_ROUNDS)?).await;
+    survived.with_context(|| format!("stderr of the server:\n{}", server.stderr()))
 }
 
 fn rounds(default: u64) -> Result<u64> {
@@ -57,11 +62,11 @@ fn rounds(default: u64) -> Result<u64> {
     }
 }
 
-async fn survive(mut server: Server, rounds: u64) -> Result<()> {
+async fn survive(server: &mut Server, rounds: u64) -> Result<()> {
     let numbers = Arc::new(AtomicU64::new(1));
     let (mut kept, mut crashed_starts, mut unanswered) = (Vec::new(), 0, 0);
     for round in 1..=rounds {
-        let sent = push_until_killed(&mut server, &numbers).await?;
+        let sent = push_until_killed(server, &numbers).await?;
         if random(3) == 0 {
             server.crash_while_starting(moment(10 * LONGEST_MOMENT))?;
             crashed_starts += 1;
@@ -69,7 +74,7 @@ async fn survive(mut server: Server, rounds: u64) -> Result<()> {
         server.restart().with_context(|| format!("round {round}"))?;
         kept.extend(sent.acknowledged);
         unanswered += sent.unanswered.len();
-        check_uploads(&server, &kept, &sent.unanswered).await.with_context(|| format!("round {round}"))?;
+        check_uploads(server, &kept, &sent.unanswered).await.with_context(|| format!("round {round}"))?;
 
         // A client sends what was not answered again; some send what was answered, too.
         let answered = (0..5).filter_map(|_| kept.get(random(kept.len() as u64) as usize).cloned());
@@ -79,14 +84,14 @@ async fn survive(mut server: Server, rounds: u64) -> Result<()> {
             ensure!(answer.status() == StatusCode::OK, "retry: {} {}", answer.status(), answer.text().await?);
         }
         kept.extend(sent.unanswered);
-        check_uploads(&server, &kept, &[]).await.with_context(|| format!("retries of round {round}"))?;
+        check_uploads(server, &kept, &[]).await.with_context(|| format!("retries of round {round}"))?;
         if round.is_multiple_of(10) {
             eprintln!("{round} of {rounds} rounds, {} uploads kept", kept.len());
         }
     }
     server.shutdown()?;
     server.restart()?;
-    check_uploads(&server, &kept, &[]).await.context("after a clean shutdown")?;
+    check_uploads(server, &kept, &[]).await.context("after a clean shutdown")?;
     eprintln!(
         "{rounds} rounds: {} uploads kept, {unanswered} of them unanswered at first and sent again, \
          {crashed_starts} kills while starting",
@@ -98,25 +103,28 @@ async fn survive(mut server: Server, rounds: u64) -> Result<()> {
 /// Pushes over several connections and kills the server at a random moment.
 async fn push_until_killed(server: &mut Server, numbers: &Arc<AtomicU64>) -> Result<Sent> {
     let acknowledged = Arc::new(Semaphore::new(0));
-    let connections: Vec<_> = (0..CONNECTIONS)
-        .map(|worker| {
-            let (base, numbers) = (server.base().to_owned(), Arc::clone(numbers));
-            tokio::spawn(push_until_gone(base, numbers, Arc::clone(&acknowledged), worker))
-        })
-        .collect();
+    let mut connections = JoinSet::new();
+    for worker in 0..CONNECTIONS {
+        let (base, numbers) = (server.base().to_owned(), Arc::clone(numbers));
+        connections.spawn(push_until_gone(base, numbers, Arc::clone(&acknowledged), worker));
+    }
     let compacting = tokio::spawn(compact_until_gone(server.url("/api/v1/lake/compact")));
     let enough = u32::try_from(random(MOST_ACKNOWLEDGED))?;
-    let wait = acknowledged.acquire_many(enough);
-    tokio::time::timeout(Duration::from_secs(60), wait)
-        .await
-        .context("the server answers no pushes")??
-        .forget();
+    tokio::select! {
+        permits = tokio::time::timeout(LONGEST_WAIT, acknowledged.acquire_many(enough)) => {
+            permits.context("the server answers no pushes")??.forget();
+        }
+        Some(ended) = connections.join_next() => {
+            ended??;
+            bail!("a push got no answer though nobody had killed the server yet");
+        }
+    }
     tokio::time::sleep(moment(LONGEST_MOMENT)).await;
     server.kill9()?;
     compacting.await??;
     let mut all = Sent::default();
-    for connection in connections {
-        let sent = connection.await??;
+    while let Some(sent) = connections.join_next().await {
+        let sent = sent??;
         all.acknowledged.extend(sent.acknowledged);
         all.unanswered.extend(sent.unanswered);
     }
