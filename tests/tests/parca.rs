@@ -283,6 +283,12 @@ async fn refusals_say_what_and_where() -> Result<()> {
             "diff.b: it is missing",
         ),
         (QUERY, report(CPU, 77), "invalid_argument", "report_type 77"),
+        (
+            QUERY,
+            with(report(CPU, TOP), "sourceReference", json!({"buildId": "abc", "sourceOnly": true})),
+            "not_found",
+            "there are no sources of build \"abc\"",
+        ),
         (QUERY, report(CPU, SOURCE), "unimplemented", "there are no sources"),
         (QUERY, report(&format!("{CPU}{{job="), TOP), "invalid_argument", "merge: selector, character"),
         (
@@ -363,7 +369,13 @@ async fn agents_go_on() -> Result<()> {
     let (json_type, crash) =
         ([("content-type", "application/json")], br#"{"stderr": "panic: why"}"#.to_vec());
     ensure!(server.post("/api/telemetry/panic", &json_type, crash).await? == (200, "{}".to_owned()));
-    ensure!(server.stderr().contains("panic: why"), "{}", server.stderr());
+    // Its log is read by another thread.
+    let is_logged = async {
+        while !server.stderr().contains("panic: why") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), is_logged).await.context("nothing in the log")?;
     // The same message again is the same upload.
     let again = write(&[raw(&[("__name__", "process_cpu"), ("job", "compile"), ("node", "n1")], &[COMPILE])]);
     let before = ask(&server, QUERY, &report(&format!("{CPU}{{job=\"compile\"}}"), TOP)).await?;

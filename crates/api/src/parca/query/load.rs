@@ -212,7 +212,11 @@ async fn parts_of(
             found.push(Part { merged: app.stacks(&question).await?, labels, time: 0 });
             continue;
         }
-        for (time, ids) in moments(app, &question).await? {
+        let moments = moments(app, &question).await?;
+        if found.len() + moments.len() > MAX_MOMENTS {
+            return Err(too_many_moments());
+        }
+        for (time, ids) in moments {
             let at = TimeRange::new(time, time.saturating_add(999));
             let question = StackQuery { range: at, profiles: ids, ..question.clone() };
             found.push(Part { merged: app.stacks(&question).await?, labels: labels.clone(), time });
@@ -321,9 +325,13 @@ async fn moments(app: &App, question: &StackQuery) -> Result<BTreeMap<Nanos, Vec
         moments.entry(profile.time).or_default().push(profile.id);
     }
     if moments.len() > MAX_MOMENTS {
-        return Err(ApiError::invalid(format_args!(
-            "more than {MAX_MOMENTS} profiles would be told apart by their time; ask for a shorter range, or for fewer series"
-        )));
+        return Err(too_many_moments());
     }
     Ok(moments)
+}
+
+fn too_many_moments() -> ApiError {
+    ApiError::invalid(format_args!(
+        "more than {MAX_MOMENTS} profiles would be told apart by their time; ask for a shorter range, or for fewer series"
+    ))
 }

@@ -133,10 +133,10 @@ pub(super) fn no_sharing() -> ApiError {
 /// `Query`, with the headers that say what was read.
 pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap, QueryResponse), ApiError> {
     let report = report_type(&request)?;
-    if let (Some(reference), true) = (request.source_reference.as_option(), report == Report::Source) {
-        return Err(ApiError::unimplemented(format_args!(
-            "there are no sources here, for {:?} of build {:?} neither; ask for another report",
-            reference.filename, reference.build_id
+    if let Some(reference) = request.source_reference.as_option().filter(|reference| reference.source_only) {
+        return Err(ApiError::not_found(format_args!(
+            "there are no sources of build {:?} here",
+            reference.build_id
         )));
     }
     if report == Report::Source {
