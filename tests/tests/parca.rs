@@ -375,7 +375,9 @@ async fn agents_go_on() -> Result<()> {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), is_logged).await.context("nothing in the log")?;
+    tokio::time::timeout(std::time::Duration::from_secs(10), is_logged)
+        .await
+        .context("nothing in the log")?;
     // The same message again is the same upload.
     let again = write(&[raw(&[("__name__", "process_cpu"), ("job", "compile"), ("node", "n1")], &[COMPILE])]);
     let before = ask(&server, QUERY, &report(&format!("{CPU}{{job=\"compile\"}}"), TOP)).await?;
