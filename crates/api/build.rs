@@ -6,12 +6,18 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 17] = [
     "adhocprofiles/v1/adhocprofiles.proto",
     "capabilities/v1/feature_flags.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
     "opentelemetry/proto/collector/profiles/v1development/profiles_service.proto",
+    "parca/debuginfo/v1alpha1/debuginfo.proto",
+    "parca/metastore/v1alpha1/metastore.proto",
+    "parca/profilestore/v1alpha1/profilestore.proto",
+    "parca/query/v1alpha1/query.proto",
+    "parca/scrape/v1alpha1/scrape.proto",
+    "parca/telemetry/v1alpha1/telemetry.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
     "settings/v1/setting.proto",

@@ -7,6 +7,7 @@ mod bucket;
 mod clients;
 mod flame_graph;
 pub mod messages;
+pub mod parca;
 pub mod rpc;
 mod server;
 mod skip;

@@ -69,6 +69,60 @@ Mapping = 1 id i64, 2 memoryStart i64, 3 memoryLimit i64, 4 fileOffset i64, 5 fi
 Location = 1 id i64, 2 mappingId i64, 3 address i64, 4 line []Line, 5 isFolded bool
 Line = 1 functionId i64, 2 line i64
 Function = 1 id i64, 2 name i64, 3 systemName i64, 4 filename i64, 5 startLine i64
+Time = 1 seconds i64, 2 nanos i64
+ParcaWriteRaw = 1 tenant str, 2 series []ParcaRawSeries, 3 normalized bool
+ParcaRawSeries = 1 labels Labels, 2 samples []ParcaRawSample
+ParcaRawSample = 1 rawProfile bytes
+ParcaRecord = 1 record bytes
+ParcaWriteArrow = 1 ipcBuffer bytes
+ParcaAgents = 1 agents []ParcaAgent
+ParcaAgent = 1 id str, 2 lastError str, 3 lastPush Time, 4 lastPushDuration Time
+ParcaRange = 1 query str, 2 start Time, 3 end Time, 4 limit i64, 5 step Time, 6 sumBy []str
+ParcaRangeAnswer = 1 series []ParcaSeries
+ParcaSeries = 1 labelset Labels, 2 samples []ParcaSample, 3 periodType ParcaValueType, 4 sampleType ParcaValueType
+ParcaSample = 1 timestamp Time, 2 value i64, 3 valuePerSecond f64, 4 duration i64, 5 count i64
+ParcaValueType = 1 type str, 2 unit str
+ParcaQuery = 1 mode i64, 2 diff ParcaDiff, 3 merge ParcaMerge, 4 single ParcaSingle, 5 reportType i64, 6 filterQuery str, 7 nodeTrimThreshold f32, 8 groupBy ParcaGroupBy, 9 sourceReference ParcaSource, 11 invertCallStack bool, 12 filter []ParcaFilter, 13 sandwichByFunction str
+ParcaDiff = 1 a ParcaSide, 2 b ParcaSide, 3 absolute bool
+ParcaSide = 1 mode i64, 2 merge ParcaMerge, 3 single ParcaSingle
+ParcaMerge = 1 query str, 2 start Time, 3 end Time
+ParcaSingle = 1 time Time, 2 query str
+ParcaGroupBy = 1 fields []str
+ParcaSource = 1 buildId str, 2 filename str, 3 sourceOnly bool
+ParcaFilter = 1 stackFilter ParcaCriteriaFilter, 2 frameFilter ParcaCriteriaFilter
+ParcaCriteriaFilter = 2 criteria ParcaCriteria
+ParcaCriteria = 1 functionName ParcaText, 2 systemName ParcaText, 3 binary ParcaText, 4 filename ParcaText, 5 address ParcaNumber, 6 lineNumber ParcaNumber
+ParcaText = 1 equal str, 2 notEqual str, 3 contains str, 4 notContains str, 5 startsWith str, 6 notStartsWith str
+ParcaNumber = 1 equal i64, 2 notEqual i64
+ParcaAnswer = 5 flamegraph ParcaFlamegraph, 6 pprof bytes, 7 top ParcaTop, 8 callgraph ParcaCallgraph, 9 total i64, 10 filtered i64, 11 flamegraphArrow ParcaArrow, 13 tableArrow ParcaArrow, 14 profileMetadata ParcaMetadata
+ParcaFlamegraph = 1 root ParcaNode, 2 total i64, 3 unit str, 4 height i64, 5 stringTable []str, 6 locations []ParcaLocation, 7 mapping []ParcaMapping, 8 function []ParcaFunction, 9 untrimmedTotal i64, 10 trimmed i64
+ParcaNode = 1 cumulative i64, 2 diff i64, 3 children []ParcaChild
+ParcaChild = 1 meta ParcaMeta, 2 cumulative i64, 3 diff i64, 4 children []ParcaChild
+ParcaMeta = 1 location ParcaLocation, 2 mapping ParcaMapping, 3 function ParcaFunction, 4 line ParcaLine, 5 locationIndex i64, 6 lineIndex i64
+ParcaLocation = 1 id str, 2 address i64, 4 mappingId str, 5 isFolded bool, 6 lines []ParcaLine, 7 mappingIndex i64
+ParcaLine = 1 functionId str, 2 line i64, 3 functionIndex i64
+ParcaFunction = 1 id str, 2 startLine i64, 3 name str, 4 systemName str, 5 filename str, 6 nameStringIndex i64, 7 systemNameStringIndex i64, 8 filenameStringIndex i64
+ParcaMapping = 1 id str, 2 start i64, 3 limit i64, 4 offset i64, 5 file str, 6 buildId str, 7 hasFunctions bool, 8 hasFilenames bool, 9 hasLineNumbers bool, 10 hasInlineFrames bool, 11 fileStringIndex i64, 12 buildIdStringIndex i64
+ParcaTop = 1 list []ParcaTopNode, 2 reported i64, 3 total i64, 4 unit str
+ParcaTopNode = 1 meta ParcaMeta, 2 cumulative i64, 3 flat i64, 4 diff i64
+ParcaCallgraph = 1 nodes []ParcaCallNode, 2 edges []ParcaEdge, 3 cumulative i64
+ParcaCallNode = 1 id str, 2 meta ParcaMeta, 3 cumulative i64, 4 flat i64
+ParcaEdge = 1 id str, 2 source str, 3 target str, 4 cumulative i64, 5 isCollapsed bool
+ParcaArrow = 1 record bytes, 2 unit str, 3 height i64, 4 trimmed i64
+ParcaMetadata = 1 mappingFiles []str, 2 labels []str
+ParcaTypesRequest = 1 start Time, 2 end Time
+ParcaTypes = 1 types []ParcaType
+ParcaType = 1 name str, 2 sampleType str, 3 sampleUnit str, 4 periodType str, 5 periodUnit str, 6 delta bool
+ParcaLabels = 1 match []str, 2 start Time, 3 end Time, 4 profileType str
+ParcaLabelNames = 1 labelNames []str, 2 warnings []str
+ParcaValues = 1 labelName str, 2 match []str, 3 start Time, 4 end Time, 5 profileType str
+ParcaLabelValues = 1 labelValues []str, 2 warnings []str
+ParcaHasData = 1 hasData bool
+ParcaShare = 1 queryRequest ParcaQuery, 2 description str
+ParcaShould = 1 buildId str, 2 hash str, 3 force bool, 4 type i64, 5 buildIdType i64
+ParcaShouldAnswer = 1 shouldInitiateUpload bool, 2 reason str
+ParcaInitiate = 1 buildId str, 2 size i64, 3 hash str, 4 force bool, 5 type i64, 6 buildIdType i64
+ParcaFinished = 1 buildId str, 2 uploadId str, 3 type i64
 ";
 
 struct Field {
@@ -136,6 +190,12 @@ fn encode_field(field: &Field, value: &Value, out: &mut Vec<u8>) -> Result<()> {
         "f64" => {
             varint(u64::from(field.number) << 3 | 1, out);
             out.extend(value.as_f64().with_context(|| format!("{value} is no number"))?.to_le_bytes());
+            return Ok(());
+        }
+        "f32" => {
+            varint(u64::from(field.number) << 3 | 5, out);
+            let number = value.as_f64().with_context(|| format!("{value} is no number"))?;
+            out.extend((number as f32).to_le_bytes());
             return Ok(());
         }
         "str" => text()?.as_bytes().to_vec(),

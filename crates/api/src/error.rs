@@ -54,6 +54,11 @@ impl ApiError {
         Self::new(ErrorCode::AlreadyExists, message)
     }
 
+    /// 400: it could be done at another time, but not now.
+    pub(crate) fn failed_precondition(message: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::FailedPrecondition, message)
+    }
+
     /// 405.
     pub(crate) fn method_not_allowed(message: impl fmt::Display) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }

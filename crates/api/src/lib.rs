@@ -1,5 +1,5 @@
-//! All wires of the server on one port: Connect, gRPC and gRPC-Web for Pyroscope's services, `/ingest`,
-//! OpenTelemetry profiles, `/pyroscope/*`, profefe's API, pprof for `go tool pprof`, metrics, health, and the UI's files.
+//! All wires of the server on one port: Connect, gRPC and gRPC-Web for Pyroscope's and Parca's services,
+//! `/ingest`, OpenTelemetry profiles, Parca's JSON gateway, `/pyroscope/*`, profefe's API, pprof for `go tool pprof`, metrics, health, and the UI's files.
 //!
 //! A request is parsed here into the types of `everflame_ingest` and `everflame_query`, and their answers
 //! are written in the form that the wire asks for. There is no profiling logic in this crate.
@@ -28,6 +28,7 @@ mod not_found;
 mod openapi;
 mod otlp;
 mod params;
+mod parca;
 mod pprof;
 mod profefe;
 mod push;

@@ -37,6 +37,8 @@ pub(crate) enum Wire {
     Pyroscope,
     /// `/api/0/*`
     Profefe,
+    /// `parca.*` and the paths of its gateway
+    Parca,
     /// `/api/v1/*`
     Api,
     /// Health, readiness, metrics
@@ -75,6 +77,11 @@ impl Wire {
             ("/vcs.v1.", Self::Querier),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
+            ("/parca.", Self::Parca),
+            ("/api/parca.", Self::Parca),
+            ("/api/profiles/", Self::Parca),
+            ("/api/agents", Self::Parca),
+            ("/api/targets", Self::Parca),
             ("/api/", Self::Api),
             ("/ready", Self::Health),
             ("/-/", Self::Health),

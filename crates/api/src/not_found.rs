@@ -12,11 +12,12 @@ const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 /// Says where things are.
 pub(crate) async fn path(uri: Uri) -> ApiError {
     ApiError::not_found(format_args!(
-        "nothing is at {:?}. Profiles come in at /ingest, /push.v1.PusherService/Push, /v1development/profiles and \
-         /api/0/profiles; \
+        "nothing is at {:?}. Profiles come in at /ingest, /push.v1.PusherService/Push, /v1development/profiles, \
+         /parca.profilestore.v1alpha1.ProfileStoreService/* and /api/0/profiles; \
          questions go to /querier.v1.QuerierService/*, /pyroscope/render, /pyroscope/render-diff, \
-         /pyroscope/label-values, /api/v1/pprof, /api/v1/flamegraph, /api/v1/heatmap, /api/v1/profiles and \
-         /api/v1/spans; the state is at /ready, /metrics, /api/v1/status and \
+         /pyroscope/label-values, /api/v1/pprof, /api/v1/flamegraph, /api/v1/heatmap, /api/v1/profiles, \
+          /api/v1/spans, /parca.query.v1alpha1.QueryService/* and /api/profiles/*; the state is at /ready, \
+          /metrics, /api/v1/status and \
          /api/v1/status/buildinfo; the UI is at /",
         uri.path()
     ))

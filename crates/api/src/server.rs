@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
 use crate::{
-    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, pprof, profefe, render, singles,
+    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe, render, singles,
     status, ui, watch,
 };
 use axum::Router;
@@ -84,6 +84,7 @@ impl Server {
 
     /// The routes, for tests that need no socket.
     pub fn router(&self) -> Router {
+        let agents = Arc::new(parca::Agents::default());
         let rest = Router::new()
             .route("/ingest", post(ingest::post))
             .route("/pyroscope/ingest", post(ingest::post))
@@ -119,17 +120,18 @@ impl Server {
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))
             .route("/metrics", get(metrics::get))
+            .merge(parca::routes(&self.app, &agents))
             .fallback_service(get(ui::get).fallback(not_found::path))
             .method_not_allowed_fallback(not_found::method)
             .with_state(self.app.clone())
             .layer(compression());
-        let routes = self.rpc_routes(rest);
+        let routes = self.rpc_routes(rest, &agents);
         Router::new()
             .fallback_service(MapRequest::new(routes, guard::collapse_slashes))
             .layer(axum::middleware::from_fn_with_state(self.app.clone(), guard::guard))
     }
 
-    fn rpc_routes(&self, rest: Router) -> Router {
+    fn rpc_routes(&self, rest: Router, agents: &Arc<parca::Agents>) -> Router {
         let capabilities = Arc::new(Capabilities);
         let services = connectrpc::Router::new()
             .add_service(Arc::new(Pusher(self.app.clone())))
@@ -138,6 +140,7 @@ impl Server {
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(SourceCode))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
+        let services = parca::register(&self.app, agents, services);
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
             use crate::wire::grpc::health::v1::HealthExt;
@@ -168,6 +171,11 @@ impl Server {
         ]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route_service(path, service.clone()));
+        let routes = parca::SERVICES.into_iter().fold(routes, |routes, path| {
+            routes
+                .route_service(path, service.clone())
+                .route(&format!("{}{path}", parca::PREFIX), parca::below_prefix(service.clone()))
+        });
         // Some senders speak OTLP over plain HTTP on the path of the gRPC method.
         let export = self.otlp_on_grpc_path(service);
         let routes = routes.route(otlp::GRPC_PATH, export);

@@ -3,6 +3,7 @@
 use crate::dropped::Reason;
 use everflame_lake::ErrorKind as LakeErrorKind;
 use everflame_profile::{Labels, Nanos};
+use std::fmt;
 use std::time::Duration;
 
 /// What kind of answer a fault deserves; each wire has its own code for it.
@@ -112,6 +113,11 @@ impl Error {
     /// Labels of what was refused, as far as they were known.
     pub(crate) fn labels(&self) -> Option<&Labels> {
         self.labels.as_deref()
+    }
+
+    /// The same with `place` in front, for a fault in one of several parts.
+    pub(crate) fn at(self, place: impl fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {

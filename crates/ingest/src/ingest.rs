@@ -308,7 +308,7 @@ impl Ingest {
 }
 
 impl Inner {
-    fn pprof(&self, bytes: &[u8], labels: &Labels) -> Result<Profile, Error> {
+    pub(crate) fn pprof(&self, bytes: &[u8], labels: &Labels) -> Result<Profile, Error> {
         self.decoded(pprof::read(bytes, &self.limits.decode(labels)), labels)
     }
 
