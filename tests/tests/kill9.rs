@@ -153,15 +153,20 @@ async fn push_until_gone(
     loop {
         let number = numbers.fetch_add(1, Relaxed);
         let upload = Upload::new(number.into(), now_ms()? * 1_000_000, worker);
-        match push(&http, &base, upload.message()).await {
-            Ok(answer) if answer.status() == StatusCode::OK => {
-                sent.acknowledged.push(upload);
-                acknowledged.add_permits(1);
-            }
-            Ok(answer) => anyhow::bail!("push: {} {}", answer.status(), answer.text().await?),
-            Err(_) => {
-                sent.unanswered.push(upload);
-                return Ok(sent);
+        loop {
+            match push(&http, &base, upload.message()).await {
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    sent.acknowledged.push(upload);
+                    acknowledged.add_permits(1);
+                    break;
+                }
+                // The head is full while a bucket does not answer: clients send it again.
+                Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {}
+                Ok(answer) => anyhow::bail!("push: {} {}", answer.status(), answer.text().await?),
+                Err(_) => {
+                    sent.unanswered.push(upload);
+                    return Ok(sent);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::retention;
-use crate::tables::{Change, Level, TableId, Tables, Tier, Written};
+use crate::tables::{Change, Level, Pace, TableId, Tables, Tier, Written};
 use everflame_profile::{Clock, Nanos};
 use hashbrown::HashMap;
 use std::path::PathBuf;
@@ -100,12 +100,13 @@ impl Compactor {
     }
 
     fn answer(&mut self, runtime: &Handle, request: Option<CompactionRequest>) {
+        let pace = self.pace();
         match request {
             Some(CompactionRequest::Delete(deletion, reply)) => {
-                drop(reply.send(self.delete(runtime, &deletion)))
+                drop(reply.send(self.delete(runtime, &deletion, &pace)))
             }
-            Some(CompactionRequest::Now(reply)) => drop(reply.send(self.round(runtime, true))),
-            None => match self.round(runtime, false) {
+            Some(CompactionRequest::Now(reply)) => drop(reply.send(self.round(runtime, true, &pace))),
+            None => match self.round(runtime, false, &pace) {
                 Ok(()) | Err(Error::Closed) => {}
                 Err(error) => {
                     self.shared.compaction_failures.fetch_add(1, Relaxed);
@@ -115,27 +116,39 @@ impl Compactor {
         }
     }
 
-    fn delete(&mut self, runtime: &Handle, deletion: &Deletion) -> Result<Deleted, Error> {
-        // Sums of services are made again from sums by series, which must go equally far.
+    /// Deletes profiles. Blocking.
+    pub(crate) fn delete(
+        &mut self,
+        runtime: &Handle,
+        deletion: &Deletion,
+        pace: Pace<'_>,
+    ) -> Result<Deleted, Error> {
+        // Single profiles and all sums must go equally far: what a flush adds from now on stays out of it.
+        let until = deletion::begin(&self.shared);
         for kind in [Kind::Profiles, Kind::Samples] {
-            while self.sum(runtime, kind)? {}
+            loop {
+                let summed = self.sum(runtime, kind, until, pace);
+                if !summed.inspect_err(|_| self.shared.series.write().give_up_deletion())? {
+                    break;
+                }
+            }
         }
-        deletion::delete(&self.shared, &self.tables, runtime, deletion, &self.pace())
+        deletion::delete(&self.shared, &self.tables, runtime, deletion, until, pace)
     }
 
     /// Does what is due, or `everything` that there is to do. Blocking.
-    pub(crate) fn round(&mut self, runtime: &Handle, everything: bool) -> Result<(), Error> {
+    pub(crate) fn round(&mut self, runtime: &Handle, everything: bool, pace: Pace<'_>) -> Result<(), Error> {
         if self.is_sum_due(everything) {
             for kind in [Kind::Profiles, Kind::Samples] {
-                while self.sum(runtime, kind)? {}
+                while self.sum(runtime, kind, u64::MAX, pace)? {}
             }
             self.unsummed = None;
         }
         while let Some((table, files)) = self.choose(everything) {
-            self.merge(runtime, table, files)?;
+            self.merge(runtime, table, files, pace)?;
         }
         let (shared, tables) = (&self.shared, &self.tables);
-        retention::apply(shared, tables, runtime, self.clock.now(), everything, &self.pace())?;
+        retention::apply(shared, tables, runtime, self.clock.now(), everything, pace)?;
         self.shared.pending_files.store(self.pending(), Relaxed);
         Ok(())
     }
@@ -169,15 +182,16 @@ impl Compactor {
         Nanos::try_from(self.shared.config.flush_interval.as_nanos()).unwrap_or(SUM_AFTER).saturating_mul(2)
     }
 
-    /// Sums the oldest files that are not in all tiers yet. False when there are none.
-    fn sum(&self, runtime: &Handle, kind: Kind) -> Result<bool, Error> {
+    /// Sums the oldest files, up to the sequence `last`, that are not in all tiers yet. False when there are
+    /// none.
+    fn sum(&self, runtime: &Handle, kind: Kind, last: u64, pace: Pace<'_>) -> Result<bool, Error> {
         let (mut files, lowest, mut until) = {
             let state = self.shared.state.read();
             let sequences = || kind.tiers().map(|tier| state.tables[tier].sequence);
             let lowest = sequences().min().unwrap_or_default();
             let next = sequences().filter(|&sequence| sequence > lowest).min();
             let raw = &state.tables[kind.table()];
-            let until = next.unwrap_or(raw.sequence);
+            let until = next.unwrap_or(raw.sequence).min(last);
             let of_step = |file: &&Arc<DataFile>| (lowest + 1..=until).contains(&file.sequence());
             (raw.files.iter().filter(of_step).cloned().collect::<Vec<_>>(), lowest, until)
         };
@@ -198,9 +212,10 @@ impl Compactor {
         let reduce = |series| self.shared.series.read().reduced(series);
         let mut written: Vec<Written> = tiers.iter().map(|_| Written::default()).collect();
         for files in by_folder(files).into_values() {
+            pace()?;
             let of_day: Result<Vec<Written>, Error> = match kind {
                 Kind::Samples => {
-                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, &self.pace()))
+                    runtime.block_on(self.tables.sum_samples(&tiers, &files, until, &reduce, pace))
                 }
                 Kind::Profiles => tiers
                     .iter()
@@ -279,8 +294,15 @@ impl Compactor {
         folders
     }
 
-    fn merge(&self, runtime: &Handle, table: TableId, files: Vec<Arc<DataFile>>) -> Result<(), Error> {
-        let added = runtime.block_on(self.tables.rewrite(table, &files, None, &self.pace()));
+    fn merge(
+        &self,
+        runtime: &Handle,
+        table: TableId,
+        files: Vec<Arc<DataFile>>,
+        pace: Pace<'_>,
+    ) -> Result<(), Error> {
+        pace()?;
+        let added = runtime.block_on(self.tables.rewrite(table, &files, None, pace));
         let added = added.inspect_err(|error| drop_copies(&files, error))?;
         let change = Change {
             table,
@@ -298,7 +320,7 @@ impl Compactor {
     }
 
     /// Rests as long as it worked, and ends the work when the lake is closed.
-    fn pace(&self) -> impl Fn() -> Result<(), Error> {
+    fn pace(&self) -> impl Fn() -> Result<(), Error> + use<> {
         let shared = self.shared.clone();
         let begin = std::cell::Cell::new(Instant::now());
         move || {

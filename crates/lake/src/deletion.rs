@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::series::day_of;
-use crate::tables::{Change, Level, Pace, TableId, Tables, Tier, file_day};
+use crate::snapshot::SeriesMatch;
+use crate::tables::{Change, Level, Pace, TableId, TableState, Tables, Tier, file_day};
 use everflame_profile::{Nanos, Series, SeriesId};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -37,93 +38,171 @@ pub struct Deleted {
 
 const DAY: Nanos = 86_400_000_000_000;
 
-/// Deletes from what is in the tables. To be called on a thread that may block, after all that is there is
-/// summed.
+/// The tables in which rows are deleted, in this order. That of the series comes last: as long as one is in it,
+/// the same deletion can be made again.
+fn tables_in_order() -> impl Iterator<Item = TableId> {
+    let rows = TableId::ALL.into_iter().filter(|table| !matches!(table, TableId::Stacks | TableId::Series));
+    rows.chain([TableId::Series])
+}
+
+/// Begins a deletion. Returns the write-ahead log sequence up to which rows are a part of it: all of them must
+/// be summed before [`delete`].
+pub(crate) fn begin(shared: &Shared) -> u64 {
+    let mut index = shared.series.write();
+    let state = shared.state.read();
+    let flushing = state.flushing.iter().flat_map(|frozen| &frozen.days);
+    index.begin_deletion(flushing.chain(state.touched.days()));
+    state.tables[TableId::Samples].sequence
+}
+
+/// Deletes from what is in the tables up to the sequence `until`. To be called on a thread that may block.
+///
+/// The series are not found any more from the beginning on. After an error they are found again, with what is
+/// left of them, and the same deletion can be made again.
 pub(crate) fn delete(
     shared: &Shared,
     tables: &Tables,
     runtime: &Handle,
     deletion: &Deletion,
+    until: u64,
     pace: Pace<'_>,
 ) -> Result<Deleted, Error> {
     let (first, last) = deletion.days.unwrap_or((i32::MIN, i32::MAX));
-    let (from, until) = match deletion.days {
+    let (from, end) = match deletion.days {
         Some((first, last)) => {
             (i64::from(first).saturating_mul(DAY), (i64::from(last) + 1).saturating_mul(DAY) - 1)
         }
         None => (Nanos::MIN, Nanos::MAX),
     };
-    let found = shared.series.read().select(from, until, &*deletion.select);
-    let gone: HashSet<SeriesId> = found.iter().map(|found| found.id).collect();
-    let reduced: HashSet<SeriesId> = found.iter().map(|found| found.reduced).collect();
-    let mut deleted = Deleted { series: gone.len() as u64, ..Deleted::default() };
-    if gone.is_empty() {
-        return Ok(deleted);
+    let (found, taken) = {
+        let mut index = shared.series.write();
+        let found = index.select(from, end, &*deletion.select);
+        let gone = found.iter().map(|found| found.id).collect();
+        let taken = index.take(&gone, first, last);
+        (found, taken)
+    };
+    if found.is_empty() {
+        return Ok(Deleted::default());
     }
-    let in_days = |micros: i64| (first..=last).contains(&day_of(micros.saturating_mul(1_000)));
-    let keep = |series: SeriesId, micros: i64| !(gone.contains(&series) && in_days(micros));
-    let services: HashSet<&str> = found.iter().map(|found| found.series.service()).collect();
-    for table in TableId::ALL {
-        if table == TableId::Stacks {
-            continue;
-        }
-        let (files, by_series) = {
-            let state = shared.state.read();
-            let by_series = match table {
-                TableId::SampleTier(tier, Level::Service) => Some(TableId::SampleTier(tier, Level::Series)),
-                TableId::ProfileTier(tier, Level::Service) => Some(TableId::ProfileTier(tier, Level::Series)),
-                _ => None,
-            };
-            let files = by_day(&state.tables[table].files);
-            (files, by_series.map(|table| by_day(&state.tables[table].files)))
-        };
-        for (day, files) in files {
-            let days = day..=day.saturating_add(span(table, day) - 1);
-            if *days.start() > last
-                || *days.end() < first
-                || !files.iter().any(|file| has_any(file, &services))
-            {
-                continue;
-            }
-            pace()?;
-            let rows = |files: &[Arc<DataFile>]| files.iter().map(|file| file.stats.rows).sum::<u64>();
-            let (before, count) = (rows(&files), files.len() as u64);
-            let added = match &by_series {
-                None => runtime.block_on(tables.rewrite(table, &files, Some(&keep), pace))?,
-                Some(by_series) => {
-                    let reduce = |series| shared.series.read().reduced(series);
-                    let sources = by_series.get(&day).map_or(&[][..], Vec::as_slice);
-                    runtime.block_on(tables.sum_again(table, &files, sources, &reduced, &reduce, pace))?
-                }
-            };
-            if table == TableId::Profiles {
-                deleted.profiles += before.saturating_sub(added.rows());
-            }
-            deleted.files += count;
-            let change = Change {
-                table,
-                operation: "DELETE",
-                removed: files,
-                added,
-                changes_data: true,
-                sequence: None,
-                horizon: None,
-                import: None,
-            };
-            apply(shared, tables, runtime, change)?;
+    let deleted = Doomed { found, first, last, until }.delete(shared, tables, runtime, pace);
+    if deleted.is_err() {
+        let mut index = shared.series.write();
+        for day in &taken {
+            index.note(day.id, &day.series, day.first, day.last);
         }
     }
-    shared.series.write().remove(&gone, first, last);
-    Ok(deleted)
+    deleted
 }
 
-/// The files of each partition.
-fn by_day(files: &[Arc<DataFile>]) -> BTreeMap<i32, Vec<Arc<DataFile>>> {
-    let mut days = BTreeMap::<i32, Vec<Arc<DataFile>>>::new();
-    for file in files {
-        days.entry(file_day(file).unwrap_or_default()).or_default().push(file.clone());
+/// What is being deleted.
+struct Doomed {
+    found: Vec<SeriesMatch>,
+    /// First and last day.
+    first: i32,
+    last: i32,
+    /// The last sequence of the rows.
+    until: u64,
+}
+
+impl Doomed {
+    fn delete(
+        &self,
+        shared: &Shared,
+        tables: &Tables,
+        runtime: &Handle,
+        pace: Pace<'_>,
+    ) -> Result<Deleted, Error> {
+        let gone: HashSet<SeriesId> = self.found.iter().map(|found| found.id).collect();
+        let ids: HashMap<SeriesId, SeriesId> =
+            self.found.iter().map(|found| (found.id, found.reduced)).collect();
+        let reduced: HashSet<SeriesId> = ids.values().copied().collect();
+        let services: HashSet<&str> = self.found.iter().map(|found| found.series.service()).collect();
+        let mut deleted = Deleted { series: gone.len() as u64, ..Deleted::default() };
+        let (first, last) = (self.first, self.last);
+        let in_days = |micros: i64| (first..=last).contains(&day_of(micros.saturating_mul(1_000)));
+        let keep = |series: SeriesId, micros: i64| !(gone.contains(&series) && in_days(micros));
+        for table in tables_in_order() {
+            let (files, by_series) = {
+                let state = shared.state.read();
+                let files = self.by_day(&state.tables[table].files);
+                (files, source_of(table).map(|source| self.sources(&state.tables[source])))
+            };
+            for (day, files) in files {
+                let days = day..=day.saturating_add(span(table, day) - 1);
+                if *days.start() > last
+                    || *days.end() < first
+                    || !files.iter().any(|file| has_any(file, &services))
+                {
+                    continue;
+                }
+                pace()?;
+                let rows = |files: &[Arc<DataFile>]| files.iter().map(|file| file.stats.rows).sum::<u64>();
+                let (before, count) = (rows(&files), files.len() as u64);
+                let mut horizon = None;
+                let added = match &by_series {
+                    None => runtime.block_on(tables.rewrite(table, &files, Some(&keep), pace))?,
+                    Some(Sources { days, horizon: missing }) => {
+                        // What these were summed from may be gone because of its age: then they go, too.
+                        let start = i64::from(day).saturating_mul(DAY / 1_000);
+                        let own = shared.state.read().tables[table].horizon;
+                        horizon = (start < *missing && own < *missing).then_some(*missing);
+                        // Those that go are not in the index any more.
+                        let reduce = |series| {
+                            ids.get(&series).copied().unwrap_or_else(|| shared.series.read().reduced(series))
+                        };
+                        let sources = days.get(&day).map_or(&[][..], Vec::as_slice);
+                        runtime.block_on(tables.sum_again(table, &files, sources, &reduced, &reduce, pace))?
+                    }
+                };
+                if table == TableId::Profiles {
+                    deleted.profiles += before.saturating_sub(added.rows());
+                }
+                deleted.files += count;
+                let change = Change {
+                    table,
+                    operation: "DELETE",
+                    removed: files,
+                    added,
+                    changes_data: true,
+                    sequence: None,
+                    horizon,
+                    import: None,
+                };
+                apply(shared, tables, runtime, change)?;
+            }
+        }
+        Ok(deleted)
     }
-    days
+
+    /// The files of each partition, as far as they are a part of this.
+    fn by_day(&self, files: &[Arc<DataFile>]) -> BTreeMap<i32, Vec<Arc<DataFile>>> {
+        let mut days = BTreeMap::<i32, Vec<Arc<DataFile>>>::new();
+        for file in files.iter().filter(|file| file.sequence() <= self.until) {
+            days.entry(file_day(file).unwrap_or_default()).or_default().push(file.clone());
+        }
+        days
+    }
+
+    fn sources(&self, table: &TableState) -> Sources {
+        Sources { days: self.by_day(&table.files), horizon: table.horizon }
+    }
+}
+
+/// What sums of services are made from.
+struct Sources {
+    /// Sums by series, by partition.
+    days: BTreeMap<i32, Vec<Arc<DataFile>>>,
+    /// Those before it may be gone; microseconds since the epoch.
+    horizon: i64,
+}
+
+/// The table with the sums by series from which those of a service are made.
+fn source_of(table: TableId) -> Option<TableId> {
+    match table {
+        TableId::SampleTier(tier, Level::Service) => Some(TableId::SampleTier(tier, Level::Series)),
+        TableId::ProfileTier(tier, Level::Service) => Some(TableId::ProfileTier(tier, Level::Series)),
+        _ => None,
+    }
 }
 
 /// How many days a partition has.

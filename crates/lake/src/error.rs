@@ -119,6 +119,16 @@ impl Error {
         }
     }
 
+    /// Whether the same may be done later without anybody having lost anything: the storage does not answer, or
+    /// the disk is full or fails. A file that is missing or damaged stays so.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Storage { .. } | Self::Full { .. } => true,
+            Self::Io { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// An error of the Delta library; a full disk is told apart, however deep it lies.
     pub(crate) fn delta(table: &'static str, path: &Path, source: DeltaTableError) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);

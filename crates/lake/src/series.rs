@@ -23,6 +23,8 @@ pub(crate) struct SeriesIndex {
     series: HashMap<SeriesId, Entry>,
     /// Number of series by service and day.
     counts: HashMap<(String, i32), usize>,
+    /// While a deletion begins, what has profiles that are not a part of it.
+    newer: Option<HashSet<(SeriesId, i32)>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,9 @@ impl SeriesIndex {
         });
         let mut is_new = false;
         let day = day_of(first);
+        if let Some(newer) = &mut self.newer {
+            newer.insert((id, day));
+        }
         let range = entry.days.entry(day).or_insert_with(|| {
             is_new = true;
             (first, last)
@@ -98,22 +103,38 @@ impl SeriesIndex {
         matches
     }
 
-    /// Forgets that `series` have profiles on the days from `first` to `last`.
-    pub(crate) fn remove(&mut self, series: &HashSet<SeriesId>, first: i32, last: i32) {
-        for id in series {
-            let Some(entry) = self.series.get_mut(id) else { continue };
-            let days: Vec<i32> = entry.days.range(first..=last).map(|(&day, _)| day).collect();
+    /// Says that a deletion begins: what is among `days`, or is noted from now on, is not a part of it.
+    pub(crate) fn begin_deletion<'a>(&mut self, days: impl Iterator<Item = &'a SeriesDay>) {
+        self.newer = Some(days.map(|day| (day.id, day.day)).collect());
+    }
+
+    /// Says that there will be no [`Self::take`].
+    pub(crate) fn give_up_deletion(&mut self) {
+        self.newer = None;
+    }
+
+    /// Forgets that `series` have profiles on the days from `first` to `last`, unless they have newer ones.
+    /// Returns what it knew of them.
+    pub(crate) fn take(&mut self, series: &HashSet<SeriesId>, first: i32, last: i32) -> Vec<SeriesDay> {
+        let (mut taken, newer) = (Vec::new(), self.newer.take().unwrap_or_default());
+        for &id in series {
+            let Some(entry) = self.series.get_mut(&id) else { continue };
+            let days = entry.days.range(first..=last).map(|(&day, _)| day);
+            let days: Vec<i32> = days.filter(|&day| !newer.contains(&(id, day))).collect();
             for day in days {
-                entry.days.remove(&day);
+                if let Some((first, last)) = entry.days.remove(&day) {
+                    taken.push(SeriesDay { id, series: entry.series.clone(), day, first, last });
+                }
                 if let Some(count) = self.counts.get_mut(&(entry.series.service().to_owned(), day)) {
                     *count = count.saturating_sub(1);
                 }
             }
             if entry.days.is_empty() {
-                self.series.remove(id);
+                self.series.remove(&id);
             }
         }
         self.counts.retain(|_, count| *count > 0);
+        taken
     }
 
     /// Number of series that `service` has on the day of `time`.
@@ -143,6 +164,11 @@ impl TouchedDays {
             last: time,
         });
         (touched.first, touched.last) = (touched.first.min(time), touched.last.max(time));
+    }
+
+    /// All of them.
+    pub(crate) fn days(&self) -> impl Iterator<Item = &SeriesDay> {
+        self.0.values()
     }
 
     /// All of them, in a stable order.

@@ -2,6 +2,14 @@
 
 use crate::batch::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 use everflame_profile::{Frame, Labels, Series, StackId, SymbolInterner, Symbols, stack_id};
+use std::sync::LazyLock;
+
+/// Whether Parquet files are written without compression, for long runs of the simulation: zstd asks for the
+/// kind of processor for each column of each file, which takes half of the time on a virtual machine.
+pub(crate) fn is_plain() -> bool {
+    static IS_PLAIN: LazyLock<bool> = LazyLock::new(|| std::env::var_os("EVERFLAME_SIM_PLAIN").is_some());
+    *IS_PLAIN
+}
 
 /// The cpu type that test batches have.
 pub(crate) const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";

@@ -33,8 +33,8 @@ impl Uploads {
     }
 
     /// Remembers the ids in the newest `files` of the table `profiles`: the first profile of an upload has
-    /// the upload's id. An error when the storage does not answer: starting without them would count uploads
-    /// twice.
+    /// the upload's id. An error when the storage does not answer or the disk fails: starting without them
+    /// would count uploads twice.
     pub(crate) fn load(&mut self, files: &[Arc<DataFile>]) -> Result<(), Error> {
         let mut rows = 0;
         let newest = files.iter().rev().take_while(|file| {
@@ -49,7 +49,7 @@ impl Uploads {
                         self.remember(id);
                     }
                 }
-                Err(error @ Error::Storage { .. }) => return Err(error),
+                Err(error) if error.may_pass() => return Err(error),
                 Err(error) => tracing::warn!(%error, "retries of uploads in this file will not be noticed"),
             }
         }

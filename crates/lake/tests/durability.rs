@@ -10,6 +10,7 @@ use everflame_profile::{Clock, Frame, Labels, Nanos, Series, StackId, SymbolInte
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 fn config(path: &Path) -> LakeConfig {
@@ -239,6 +240,31 @@ async fn a_small_head_flushes_by_itself_and_pushes_go_on() {
     assert!(status.flushes > 1 && status.flush_failures == 0, "{status:?}");
     assert_eq!(sums(&lake.snapshot()), expect(300, 300));
     assert_eq!(status.head_profiles, 0);
+}
+
+/// Far more than the uploads take; who waits for so long waits for ever.
+const HANGS: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_go_on_while_figures_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = open(config(folder.path())).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let (reader, ends) = (lake.clone(), done.clone());
+    let reads = std::thread::spawn(move || {
+        let mut reads = 0;
+        while !ends.load(Relaxed) {
+            let status = reader.status();
+            reads += u64::from(status.head_bytes <= status.head_bytes_limit);
+        }
+        reads
+    });
+    for second in 0..500 {
+        let pushed = tokio::time::timeout(HANGS, push(&lake, "api", second, 1));
+        assert_eq!(pushed.await.expect("pushes and figures wait for each other"), Appended::Stored);
+    }
+    done.store(true, Relaxed);
+    assert!(reads.join().unwrap() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

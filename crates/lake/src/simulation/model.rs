@@ -1,14 +1,17 @@
 //! What a lake should hold, kept in the plainest way, and the comparison with what it holds.
 
+use super::DAY_MICROS;
+use super::held::{Held, HeldTier, ProfileRow, SampleRow};
+use super::uploads::SERVICES;
 use crate::batch::Batch;
-use crate::files::DataFile;
 use crate::lake::Lake;
-use crate::snapshot::Snapshot;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use everflame_profile::StackId;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use crate::retention::Retention;
+use crate::series::day_of;
+use crate::tables::{Level, Tier, date_text};
+use everflame_profile::{Nanos, Series, SeriesId, StackId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
 
 /// What became of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,32 +23,77 @@ pub(super) enum Fate {
     Refused,
     /// It was refused, and a restart has not found it.
     Gone,
+    /// Somebody asked for it to be deleted, and it was.
+    Deleted,
 }
 
 /// All uploads by number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     uploads: BTreeMap<u64, Upload>,
+    pub(super) policy: Policy,
 }
 
-#[derive(Debug)]
+/// How long what is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    pub(super) all: Retention,
+    /// Another one for the second service.
+    pub(super) second: Option<Retention>,
+}
+
+/// What is to be deleted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deletes {
+    pub(super) service: &'static str,
+    /// One of its instances, or all.
+    pub(super) pod: Option<&'static str>,
+    /// First and last day.
+    pub(super) days: Option<(i32, i32)>,
+}
+
+impl Deletes {
+    pub(super) fn selects(&self, series: &Series) -> bool {
+        series.service() == self.service && self.pod.is_none_or(|pod| series.labels.get("pod") == pod)
+    }
+}
+
+#[derive(Clone, Debug)]
 struct Upload {
     fate: Fate,
-    profile: u128,
-    samples: Vec<Row>,
+    /// A deletion of it has begun and did not end: some tables may have it.
+    is_doomed: bool,
+    series: Series,
+    reduced: SeriesId,
+    profile: ProfileRow,
+    samples: Vec<SampleRow>,
 }
 
-/// Time in microseconds, stack, value.
-type Row = (i64, u128, i64);
+impl Upload {
+    fn day(&self) -> i32 {
+        day_of(self.profile.time * 1_000)
+    }
+}
 
-/// What a lake gives out.
-#[derive(Debug, Default, PartialEq)]
-struct Held {
-    profiles: BTreeMap<u128, u64>,
-    samples: BTreeMap<Row, u64>,
+/// How much of something must be there, may be there besides, and is there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weight {
+    sure: i64,
+    possible: i64,
+    held: i64,
+}
+
+impl Weight {
+    fn expect(&mut self, upload: &Upload, value: i64) {
+        *(if upload.is_doomed { &mut self.possible } else { &mut self.sure }) += value;
+    }
 }
 
 impl Model {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self { uploads: BTreeMap::new(), policy }
+    }
+
     /// How many uploads there are; their numbers begin at 0.
     pub(super) fn len(&self) -> u64 {
         self.uploads.len() as u64
@@ -55,19 +103,43 @@ impl Model {
         self.uploads.get(&number).map_or(Fate::Gone, |upload| upload.fate)
     }
 
+    /// Whether a lake that has let go of what lies before `horizon` would notice that an upload is sent again.
+    pub(super) fn may_repeat(&self, number: u64, horizon: i64) -> bool {
+        self.uploads.get(&number).is_none_or(|upload| {
+            !upload.is_doomed && (upload.fate != Fate::Acknowledged || upload.profile.time >= horizon)
+        })
+    }
+
     /// Those that clients will send again.
     pub(super) fn refused(&self) -> Vec<u64> {
-        let refused = self.uploads.iter().filter(|(_, upload)| upload.fate != Fate::Acknowledged);
+        let refused =
+            self.uploads.iter().filter(|(_, upload)| matches!(upload.fate, Fate::Refused | Fate::Gone));
         refused.map(|(number, _)| *number).collect()
     }
 
     pub(super) fn sent(&mut self, number: u64, batch: &Batch) {
         let profile = batch.profiles[0];
-        let samples = batch.samples.iter();
-        let samples = samples
-            .map(|sample| (profile.time / 1_000, batch.stacks[sample.stack as usize].0, sample.value))
-            .collect();
-        let upload = Upload { fate: Fate::Refused, profile: profile.id.0, samples };
+        let (series, time) = (batch.series[0].clone(), profile.time / 1_000);
+        let id = series.id().0;
+        let samples = batch.samples.iter().map(|sample| {
+            let stack = batch.stacks[sample.stack as usize].0;
+            SampleRow { series: id, stack, time, value: sample.value }
+        });
+        let upload = Upload {
+            fate: Fate::Refused,
+            is_doomed: false,
+            reduced: series.without(&["pod".to_owned()]).id(),
+            series,
+            profile: ProfileRow {
+                id: profile.id.0,
+                series: id,
+                time,
+                duration: profile.duration,
+                total: profile.total,
+                profiles: 1,
+            },
+            samples: samples.collect(),
+        };
         self.uploads.entry(number).or_insert(upload);
     }
 
@@ -78,124 +150,199 @@ impl Model {
         }
     }
 
-    /// After a crash: what was refused may be there, and then stays.
-    pub(super) fn check_restart(&mut self, lake: &Lake) {
-        let held = held(lake);
+    /// A deletion begins.
+    pub(super) fn doom(&mut self, deletes: &Deletes) {
         for upload in self.uploads.values_mut() {
-            if upload.fate == Fate::Refused {
-                let is_there = held.profiles.contains_key(&upload.profile);
-                upload.fate = if is_there { Fate::Acknowledged } else { Fate::Gone };
-            }
-        }
-        self.compare(lake, &held);
-    }
-
-    /// While a process runs, what was refused is not there.
-    pub(super) fn check_running(&self, lake: &Lake) {
-        // A bucket that fails leaves an answer partial, and it says so; then there is nothing to compare.
-        if let Some(held) = try_held(lake) {
-            self.compare_rows(&held);
+            let is_meant = deletes.selects(&upload.series)
+                && deletes.days.is_none_or(|(first, last)| (first..=last).contains(&upload.day()));
+            upload.is_doomed |= is_meant && upload.fate == Fate::Acknowledged;
         }
     }
 
-    /// Without faults everything can be read.
-    pub(super) fn check_calm(&self, lake: &Lake) {
-        self.compare(lake, &held(lake));
+    /// A deletion is done.
+    pub(super) fn deleted(&mut self) {
+        for upload in self.uploads.values_mut().filter(|upload| upload.is_doomed) {
+            (upload.fate, upload.is_doomed) = (Fate::Deleted, false);
+        }
     }
 
-    fn compare(&self, lake: &Lake, held: &Held) {
-        self.compare_rows(held);
-        check_tiers(&lake.snapshot(), held).expect("everything can be read");
-        let stacks: BTreeSet<StackId> = held.samples.keys().map(|row| StackId(row.1)).collect();
-        let stacks: Vec<StackId> = stacks.into_iter().collect();
-        let resolved = lake.resolve_stacks(&["api", "web"], &stacks).unwrap();
-        assert_eq!(resolved.missing, [], "stacks without frames");
-        let series = lake.series(i64::MIN, i64::MAX, &|_| true).len();
-        assert!(series >= usize::from(!held.profiles.is_empty()), "no series");
+    /// After a crash: what was refused may be there, and then stays.
+    pub(super) fn restarted(&mut self, held: &Held) {
+        let there: BTreeSet<u128> = held.profiles.iter().map(|profile| profile.id).collect();
+        for upload in self.uploads.values_mut().filter(|upload| upload.fate == Fate::Refused) {
+            let is_there = there.contains(&upload.profile.id);
+            upload.fate = if is_there { Fate::Acknowledged } else { Fate::Gone };
+        }
     }
 
-    fn compare_rows(&self, held: &Held) {
-        let mut expected = Held::default();
-        for upload in self.uploads.values().filter(|upload| upload.fate == Fate::Acknowledged) {
-            *expected.profiles.entry(upload.profile).or_default() += 1;
+    fn stored(&self) -> impl Iterator<Item = &Upload> {
+        self.uploads.values().filter(|upload| upload.fate == Fate::Acknowledged)
+    }
+
+    /// What a query reads: single rows, and each tier with what is not summed yet.
+    pub(super) fn check(&self, held: &Held, now: Nanos) {
+        self.check_horizon(None, held.horizon, now);
+        let mut profiles = BTreeMap::<ProfileRow, Weight>::new();
+        let mut samples = BTreeMap::<SampleRow, Weight>::new();
+        for upload in self.stored() {
+            profiles.entry(upload.profile).or_default().expect(upload, 1);
             for row in &upload.samples {
-                *expected.samples.entry(*row).or_default() += 1;
+                samples.entry(*row).or_default().expect(upload, 1);
             }
         }
-        assert_eq!(expected.profiles, held.profiles, "profiles (left: acknowledged, right: stored)");
-        assert_eq!(expected.samples, held.samples, "samples (left: acknowledged, right: stored)");
-    }
-}
-
-/// The sums of each tier, with the rows that are not summed yet, weigh what all rows weigh.
-fn check_tiers(snapshot: &Snapshot, held: &Held) -> Option<()> {
-    let mut total = BTreeMap::<u128, i64>::new();
-    for (row, count) in &held.samples {
-        *total.entry(row.1).or_default() += row.2 * *count as i64;
-    }
-    for tier in snapshot.tiers.iter().filter(|tier| tier.samples_sequence > 0) {
-        let mut sums = BTreeMap::<u128, i64>::new();
-        head_rows(snapshot, |row| *sums.entry(row.1).or_default() += row.2);
-        let unsummed = snapshot.samples.iter().filter(|file| file.sequence() > tier.samples_sequence);
-        for file in tier.samples.iter().chain(unsummed) {
-            file_rows(file, |row| *sums.entry(row.1).or_default() += row.2)?;
-        }
-        assert_eq!(total, sums, "sums of {:?} {:?} (left: all rows)", tier.tier, tier.level);
-    }
-    Some(())
-}
-
-fn held(lake: &Lake) -> Held {
-    try_held(lake).expect("everything can be read")
-}
-
-/// All profiles and samples of head and files, each with how often it is there. `None` when a file cannot
-/// be read.
-fn try_held(lake: &Lake) -> Option<Held> {
-    let snapshot = lake.snapshot();
-    let mut held = Held::default();
-    for chunk in &snapshot.head {
-        for profile in &chunk.profiles {
-            *held.profiles.entry(profile.id.0).or_default() += 1;
+        held.profiles.iter().for_each(|row| profiles.entry(*row).or_default().held += 1);
+        held.samples.iter().for_each(|row| samples.entry(*row).or_default().held += 1);
+        compare("profiles", &profiles, |row| row.time >= held.horizon);
+        compare("samples", &samples, |row| row.time >= held.horizon);
+        for tier in &held.tiers {
+            self.check_horizon(Some(tier.tier), tier.horizon, now);
+            self.check_tier(tier);
         }
     }
-    head_rows(&snapshot, |row| *held.samples.entry(row).or_default() += 1);
-    for file in &snapshot.profiles {
-        for id in crate::tables::read_profile_ids(file).ok()? {
-            *held.profiles.entry(id.0).or_default() += 1;
-        }
-    }
-    for file in &snapshot.samples {
-        file_rows(file, |row| *held.samples.entry(row).or_default() += 1)?;
-    }
-    Some(held)
-}
 
-fn head_rows(snapshot: &Snapshot, mut take: impl FnMut(Row)) {
-    for chunk in &snapshot.head {
-        let mut start = 0;
-        for profile in &chunk.profiles {
-            for at in start..profile.samples_end as usize {
-                let stack = chunk.stacks[chunk.sample_stacks[at] as usize].0;
-                take((profile.time / 1_000, stack, chunk.sample_values[at]));
+    fn check_tier(&self, held: &HeldTier) {
+        let what = format!("{:?} by {:?}", held.tier, held.level);
+        let window = |time: i64| time.div_euclid(held.tier.micros()) * held.tier.micros();
+        let reduced: BTreeMap<u64, u64> =
+            self.uploads.values().map(|upload| (upload.profile.series, upload.reduced.0)).collect();
+        let reduce = |series: u64| match held.level {
+            Level::Series => series,
+            Level::Service => reduced[&series],
+        };
+        // By series, stack and window; those of profiles without a stack.
+        let mut samples = BTreeMap::<(u64, u128, i64), Weight>::new();
+        let mut profiles = [(); 3].map(|()| BTreeMap::<(u64, i64), Weight>::new());
+        for upload in self.stored() {
+            let profile = &upload.profile;
+            let (series, time) = (reduce(profile.series), window(profile.time));
+            for (sums, value) in profiles.iter_mut().zip([profile.total, profile.duration, profile.profiles])
+            {
+                sums.entry((series, time)).or_default().expect(upload, value);
             }
-            start = profile.samples_end as usize;
+            for row in &upload.samples {
+                samples.entry((series, row.stack, time)).or_default().expect(upload, row.value);
+            }
         }
+        let unsummed = held.unsummed_samples.iter();
+        let unsummed = unsummed.map(|row| (reduce(row.series), row.stack, window(row.time), row.value));
+        let summed = held.samples.iter().map(|row| (row.series, row.stack, row.time, row.value));
+        for (series, stack, time, value) in unsummed.chain(summed) {
+            samples.entry((series, stack, time)).or_default().held += value;
+        }
+        let unsummed = held.unsummed_profiles.iter();
+        let unsummed = unsummed.map(|row| (reduce(row.series), window(row.time), row));
+        for (series, time, row) in unsummed.chain(held.profiles.iter().map(|row| (row.series, row.time, row)))
+        {
+            for (sums, value) in profiles.iter_mut().zip([row.total, row.duration, row.profiles]) {
+                sums.entry((series, time)).or_default().held += value;
+            }
+        }
+        compare(&what, &samples, |(_, _, time)| *time >= held.horizon);
+        for (name, sums) in ["totals", "durations", "numbers"].iter().zip(&profiles) {
+            compare(&format!("{what}, {name} of profiles"), sums, |(_, time)| *time >= held.horizon);
+        }
+    }
+
+    /// What is young enough is there.
+    fn check_horizon(&self, tier: Option<Tier>, horizon: i64, now: Nanos) {
+        if self.policy.all.bytes.is_some() {
+            return;
+        }
+        let all = SERVICES.iter().filter_map(|service| self.oldest_kept(service, tier, now)).max();
+        // A partition ends at a midnight.
+        assert!(horizon <= all.unwrap_or(i64::MIN), "{tier:?} says that what is young is gone");
+    }
+
+    /// The first microsecond of which rows of `service` are kept; `None` for all.
+    fn oldest_kept(&self, service: &str, tier: Option<Tier>, now: Nanos) -> Option<i64> {
+        let policy = match &self.policy.second {
+            Some(second) if service == SERVICES[1] => second,
+            _ => &self.policy.all,
+        };
+        let age: Duration = match tier {
+            None => policy.raw?,
+            Some(Tier::FiveMinutes) => policy.five_minutes?,
+            Some(Tier::Hour) => policy.hour?,
+            Some(Tier::Day) => policy.day?,
+        };
+        Some((now / 1_000 - age.as_micros() as i64).div_euclid(DAY_MICROS) * DAY_MICROS)
+    }
+
+    /// After all that is due was done nothing is there that is too old.
+    pub(super) fn check_expired(&self, held: &Held, now: Nanos) {
+        let mut services = BTreeMap::new();
+        for upload in self.uploads.values() {
+            services.insert(upload.profile.series, upload.series.service());
+            services.insert(upload.reduced.0, upload.series.service());
+        }
+        let is_kept = |series: u64, time: i64, tier: Option<Tier>| {
+            let oldest = self.oldest_kept(services[&series], tier, now);
+            oldest.is_none_or(|oldest| partition_end(time, tier) > oldest)
+        };
+        for row in &held.samples {
+            assert!(is_kept(row.series, row.time, None), "{row:?} is too old");
+        }
+        for row in &held.profiles {
+            assert!(is_kept(row.series, row.time, None), "{row:?} is too old");
+        }
+        for sums in &held.tiers {
+            let rows = sums.samples.iter().map(|row| (row.series, row.time));
+            for (series, time) in rows.chain(sums.profiles.iter().map(|row| (row.series, row.time))) {
+                let what = (sums.tier, sums.level);
+                assert!(is_kept(series, time, Some(sums.tier)), "a sum of {what:?} is too old");
+            }
+        }
+    }
+
+    /// Selectors find what is there, on its day, and nothing else.
+    pub(super) fn check_series(&self, lake: &Lake) {
+        let mut days = BTreeMap::<(SeriesId, i32), bool>::new();
+        for upload in self.stored() {
+            *days.entry((upload.series.id(), upload.day())).or_default() |= !upload.is_doomed;
+        }
+        let mut found = BTreeSet::new();
+        for day in days.keys().map(|(_, day)| *day).collect::<BTreeSet<i32>>() {
+            let start = i64::from(day) * DAY_MICROS * 1_000;
+            let series = lake.series(start, start + DAY_MICROS * 1_000 - 1, &|_| true);
+            found.extend(series.into_iter().map(|series| (series.id, day)));
+        }
+        for (series, is_sure) in &days {
+            assert!(!is_sure || found.contains(series), "{series:?} is not found");
+        }
+        for series in &found {
+            assert!(days.contains_key(series), "{series:?} is found, and has nothing");
+        }
+    }
+
+    /// All stacks have frames.
+    pub(super) fn check_stacks(&self, held: &Held, lake: &Lake) {
+        let mut stacks: BTreeSet<StackId> = held.samples.iter().map(|row| StackId(row.stack)).collect();
+        stacks.extend(held.tiers.iter().flat_map(|tier| &tier.samples).map(|row| StackId(row.stack)));
+        let stacks: Vec<StackId> = stacks.into_iter().collect();
+        let resolved = lake.resolve_stacks(&SERVICES, &stacks).unwrap();
+        assert_eq!(resolved.missing, [], "stacks without frames");
     }
 }
 
-fn file_rows(file: &DataFile, mut take: impl FnMut(Row)) -> Option<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file.open().ok()?).unwrap().build().unwrap();
-    for batch in reader {
-        let batch = batch.unwrap();
-        let column = |name| batch.column_by_name(name).unwrap();
-        let (stacks, times, values) = (column("stack_id"), column("time"), column("value"));
-        let (times, values) =
-            (times.as_primitive::<TimestampMicrosecondType>(), values.as_primitive::<Int64Type>());
-        for row in 0..stacks.len() {
-            let stack = u128::from_be_bytes(stacks.as_binary::<i32>().value(row).try_into().unwrap());
-            take((times.value(row), stack, values.value(row)));
+/// Fails unless there is as much of everything as should be; of what is not `complete` there may be less.
+fn compare<K: Debug>(what: &str, weights: &BTreeMap<K, Weight>, complete: impl Fn(&K) -> bool) {
+    for (key, weight) in weights {
+        let most = weight.sure + weight.possible;
+        let least = if complete(key) { weight.sure } else { 0 };
+        assert!(
+            (least..=most).contains(&weight.held),
+            "{what}: {key:?} should be {least} to {most}: {weight:?}"
+        );
+    }
+}
+
+/// The end of the partition that `time` lies in, microseconds since the epoch.
+fn partition_end(time: i64, tier: Option<Tier>) -> i64 {
+    let mut day = time.div_euclid(DAY_MICROS) as i32 + 1;
+    if matches!(tier, Some(Tier::Hour | Tier::Day)) {
+        while !date_text(day).ends_with("-01") {
+            day += 1;
         }
     }
-    Some(())
+    i64::from(day) * DAY_MICROS
 }

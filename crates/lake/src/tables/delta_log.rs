@@ -1,7 +1,7 @@
 //! The Delta log of one table.
 //!
-//! Reading, checkpoints and cleaning are the Delta library's. Commits are written here: nobody else
-//! writes the table, so that a conflict is an error and nothing to be merged, and the version and the
+//! Checkpoints and cleaning are the Delta library's, and reading what has them ([`replay`]). Commits are
+//! written here: nobody else writes the table, so that a conflict is an error and nothing to be merged, and the version and the
 //! sequence are all that must be known. That makes a commit as quick as its syncs, and durable, which the
 //! library's are not (it does not sync).
 //!
@@ -9,19 +9,18 @@
 //! be there later. It is kept, and written again unchanged, before there is another one.
 
 mod entry;
+mod replay;
 
 use super::Import;
-use super::days::parse_time;
 use super::parquet_file::NewFile;
 use super::schema::{FORMAT_VERSION, Table};
 use crate::Error;
-use crate::files::{DataFile, FileStats};
+use crate::files::DataFile;
 use crate::store::{Put, Store, StoredFile, TableFolder};
-use deltalake_core::kernel::LogicalFileView;
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use everflame_profile::Nanos;
 use hashbrown::HashSet;
-use serde_json::Value;
+use replay::NamedFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
@@ -237,10 +236,8 @@ impl DeltaLog {
 
     /// Reads the log: version, sequence and files.
     async fn load(&mut self) -> Result<Vec<Arc<DataFile>>, Error> {
-        let fault = self.fault();
-        let table = self.read().await?;
-        let snapshot = table.snapshot().map_err(&fault)?;
-        let format = snapshot.metadata().configuration().get(FORMAT_PROPERTY);
+        let content = self.content().await?;
+        let format = content.configuration.get(FORMAT_PROPERTY);
         let format = format.and_then(|version| version.parse::<u32>().ok());
         if format.is_none_or(|version| version > FORMAT_VERSION) {
             let format = format.map_or_else(|| "no".to_owned(), |version| version.to_string());
@@ -249,26 +246,21 @@ impl DeltaLog {
                  start the version that wrote it"
             )));
         }
-        let dropped = snapshot.metadata().configuration().get(DROPPED_PROPERTY);
+        let dropped = content.configuration.get(DROPPED_PROPERTY);
         self.dropped_labels = dropped.and_then(|labels| serde_json::from_str(labels).ok());
-        let log_store = table.log_store();
-        let transaction =
-            async |application: &str| snapshot.transaction_version(log_store.as_ref(), application).await;
-        let sequence = transaction(APPLICATION).await.map_err(&fault)?.unwrap_or_default();
+        let transaction = |application: &str| content.transactions.get(application).copied();
+        let sequence = transaction(APPLICATION).unwrap_or_default();
         let flushed = match self.folder.store.data_folder() {
-            Some(data_folder) => {
-                let flushed = transaction(&application_of(data_folder)).await.map_err(&fault)?;
-                flushed.unwrap_or_default()
-            }
+            Some(data_folder) => transaction(&application_of(data_folder)).unwrap_or_default(),
             None => sequence,
         };
-        self.horizon = transaction(RETENTION).await.map_err(&fault)?;
+        self.horizon = transaction(RETENTION);
         let mut files = Vec::new();
-        for file in snapshot.log_data().iter() {
-            files.push(self.data_file(&file)?);
+        for (name, file) in &content.files {
+            files.push(self.data_file(name, file)?);
         }
-        self.next_version = snapshot.version() + 1;
-        self.checkpoint = snapshot.version() / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
+        self.next_version = content.version + 1;
+        self.checkpoint = content.version / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
         self.sequence = u64::try_from(sequence).map_err(|_| self.damaged("its sequence is negative"))?;
         self.flushed = u64::try_from(flushed).map_err(|_| self.damaged("its sequence is negative"))?;
         files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
@@ -298,15 +290,13 @@ impl DeltaLog {
         Ok(version.and_then(|version| u64::try_from(version).ok()))
     }
 
-    fn data_file(&self, file: &LogicalFileView) -> Result<Arc<DataFile>, Error> {
-        let name = file.path();
-        let relative = Path::new(name.as_ref());
+    fn data_file(&self, name: &str, file: &NamedFile) -> Result<Arc<DataFile>, Error> {
+        let relative = Path::new(name);
         let inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        let stats = file.stats().and_then(|stats| file_stats(&stats));
-        match (inside, stats, u64::try_from(file.size())) {
+        match (inside, file.stats.clone(), u64::try_from(file.bytes)) {
             (true, Some(stats), Ok(bytes)) => {
-                let data = DataFile::stored(&self.folder, name.as_ref(), bytes, stats);
-                Ok(Arc::new(data.written_at(file.modification_time())))
+                let data = DataFile::stored(&self.folder, name, bytes, stats);
+                Ok(Arc::new(data.written_at(file.modified)))
             }
             _ => Err(self
                 .damaged(&format!("the entry of {name} has no statistics, or is not a file of this table"))),
@@ -462,18 +452,4 @@ impl DeltaLog {
 /// Who the application transactions are from that name a sequence in the log of one data folder.
 fn application_of(data_folder: &str) -> String {
     format!("{APPLICATION}-{data_folder}")
-}
-
-/// What [`super::parquet_file::Bounds::delta_stats`] wrote.
-fn file_stats(stats: &str) -> Option<FileStats> {
-    let stats: Value = serde_json::from_str(stats).ok()?;
-    let text = |bound: &str, column: &str| stats.get(bound)?.get(column)?.as_str().map(str::to_owned);
-    let time = |bound: &str| text(bound, "time").and_then(|time| parse_time(&time)).unwrap_or_default();
-    Some(FileStats {
-        rows: stats.get("numRecords")?.as_u64()?,
-        min_service: text("minValues", "service")?,
-        max_service: text("maxValues", "service")?,
-        min_time: time("minValues"),
-        max_time: time("maxValues"),
-    })
 }

@@ -446,6 +446,14 @@ impl Tables {
         self.logs.lock().await.0[table.index()].imported(source).await
     }
 
+    /// Fails when the Delta library reads the logs in another way.
+    #[cfg(test)]
+    pub(crate) async fn check_logs(&self) {
+        for log in &self.logs.lock().await.0 {
+            log.check_replay().await;
+        }
+    }
+
     /// Where files of `table` for a partition go whose rows reach up to a sequence.
     async fn place(&self, table: TableId, date: i32, sequence: u64) -> Result<sample_files::Place, Error> {
         let logs = self.logs.lock().await;

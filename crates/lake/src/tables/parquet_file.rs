@@ -102,7 +102,7 @@ pub(super) fn properties(table: &Table) -> WriterPropertiesBuilder {
     let path = |name: &&str| ColumnPath::from(*name);
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("everflame ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(compression())
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_dictionary_page_size_limit(ID_DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS));
@@ -115,6 +115,14 @@ pub(super) fn properties(table: &Table) -> WriterPropertiesBuilder {
         properties = properties.set_column_dictionary_enabled(path(name), false);
     }
     properties
+}
+
+fn compression() -> Compression {
+    #[cfg(test)]
+    if crate::testing::is_plain() {
+        return Compression::UNCOMPRESSED;
+    }
+    Compression::ZSTD(ZstdLevel::default())
 }
 
 /// Encodes `column` with a dictionary, and as differences when the dictionary grows too large.

@@ -85,13 +85,14 @@ fn labels_column(rows: &[&SeriesDay]) -> Result<ArrayRef, ParquetError> {
 }
 
 /// The series of all days. A file that cannot be read is left out with an error in the log: the rest of
-/// the data must stay reachable. A storage that does not answer is an error: it will, later.
+/// the data must stay reachable. A storage that does not answer, or a disk that is full or fails, is an error:
+/// it will be there later, and sums of series that are not known would be wrong for ever.
 pub(super) fn read(files: &[Arc<DataFile>]) -> Result<Vec<SeriesDay>, Error> {
     let mut days = Days::default();
     for file in files {
         match days.add(file) {
             Ok(()) => {}
-            Err(error @ Error::Storage { .. }) => return Err(error),
+            Err(error) if error.may_pass() => return Err(error),
             Err(error) => {
                 tracing::error!(%error, "a file of the table series cannot be read; profiles of series that are named there alone cannot be found");
             }

@@ -14,6 +14,7 @@ async fn what_is_on_disk() {
     head.add_profile(series, NOON, &[(stack.0, 10_000_000, 5)]);
     let (tables, _) = open_tables(root.clone()).await.unwrap();
     tables.commit(&head.flush(42), Sequences::default()).await.unwrap();
+    tables.check_logs().await;
     let mut text = String::new();
     for (table, partition) in [
         ("samples", "date=2026-08-01"),
