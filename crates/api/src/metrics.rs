@@ -57,6 +57,7 @@ impl Wire {
             Self::Querier => "querier",
             Self::Pyroscope => "pyroscope",
             Self::Profefe => "profefe",
+            Self::Parca => "parca",
             Self::Api => "api",
             Self::Health => "health",
             Self::Other => "other",

@@ -256,7 +256,7 @@ fn refused(error: &ApiError) -> Response {
     let body = json!({ "code": error.grpc_code(), "message": error.to_string(), "details": [] });
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(later) = error.retry_after() {
-        response.headers_mut().insert(http::header::RETRY_AFTER, later);
+        response.headers_mut().insert(http::header::RETRY_AFTER, later.into());
     }
     response
 }

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::scan_headers;
 use crate::wire::parca::query::v1alpha1::*;
 use everflame_profile::ProfileType as Type;
-use everflame_query::{Order, ProfileQuery, Selector, TimeRange};
+use everflame_query::{Order, ProfileQuery, Selector, TimeRange, ValueRange};
 use http::HeaderMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ pub(in super::super) async fn profile_types(
 
 fn newest(profile_type: Option<Type>, range: TimeRange, limit: usize) -> ProfileQuery {
     let (selector, order) = (Selector::all(), Order::NewestFirst);
-    ProfileQuery { profile_type, selector, range, ids: Vec::new(), order, limit }
+    ProfileQuery { profile_type, selector, range, ids: Vec::new(), totals: ValueRange::ALL, order, limit }
 }
 
 fn profile_type(found: &Type, delta: bool) -> ProfileType {

@@ -9,7 +9,7 @@ use everflame_lake::ProfileId;
 use everflame_profile::{Nanos, ProfileType, ValueType};
 use everflame_query::{
     MatchOp, Matcher, Merged, Order, ProfileInfo, ProfileQuery, ScanStats, Selector, StackQuery, TimeRange,
-    Warning,
+    ValueRange, Warning,
 };
 use std::collections::BTreeMap;
 
@@ -257,6 +257,7 @@ pub(super) async fn taken(
         range,
         ids: Vec::new(),
         order: Order::NewestFirst,
+        totals: ValueRange::ALL,
         limit: LOOKED_AT,
     };
     let found = app.profiles(&list).await?.profiles;
@@ -318,6 +319,7 @@ async fn moments(app: &App, question: &StackQuery) -> Result<BTreeMap<Nanos, Vec
         range: question.range,
         ids: question.profiles.clone(),
         order: Order::OldestFirst,
+        totals: ValueRange::ALL,
         limit: MAX_MOMENTS + 1,
     };
     let mut moments: BTreeMap<Nanos, Vec<ProfileId>> = BTreeMap::new();

@@ -16,7 +16,8 @@ use crate::wire::parca::query::v1alpha1::{
 use everflame_lake::ProfileId;
 use everflame_profile::{Labels, Nanos, ProfileType};
 use everflame_query::{
-    Aggregation, Order, ProfileInfo, ProfileList, ProfileQuery, ScanStats, SeriesQuery, TimeRange, Warning,
+    Aggregation, Order, ProfileInfo, ProfileList, ProfileQuery, ScanStats, SeriesQuery, TimeRange,
+    ValueRange, Warning,
 };
 use http::HeaderMap;
 use std::collections::BTreeMap;
@@ -263,6 +264,7 @@ async fn profiles(
         range,
         ids,
         order: Order::OldestFirst,
+        totals: ValueRange::ALL,
         limit: MAX_PROFILES + 1,
     };
     let ProfileList { profiles, stats, warnings } = app.profiles(&list).await?;
