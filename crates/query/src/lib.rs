@@ -25,6 +25,8 @@ mod scan;
 mod selection;
 mod selector;
 mod source;
+#[cfg(feature = "sql")]
+mod sql;
 mod sums;
 #[cfg(test)]
 mod test_tables;
@@ -33,7 +35,7 @@ mod totals;
 
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};
-pub use limits::Limits;
+pub use limits::{Limits, SqlLimits};
 pub use merged::Merged;
 pub use profiles::{Order, ProfileInfo, ProfileList, ProfileQuery};
 pub use range::TimeRange;
@@ -42,4 +44,6 @@ pub use selection::{VIRTUAL_LABELS, label_value};
 pub use selector::{
     MatchOp, Matcher, Selector, SelectorError, SelectorFault, TypedSelector, TypedSelectorError,
 };
+#[cfg(feature = "sql")]
+pub use sql::{Sql, SqlAnswer, SqlColumn, SqlError, SqlErrorKind, SqlRelation};
 pub use time_series::{Aggregation, Exemplar, Exemplars, Point, SeriesQuery, TimeSeries, TimeSeriesAnswer};
