@@ -6,7 +6,8 @@ use crate::metrics::Metrics;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::{Clock, Nanos};
-use everflame_query::{Engine, Merged, ProfileList, ProfileQuery, SeriesQuery, StackQuery, TimeSeriesAnswer};
+use everflame_query::TimeSeriesAnswer;
+use everflame_query::{Engine, Merged, ProfileList, ProfileQuery, SeriesQuery, SqlLimits, StackQuery};
 use std::sync::Arc;
 
 /// How the server is set up.
@@ -22,6 +23,8 @@ pub struct ServerConfig {
     pub max_body_bytes: u64,
     /// How long a request that runs may go on when the server stops.
     pub shutdown_grace: std::time::Duration,
+    /// How much one SQL statement may cost.
+    pub sql: SqlLimits,
 }
 
 impl Default for ServerConfig {
@@ -32,6 +35,7 @@ impl Default for ServerConfig {
             max_requests: 1024,
             max_body_bytes: 512 << 20,
             shutdown_grace: std::time::Duration::from_secs(10),
+            sql: SqlLimits::default(),
         }
     }
 }
@@ -53,6 +57,8 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) engine: Arc<Engine>,
+    #[cfg(feature = "sql")]
+    pub(crate) sql: everflame_query::Sql,
     pub(crate) lake: Arc<Lake>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) load: Load,

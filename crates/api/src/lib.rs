@@ -30,6 +30,8 @@ mod querier;
 mod render;
 mod scan_headers;
 mod server;
+#[cfg_attr(not(feature = "sql"), path = "sql/absent.rs")]
+mod sql;
 mod status;
 mod timeline;
 mod times;

@@ -15,7 +15,7 @@ pub(crate) async fn path(uri: Uri) -> ApiError {
         "nothing is at {:?}. Profiles come in at /ingest, /push.v1.PusherService/Push, /v1development/profiles and \
          /api/0/profiles; \
          questions go to /querier.v1.QuerierService/*, /pyroscope/render, /pyroscope/render-diff, \
-         /pyroscope/label-values and /api/v1/pprof; the state is at /ready, /metrics, /api/v1/status and \
+         /pyroscope/label-values, /api/v1/pprof and /api/v1/sql; the state is at /ready, /metrics, /api/v1/status and \
          /api/v1/status/buildinfo; the UI is at /",
         uri.path()
     ))

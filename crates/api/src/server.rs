@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::metrics::{self, Metrics};
 use crate::push::Pusher;
 use crate::querier::Querier;
-use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, status, ui};
+use crate::{deletion, ingest, lake, not_found, otlp, pprof, profefe, render, sql, status, ui};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::IntoResponse;
@@ -66,7 +66,17 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let load = Load::new(config.max_requests, config.max_body_bytes);
-        let app = App { config, ingest, engine, lake, clock, load, metrics: Metrics::default() };
+        let app = App {
+            #[cfg(feature = "sql")]
+            sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
+            config,
+            ingest,
+            engine,
+            lake,
+            clock,
+            load,
+            metrics: Metrics::default(),
+        };
         Self { app: Arc::new(app) }
     }
 
@@ -86,6 +96,8 @@ impl Server {
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))
             .route("/api/v1/pprof", get(pprof::get))
+            .route("/api/v1/sql", post(sql::post))
+            .route("/api/v1/sql/schema", get(sql::schema))
             .route("/api/v1/profiles", axum::routing::delete(deletion::delete))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))

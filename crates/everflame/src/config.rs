@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) query_timeout: Duration,
     pub(crate) query_concurrency: u64,
     pub(crate) query_threads: Threads,
+    pub(crate) sql_max_rows: u64,
+    pub(crate) sql_max_memory: Size,
+    pub(crate) sql_concurrency: u64,
 }
 
 impl Default for Config {
@@ -88,6 +91,9 @@ impl Default for Config {
             query_timeout: Duration::from_secs(60),
             query_concurrency: 8,
             query_threads: Threads(0),
+            sql_max_rows: 100_000,
+            sql_max_memory: Size(256 << 20),
+            sql_concurrency: 2,
         }
     }
 }
@@ -264,6 +270,19 @@ pub(crate) const KEYS: &[Key] = &[
         query_threads,
         "COUNT",
         "Threads that one query scans with; auto for one on each core"
+    ),
+    key!("sql-max-rows", sql_max_rows, "COUNT", "Rows that one SQL statement may be answered with"),
+    key!(
+        "sql-max-memory",
+        sql_max_memory,
+        "SIZE",
+        "Memory for sorting, joining and grouping of one SQL statement"
+    ),
+    key!(
+        "sql-concurrency",
+        sql_concurrency,
+        "COUNT",
+        "SQL statements that are answered at once; more wait a moment, then are answered with 503"
     ),
 ];
 

@@ -103,6 +103,12 @@ impl Engine {
         self.shared.pool.load(Relaxed)
     }
 
+    /// The control of a statement that is not one of the engine's own queries.
+    #[cfg(feature = "sql")]
+    pub(crate) fn control(&self) -> Control {
+        Control::sharing(&self.limits, self.shared.clone())
+    }
+
     pub(crate) fn lake(&self) -> &Lake {
         &self.lake
     }

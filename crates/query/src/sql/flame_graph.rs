@@ -140,18 +140,21 @@ struct Row {
 
 impl Nodes {
     fn new(tree: Tree) -> Self {
-        let mut children = tree.sorted_children();
-        let total = |node: &u32| tree.nodes().get(*node as usize).map_or(0, |node| node.total);
-        for siblings in &mut children {
-            siblings.sort_by_key(|node| std::cmp::Reverse(total(node)));
-        }
-        let of = |node: usize| children.get(node).map_or(&[][..], Vec::as_slice).iter().rev();
+        let children = tree.sorted_children();
+        let total = |node: u32| tree.nodes().get(node as usize).map_or(0, |node| node.total);
+        // The heaviest last: it is taken first. Of equal ones the first by name is.
+        let of = |node: usize| {
+            let mut siblings = children.of(node as u32).to_vec();
+            siblings.reverse();
+            siblings.sort_by_key(|&node| total(node));
+            siblings.into_iter()
+        };
         let mut rows: Vec<Row> = Vec::with_capacity(tree.nodes().len());
         let mut open: Vec<Row> =
-            of(0).map(|&node| Row { node: node as usize, parent: None, level: 0 }).collect();
+            of(0).map(|node| Row { node: node as usize, parent: None, level: 0 }).collect();
         while let Some(row) = open.pop() {
             let (at, level) = (rows.len(), row.level + 1);
-            open.extend(of(row.node).map(|&node| Row { node: node as usize, parent: Some(at), level }));
+            open.extend(of(row.node).map(|node| Row { node: node as usize, parent: Some(at), level }));
             rows.push(row);
         }
         Self { tree, rows }

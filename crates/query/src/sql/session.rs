@@ -71,7 +71,7 @@ impl Sql {
         };
         let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(SqlError::Busy(self.limits.concurrency)) };
-        let control = Arc::new(Control::new(self.engine.limits()));
+        let control = Arc::new(self.engine.control());
         control.hold(turn);
         let (engine, limits, text) = (self.engine.clone(), self.limits.clone(), statement.to_owned());
         let shared = control.clone();
