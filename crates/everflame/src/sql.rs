@@ -4,7 +4,7 @@ use crate::client::{Client, ServerArgs};
 use crate::print;
 use anyhow::{Context, bail};
 use serde_json::Value;
-use std::io::Read;
+use std::io::{Read, Write};
 
 /// Longest value that a table shows whole.
 const MAX_WIDTH: usize = 80;
@@ -48,7 +48,13 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
     let text = match args.output {
         Output::Json => body,
         Output::Table => table(&Answer::parse(&body)?),
-        Output::Csv => csv(&Answer::parse(&body)?),
+        Output::Csv => {
+            let answer = Answer::parse(&body)?;
+            for warning in &answer.warnings {
+                let _ = writeln!(std::io::stderr(), "everflame: {}", line(warning));
+            }
+            csv(&answer)
+        }
     };
     print(&text)
 }
@@ -96,11 +102,15 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 /// One line: what a terminal would take as a command, or as the end of a line, is replaced.
+fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// One line that is not too long for a table.
 fn cell(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     match text.chars().count() > MAX_WIDTH {
-        true => clean.take(MAX_WIDTH - 1).chain(['…']).collect(),
-        false => clean.collect(),
+        true => line(text).chars().take(MAX_WIDTH - 1).chain(['…']).collect(),
+        false => line(text),
     }
 }
 
@@ -116,7 +126,7 @@ fn table(answer: &Answer) -> String {
             values.max().unwrap_or(0).max(name.chars().count())
         })
         .collect();
-    let line = |cells: &[String]| {
+    let row = |cells: &[String]| {
         let columns = cells.iter().zip(&widths).zip(&answer.numeric);
         let columns = columns.map(|((text, &width), numeric)| match numeric {
             true => format!("{text:>width$}"),
@@ -124,16 +134,16 @@ fn table(answer: &Answer) -> String {
         });
         format!("{}\n", columns.collect::<Vec<_>>().join("  ").trim_end())
     };
-    let mut out = line(&names);
+    let mut out = row(&names);
     let rule: Vec<String> = widths.iter().map(|&width| "─".repeat(width)).collect();
     out += &format!("{}\n", rule.join("  "));
-    rows.iter().for_each(|row| out += &line(row));
+    rows.iter().for_each(|cells| out += &row(cells));
     out += &match rows.len() {
         1 => "1 row\n".to_owned(),
         count => format!("{count} rows\n"),
     };
     for warning in &answer.warnings {
-        out += &format!("warning: {}\n", cell(warning));
+        out += &format!("warning: {}\n", line(warning));
     }
     out
 }
@@ -143,8 +153,8 @@ fn csv(answer: &Answer) -> String {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.clone(),
     };
-    let line = |cells: &Vec<String>| cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\r\n";
-    std::iter::once(&answer.names).chain(&answer.rows).map(line).collect()
+    let record = |cells: &Vec<String>| cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\r\n";
+    std::iter::once(&answer.names).chain(&answer.rows).map(record).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a statement is answered with: rows with plain types, within the limits.
 
+use super::growth::sizes;
 use crate::{ScanStats, SqlError, SqlLimits, Warning};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -46,6 +47,16 @@ pub(super) async fn collect(
                 limits.rows, limits.rows
             )));
         }
+        // Rows may share their values until they are given types without views.
+        let used = batch.columns().iter().flat_map(|column| sizes(column));
+        bytes =
+            used.fold(bytes, |bytes, size| bytes.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)));
+        if bytes > limits.bytes {
+            return Err(SqlError::TooLarge(format!(
+                "the answer takes more than {} bytes; select fewer columns or rows",
+                limits.bytes
+            )));
+        }
         let columns = batch.columns().iter().zip(schema.fields());
         let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
             true => Ok(column.clone()),
@@ -53,15 +64,6 @@ pub(super) async fn collect(
         });
         let columns: Result<Vec<_>, ArrowError> = columns.collect();
         let columns = columns.map_err(|error| SqlError::Internal(error.to_string()))?;
-        // Buffers may be shared with rows that are not in the answer: the values are what counts.
-        let used = columns.iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
-        bytes = bytes.saturating_add(used.sum());
-        if bytes > limits.bytes {
-            return Err(SqlError::TooLarge(format!(
-                "the answer takes more than {} bytes; select fewer columns or rows",
-                limits.bytes
-            )));
-        }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
         batches.push(batch.map_err(|error| SqlError::Internal(error.to_string()))?);

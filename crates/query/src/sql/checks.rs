@@ -16,6 +16,12 @@ use std::ops::ControlFlow;
 const MAX_BYTES: usize = 256 << 10;
 /// Operators, keywords, parentheses: whatever may make a tree deeper.
 const MAX_LINKS: usize = 2_000;
+/// Bytes that a text or name in a statement may have: there may be a copy of it in every row.
+const MAX_WORD: usize = 4 << 10;
+/// Longer ones count for [`MAX_WORDS`].
+const SHORT_WORD: usize = 64;
+/// Bytes that all longer texts and names may have together.
+const MAX_WORDS: usize = 32 << 10;
 /// Reads of tables in a plan, each mention of a common table expression replaced by what it mentions.
 const MAX_TABLES: u64 = 128;
 
@@ -34,6 +40,16 @@ pub(super) fn text(text: &str) -> Result<(), SqlError> {
     }
     // What is no sequence of tokens, the parser refuses with the place.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return Ok(()) };
+    let words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_)));
+    let words = words.map(|token| token.to_string().len());
+    let (longest, long) = words
+        .filter(|&length| length > SHORT_WORD)
+        .fold((0, 0), |(longest, sum), length| (length.max(longest), length + sum));
+    if longest > MAX_WORD || long > MAX_WORDS {
+        return Err(SqlError::TooLarge(format!(
+            "the statement has a text or name of {longest} bytes, and {long} bytes in all that are longer than {SHORT_WORD}; the limits are {MAX_WORD} and {MAX_WORDS}"
+        )));
+    }
     let links = tokens.iter().filter(|token| links(token)).count();
     if links > MAX_LINKS {
         return Err(SqlError::TooLarge(format!(

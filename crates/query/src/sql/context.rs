@@ -7,6 +7,8 @@ use everflame_lake::{DataFile, SeriesMatch, Snapshot};
 use everflame_profile::{Nanos, Series, SeriesId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -16,14 +18,12 @@ pub(super) struct Context {
     pub(super) engine: Arc<Engine>,
     pub(super) snapshot: Snapshot,
     pub(super) control: Arc<Control>,
-    series: OnceLock<Series64>,
+    series: OnceLock<HashMap<SeriesId, SeriesMatch>>,
     warnings: Mutex<Vec<Warning>>,
     files: AtomicU64,
     row_groups: AtomicU64,
     rows: AtomicU64,
 }
-
-type Series64 = HashMap<SeriesId, SeriesMatch>;
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +54,17 @@ impl Context {
         })
     }
 
+    /// The id under which a series is a part of sums of [`Level::Service`](everflame_lake::Level::Service).
+    pub(super) fn reduced(&self, id: SeriesId) -> SeriesId {
+        self.series().get(&id).map_or(id, |found| found.reduced)
+    }
+
+    /// The footer of `file`, from memory when it is known.
+    pub(super) fn footer(&self, file: &DataFile) -> Result<Arc<ParquetMetaData>, Interrupt> {
+        let footer = self.control.footers.get(file);
+        footer.map_err(|error| Interrupt::Unreadable(ParquetError::External(Box::new(error))))
+    }
+
     /// Counts what is about to be read.
     pub(super) fn will_read(&self, files: usize, row_groups: usize, rows: u64) -> Result<(), Error> {
         self.files.fetch_add(files as u64, Relaxed);
@@ -64,6 +75,8 @@ impl Context {
 
     /// Notes that `file` cannot be read; the answer lacks what it holds.
     pub(super) fn warn(&self, file: &DataFile, why: &str) {
+        // The next statement reads a fresh copy, when this is the copy of a file in a bucket.
+        file.drop_copy();
         let warning = Warning { path: file.path.clone(), why: why.to_owned() };
         tracing::warn!(path = %warning.path.display(), why, "a data file could not be read");
         let mut warnings = self.warnings.lock();
@@ -108,13 +121,18 @@ pub(super) fn reading<T>(
 ) -> Result<Option<T>, DataFusionError> {
     let why = match crate::scan::guarded(read) {
         Ok(Ok(done)) => return Ok(Some(done)),
-        Ok(Err(Interrupt::Cancelled)) => return Err(external(Error::Stopped("it was cancelled".to_owned()))),
+        Ok(Err(Interrupt::Cancelled)) => return Err(stopped()),
         Ok(Err(Interrupt::TooLarge(error))) => return Err(external(error)),
         Ok(Err(Interrupt::Unreadable(error))) => error.to_string(),
         Err(panic) => panic,
     };
     context.warn(file, &why);
     Ok(None)
+}
+
+/// Nobody waits for the answer any more.
+pub(super) fn stopped() -> DataFusionError {
+    external(Error::Stopped("it was cancelled".to_owned()))
 }
 
 /// An error of the engine on its way through DataFusion.

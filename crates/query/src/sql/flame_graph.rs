@@ -4,6 +4,7 @@
 use super::columns::text_element;
 use super::context::{Context, external};
 use super::made::{MadeTable, batch};
+use super::rows::blocking;
 use super::schema;
 use crate::{Engine, Selector, StackQuery, TimeRange};
 use arrow::array::{ArrayRef, Int64Array, ListBuilder, StringViewArray, StringViewBuilder};
@@ -56,13 +57,20 @@ impl TableFunctionImpl for FlameGraph {
             name: "flamegraph",
             schema: schema::flame_graph(),
             rows: 10_000,
-            make: Arc::new(move |schema| {
+            make: Arc::new(move |schema, memory| {
                 let (context, query) = (context.clone(), query.clone());
                 let made = async move {
-                    let merged = context.engine.stacks(&query).await.map_err(external)?;
+                    let merged = context.engine.stacks_in(context.snapshot.clone(), &query).await;
+                    let merged = merged.map_err(external)?;
                     context.add(&merged.stats, &merged.warnings);
-                    let nodes = Nodes::new(merged.tree());
-                    Ok(batch(schema, nodes.rows.len(), |field| nodes.column(field))?)
+                    blocking(move || {
+                        let nodes = Nodes::new(merged.tree());
+                        if schema.column_with_name("path").is_some() {
+                            memory.try_grow(nodes.path_bytes())?;
+                        }
+                        Ok(batch(schema, nodes.rows.len(), |field| nodes.column(field))?)
+                    })
+                    .await
                 };
                 made.boxed()
             }),
@@ -181,6 +189,11 @@ impl Nodes {
             "path" => self.paths(),
             other => return Err(ArrowError::SchemaError(format!("a flame graph has no column {other}"))),
         })
+    }
+
+    /// Bytes that the paths of all nodes take: a view for each function of each.
+    fn path_bytes(&self) -> usize {
+        self.rows.iter().map(|row| (row.level + 1) * size_of::<u128>()).sum()
     }
 
     fn paths(&self) -> ArrayRef {

@@ -9,8 +9,10 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
-/// Functions of DataFusion that make much out of little, outside of the memory limit.
-pub(super) const REFUSED: [&str; 9] = [
+/// Functions of DataFusion that make much out of little, outside of the memory limit, or work long without
+/// a pause.
+pub(super) const REFUSED: [&str; 10] = [
+    "levenshtein",
     "repeat",
     "lpad",
     "rpad",

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::error::ArrowError;
-use everflame_lake::{HeadChunk, SeriesMatch};
+use everflame_lake::{HeadChunk, Level, SeriesMatch};
 use everflame_profile::{Labels, SeriesId};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -27,14 +27,14 @@ pub(super) fn rows(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
     match table {
-        Table::Samples | Table::SampleSums(_) => {
+        Table::Samples | Table::SampleSums(..) => {
             let mut owners = Vec::with_capacity(chunk.sample_values.len());
             for (at, profile) in chunk.profiles.iter().enumerate() {
                 owners.resize((profile.samples_end as usize).min(chunk.sample_values.len()), at as i32);
             }
             Rows { table, chunk, series, owners, of_samples: true }.batch(schema)
         }
-        Table::Profiles | Table::ProfileSums(_) => {
+        Table::Profiles | Table::ProfileSums(..) => {
             let owners = (0..chunk.profiles.len() as i32).collect();
             Rows { table, chunk, series, owners, of_samples: false }.batch(schema)
         }
@@ -60,7 +60,7 @@ impl Rows<'_> {
     }
 
     fn column(&self, name: &str) -> Result<ArrayRef, ArrowError> {
-        let tier = self.table.tier();
+        let tier = self.table.sum().map(|(tier, _)| tier);
         let profiles = &self.chunk.profiles;
         match name {
             "service" => {
@@ -72,7 +72,12 @@ impl Rows<'_> {
                 texts_at(self.owners.clone(), StringArray::from_iter_values(types))
             }
             "series_id" => {
-                let ids = profiles.iter().map(|profile| profile.series.0.to_be_bytes());
+                let reduces = matches!(self.table.sum(), Some((_, Level::Service)));
+                let id = |series: SeriesId| match self.series.get(&series) {
+                    Some(found) if reduces => found.reduced,
+                    _ => series,
+                };
+                let ids = profiles.iter().map(|profile| id(profile.series).0.to_be_bytes());
                 ids_at(self.owners.clone(), BinaryArray::from_iter_values(ids))
             }
             "profile_id" => {

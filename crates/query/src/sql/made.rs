@@ -1,24 +1,27 @@
 //! Tables whose rows are made when a statement reads them, all at once.
 
 use super::plan::Leaf;
-use super::rows::projected;
+use super::rows::{BATCH_ROWS, projected};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 
-/// Makes the rows of a table, with the columns of a schema.
-pub(super) type Make = Arc<dyn Fn(SchemaRef) -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync>;
+/// Makes the rows of a table, with the columns of a schema; what takes much memory is asked for before.
+pub(super) type Make =
+    Arc<dyn Fn(SchemaRef, Arc<MemoryReservation>) -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync>;
 
 /// A table whose rows are made when they are read.
 #[derive(Clone)]
@@ -64,9 +67,18 @@ impl PartitionStream for MadeTable {
         &self.schema
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows = futures::stream::once((self.make)(self.schema.clone()));
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
+    fn execute(&self, task: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let memory = Arc::new(MemoryConsumer::new(self.name).register(task.memory_pool()));
+        let rows = (self.make)(self.schema.clone(), memory.clone()).and_then(async move |rows| {
+            memory.try_resize(rows.get_array_memory_size())?;
+            let parts = (0..rows.num_rows()).step_by(BATCH_ROWS).map(move |start| {
+                // The memory is given back with the last part.
+                let _ = &memory;
+                Ok(rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start)))
+            });
+            Ok(futures::stream::iter(parts))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows.try_flatten_stream()))
     }
 }
 

@@ -11,6 +11,7 @@ mod context;
 mod error;
 mod flame_graph;
 mod functions;
+mod growth;
 mod head;
 mod label_sets;
 mod made;

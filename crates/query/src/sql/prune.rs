@@ -115,8 +115,7 @@ struct RowGroups<'a> {
 
 impl RowGroups<'_> {
     fn converter<'a>(&'a self, column: &'a Column) -> Option<StatisticsConverter<'a>> {
-        // These are computed, and so not what the file says.
-        if self.place.is_summed() && ["time", "window", "profiles"].contains(&column.name()) {
+        if self.place.computes(column.name()) {
             return None;
         }
         let parquet = self.metadata.metadata().file_metadata().schema_descr();

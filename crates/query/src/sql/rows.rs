@@ -5,12 +5,15 @@
 //! acknowledged.
 
 use super::columns::{as_type, dates, times};
-use super::context::{Context, external, reading};
+use super::context::{Context, external, reading, stopped};
 use super::plan::Leaf;
 use super::prune::Pruner;
 use super::schema::Table;
 use crate::scan::Interrupt;
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewBuilder, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::kernels::cast_utils::Parser;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -24,15 +27,17 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use everflame_lake::{DataFile, HeadChunk, Level, Tier};
+use everflame_profile::SeriesId;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use std::sync::Arc;
 
 /// Rows read at a time.
-const BATCH_ROWS: usize = 8_192;
+pub(super) const BATCH_ROWS: usize = 8_192;
 
 /// A table of the lake.
 #[derive(Debug)]
@@ -48,8 +53,8 @@ pub(super) struct Place {
     pub(super) file: Arc<DataFile>,
     /// The partition, days since the epoch.
     pub(super) date: i32,
-    /// The tier that its rows become parts of; `None` when they are what the table holds.
-    sum: Option<Tier>,
+    /// What its rows become parts of; `None` when they are what the table holds.
+    sum: Option<(Tier, Level)>,
 }
 
 impl Place {
@@ -60,11 +65,16 @@ impl Place {
 
     /// What a row at `time` has for its time.
     pub(super) fn window(&self, time: i64) -> i64 {
-        self.sum.map_or(time, |tier| tier.window(time))
+        self.sum.map_or(time, |(tier, _)| tier.window(time))
     }
 
-    pub(super) fn is_summed(&self) -> bool {
-        self.sum.is_some()
+    /// Whether the values of `column` are not those that the file has.
+    pub(super) fn computes(&self, column: &str) -> bool {
+        match self.sum {
+            None => false,
+            Some((_, Level::Service)) if column == "series_id" => true,
+            Some(_) => ["time", "window", "profiles"].contains(&column),
+        }
     }
 }
 
@@ -83,8 +93,8 @@ impl Piece {
                 group.map_or(0, |group| u64::try_from(group.num_rows()).unwrap_or(0))
             }
             Self::Head(chunk) => match table {
-                Table::Samples | Table::SampleSums(_) => chunk.sample_values.len() as u64,
-                Table::Profiles | Table::ProfileSums(_) | Table::Series => chunk.profiles.len() as u64,
+                Table::Samples | Table::SampleSums(..) => chunk.sample_values.len() as u64,
+                Table::Profiles | Table::ProfileSums(..) | Table::Series => chunk.profiles.len() as u64,
             },
         }
     }
@@ -97,21 +107,19 @@ impl LakeTable {
 
     fn places(&self) -> Vec<Place> {
         let snapshot = &self.context.snapshot;
-        let (raw, tier) = match self.table {
-            Table::Samples => (&snapshot.samples, None),
-            Table::Profiles => (&snapshot.profiles, None),
-            Table::Series => (&snapshot.series, None),
-            Table::SampleSums(tier) => (&snapshot.samples, Some(tier)),
-            Table::ProfileSums(tier) => (&snapshot.profiles, Some(tier)),
+        let raw = match self.table {
+            Table::Samples | Table::SampleSums(..) => &snapshot.samples,
+            Table::Profiles | Table::ProfileSums(..) => &snapshot.profiles,
+            Table::Series => &snapshot.series,
         };
-        let Some(tier) = tier else {
+        let Some((tier, level)) = self.table.sum() else {
             return raw.iter().map(|file| Place { date: day(file), file: file.clone(), sum: None }).collect();
         };
         let mut places = Vec::new();
         let mut sequence = 0;
-        for sums in snapshot.tiers.iter().filter(|sums| sums.tier == tier && sums.level == Level::Series) {
+        for sums in snapshot.tiers.iter().filter(|sums| sums.tier == tier && sums.level == level) {
             let (files, summed) = match self.table {
-                Table::SampleSums(_) => (&sums.samples, sums.samples_sequence),
+                Table::SampleSums(..) => (&sums.samples, sums.samples_sequence),
                 _ => (&sums.profiles, sums.profiles_sequence),
             };
             sequence = summed;
@@ -125,7 +133,7 @@ impl LakeTable {
         places.extend(newer.map(|file| Place {
             date: tier.partition(file.stats.min_time),
             file: file.clone(),
-            sum: Some(tier),
+            sum: Some((tier, level)),
         }));
         places
     }
@@ -136,7 +144,7 @@ impl LakeTable {
         for place in pruner.files(self.places()) {
             let file = place.file.clone();
             let found = reading(&self.context, &file, || {
-                let metadata = arrow_metadata(&file)?;
+                let metadata = arrow_metadata(self.context.footer(&file)?)?;
                 Ok((pruner.row_groups(&place, &metadata), metadata))
             })?;
             let Some((groups, metadata)) = found else { continue };
@@ -254,6 +262,7 @@ impl PartitionStream for Part {
                 };
                 match &piece {
                     Piece::Head(chunk) => {
+                        context.control.go_on().map_err(|_| stopped())?;
                         emit(super::head::rows(table, chunk, context.series(), &schema)?);
                     }
                     Piece::RowGroup { place, metadata, at } => {
@@ -272,9 +281,8 @@ impl PartitionStream for Part {
     }
 }
 
-/// The footer of `file`, with the types that SQL sees: views instead of texts and ids.
-fn arrow_metadata(file: &DataFile) -> std::result::Result<ArrowReaderMetadata, Interrupt> {
-    let metadata = file.metadata().map_err(unreadable)?;
+/// A footer with the types that SQL sees: views instead of texts and ids.
+fn arrow_metadata(metadata: Arc<ParquetMetaData>) -> std::result::Result<ArrowReaderMetadata, ParquetError> {
     let schema = parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), None)?;
     let fields = schema.fields().iter().map(|field| {
         let data_type = match field.data_type() {
@@ -288,16 +296,17 @@ fn arrow_metadata(file: &DataFile) -> std::result::Result<ArrowReaderMetadata, I
     Ok(ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))?)
 }
 
-pub(super) fn unreadable(error: everflame_lake::Error) -> Interrupt {
+fn unreadable(error: everflame_lake::Error) -> Interrupt {
     Interrupt::Unreadable(ParquetError::External(Box::new(error)))
 }
 
-/// Starts reading the columns `leaves` of a row group, and counts what that reads.
+/// Starts reading some columns of a row group, and counts what that reads.
 pub(super) fn open(
     file: &DataFile,
     metadata: &ArrowReaderMetadata,
     at: usize,
     columns: ProjectionMask,
+    batch_rows: usize,
     context: &Context,
 ) -> std::result::Result<ParquetRecordBatchReader, Interrupt> {
     let group = metadata.metadata().row_groups().get(at);
@@ -309,7 +318,7 @@ pub(super) fn open(
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
         .with_row_groups(vec![at])
         .with_projection(columns)
-        .with_batch_size(BATCH_ROWS);
+        .with_batch_size(batch_rows);
     Ok(builder.build()?)
 }
 
@@ -322,19 +331,19 @@ fn read(
     context: &Context,
     emit: &mut impl FnMut(RecordBatch) -> bool,
 ) -> std::result::Result<(), Interrupt> {
-    let stored = |name: &str| match (name, place.is_summed()) {
-        ("date", _) | ("profiles", true) => None,
-        ("window", true) => Some("time".to_owned()),
+    let stored = |name: &str| match (name, place.sum) {
+        ("date", _) | ("profiles", Some(_)) => None,
+        ("window", Some(_)) => Some("time".to_owned()),
         _ => Some(name.to_owned()),
     };
     let names: Vec<String> = schema.fields().iter().filter_map(|field| stored(field.name())).collect();
     let parquet = metadata.metadata().file_metadata().schema_descr();
     let mask = ProjectionMask::columns(parquet, names.iter().map(String::as_str));
-    for batch in open(&place.file, metadata, at, mask, context)? {
+    for batch in open(&place.file, metadata, at, mask, BATCH_ROWS, context)? {
         context.control.go_on()?;
         let batch = batch?;
         let columns: std::result::Result<Vec<ArrayRef>, ArrowError> =
-            schema.fields().iter().map(|field| column(place, field, &batch)).collect();
+            schema.fields().iter().map(|field| column(place, field, &batch, context)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         if !emit(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)?) {
             break;
@@ -343,7 +352,12 @@ fn read(
     Ok(())
 }
 
-fn column(place: &Place, field: &Field, batch: &RecordBatch) -> std::result::Result<ArrayRef, ArrowError> {
+fn column(
+    place: &Place,
+    field: &Field,
+    batch: &RecordBatch,
+    context: &Context,
+) -> std::result::Result<ArrayRef, ArrowError> {
     let stored = |name: &str| {
         let found = batch.column_by_name(name).cloned();
         found.ok_or_else(|| ArrowError::SchemaError(format!("it has no column {name:?}")))
@@ -358,9 +372,22 @@ fn column(place: &Place, field: &Field, batch: &RecordBatch) -> std::result::Res
     let array = match (field.name().as_str(), place.sum) {
         ("date", _) => dates(std::iter::repeat_n(place.date, rows)),
         ("profiles", Some(_)) => Arc::new(Int64Array::from_value(1, rows)),
-        ("window", Some(tier)) => moved(&|time| tier.span(time))?,
-        ("time", Some(tier)) => moved(&|time| tier.window(time))?,
+        ("window", Some((tier, _))) => moved(&|time| tier.span(time))?,
+        ("time", Some((tier, _))) => moved(&|time| tier.window(time))?,
+        ("series_id", Some((_, Level::Service))) => reduced(&stored("series_id")?, context)?,
         (name, _) => stored(name)?,
     };
     as_type(array, field.data_type())
+}
+
+/// The ids under which series are parts of sums without the labels that name instances.
+fn reduced(ids: &ArrayRef, context: &Context) -> std::result::Result<ArrayRef, ArrowError> {
+    let wrong = || ArrowError::SchemaError("its ids of series are none".to_owned());
+    let ids = ids.as_binary_view_opt().ok_or_else(wrong)?;
+    let mut all = BinaryViewBuilder::with_capacity(ids.len());
+    for id in ids {
+        let id = id.and_then(|id| <[u8; 8]>::try_from(id).ok()).ok_or_else(wrong)?;
+        all.append_value(context.reduced(SeriesId(u64::from_be_bytes(id))).0.to_be_bytes());
+    }
+    Ok(Arc::new(all.finish()))
 }

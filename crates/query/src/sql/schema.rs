@@ -2,50 +2,55 @@
 
 use super::columns::{date, id, labels, nullable, number, text, texts, time};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use everflame_lake::Tier;
+use everflame_lake::{Level, Tier};
 use std::sync::Arc;
 
 /// A table whose rows lie in files and in the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Samples,
-    SampleSums(Tier),
+    SampleSums(Tier, Level),
     Profiles,
-    ProfileSums(Tier),
+    ProfileSums(Tier, Level),
     Series,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 9] = [
-        Self::Samples,
-        Self::SampleSums(Tier::FiveMinutes),
-        Self::SampleSums(Tier::Hour),
-        Self::SampleSums(Tier::Day),
-        Self::Profiles,
-        Self::ProfileSums(Tier::FiveMinutes),
-        Self::ProfileSums(Tier::Hour),
-        Self::ProfileSums(Tier::Day),
-        Self::Series,
-    ];
+    /// All of them.
+    pub(super) fn all() -> Vec<Self> {
+        let sums = || Level::ALL.into_iter().flat_map(|level| Tier::ALL.map(|tier| (tier, level)));
+        let mut all = vec![Self::Samples];
+        all.extend(sums().map(|(tier, level)| Self::SampleSums(tier, level)));
+        all.push(Self::Profiles);
+        all.extend(sums().map(|(tier, level)| Self::ProfileSums(tier, level)));
+        all.push(Self::Series);
+        all
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Samples => "samples",
-            Self::SampleSums(Tier::FiveMinutes) => "samples_5m",
-            Self::SampleSums(Tier::Hour) => "samples_1h",
-            Self::SampleSums(Tier::Day) => "samples_1d",
+            Self::SampleSums(Tier::FiveMinutes, Level::Series) => "samples_5m",
+            Self::SampleSums(Tier::Hour, Level::Series) => "samples_1h",
+            Self::SampleSums(Tier::Day, Level::Series) => "samples_1d",
+            Self::SampleSums(Tier::FiveMinutes, Level::Service) => "samples_5m_service",
+            Self::SampleSums(Tier::Hour, Level::Service) => "samples_1h_service",
+            Self::SampleSums(Tier::Day, Level::Service) => "samples_1d_service",
             Self::Profiles => "profiles",
-            Self::ProfileSums(Tier::FiveMinutes) => "profiles_5m",
-            Self::ProfileSums(Tier::Hour) => "profiles_1h",
-            Self::ProfileSums(Tier::Day) => "profiles_1d",
+            Self::ProfileSums(Tier::FiveMinutes, Level::Series) => "profiles_5m",
+            Self::ProfileSums(Tier::Hour, Level::Series) => "profiles_1h",
+            Self::ProfileSums(Tier::Day, Level::Series) => "profiles_1d",
+            Self::ProfileSums(Tier::FiveMinutes, Level::Service) => "profiles_5m_service",
+            Self::ProfileSums(Tier::Hour, Level::Service) => "profiles_1h_service",
+            Self::ProfileSums(Tier::Day, Level::Service) => "profiles_1d_service",
             Self::Series => "series",
         }
     }
 
-    /// The tier whose windows its rows are sums of.
-    pub(super) fn tier(self) -> Option<Tier> {
+    /// The tier whose windows its rows are sums of, and of what series they are.
+    pub(super) fn sum(self) -> Option<(Tier, Level)> {
         match self {
-            Self::SampleSums(tier) | Self::ProfileSums(tier) => Some(tier),
+            Self::SampleSums(tier, level) | Self::ProfileSums(tier, level) => Some((tier, level)),
             Self::Samples | Self::Profiles | Self::Series => None,
         }
     }
@@ -53,10 +58,18 @@ impl Table {
     fn description(self) -> &'static str {
         match self {
             Self::Samples => "A row is one sample of one profile",
-            Self::SampleSums(_) => "A row is a part of the sum of a stack of a series in a window of time",
+            Self::SampleSums(_, Level::Series) => {
+                "A row is a part of the sum of a stack of a series in a window of time"
+            }
+            Self::SampleSums(_, Level::Service) => {
+                "A row is a part of the sum of a stack in a window of time, of series without the labels that name instances"
+            }
             Self::Profiles => "A row is one profile",
-            Self::ProfileSums(_) => {
+            Self::ProfileSums(_, Level::Series) => {
                 "A row is a part of the sum of the profiles of a series in a window of time"
+            }
+            Self::ProfileSums(_, Level::Service) => {
+                "A row is a part of the sum of the profiles in a window of time, of series without the labels that name instances"
             }
             Self::Series => "A row is a series on a day, as one flush saw it",
         }
@@ -76,7 +89,7 @@ impl Table {
                 nullable(id("trace_id")),
                 date(),
             ],
-            Self::SampleSums(_) => vec![
+            Self::SampleSums(..) => vec![
                 text("service"),
                 text("profile_type"),
                 time("window"),
@@ -96,7 +109,7 @@ impl Table {
                 id("profile_id"),
                 date(),
             ],
-            Self::ProfileSums(_) => vec![
+            Self::ProfileSums(..) => vec![
                 text("service"),
                 text("profile_type"),
                 id("series_id"),
@@ -120,7 +133,7 @@ impl Table {
     }
 }
 
-/// The table `label_sets`: each series once.
+/// The tables `label_sets` and `label_sets_service`: each series once.
 pub(super) fn label_sets() -> SchemaRef {
     Arc::new(Schema::new(vec![
         id("series_id"),
@@ -172,21 +185,25 @@ pub(super) fn flame_graph() -> SchemaRef {
     ]))
 }
 
-/// The views that join samples with their labels and functions: name, and the table of samples.
-pub(super) const VIEWS: [(&str, &str); 4] = [
-    ("stack_samples", "samples"),
-    ("stack_samples_5m", "samples_5m"),
-    ("stack_samples_1h", "samples_1h"),
-    ("stack_samples_1d", "samples_1d"),
+/// The views that join samples with their labels and functions: name, the table of samples, and that of labels.
+pub(super) const VIEWS: [(&str, &str, &str); 7] = [
+    ("stack_samples", "samples", "label_sets"),
+    ("stack_samples_5m", "samples_5m", "label_sets"),
+    ("stack_samples_1h", "samples_1h", "label_sets"),
+    ("stack_samples_1d", "samples_1d", "label_sets"),
+    ("stack_samples_5m_service", "samples_5m_service", "label_sets_service"),
+    ("stack_samples_1h_service", "samples_1h_service", "label_sets_service"),
+    ("stack_samples_1d_service", "samples_1d_service", "label_sets_service"),
 ];
 
-/// The statement behind a view over `samples`.
-pub(super) fn view(samples: &str) -> String {
+/// The statement behind a view over `samples`. A join keeps what stands on its left in memory: the planner
+/// does not know how many rows a join has, and leaves the order of the second.
+pub(super) fn view(samples: &str, label_sets: &str) -> String {
     format!(
         "SELECT s.time, s.date, s.service, s.profile_type, l.labels, k.function, k.functions, s.value, \
-         s.stack_id, s.series_id FROM {samples} s \
-         JOIN label_sets l ON s.series_id = l.series_id \
-         LEFT JOIN stacks k ON s.service = k.service AND s.stack_id = k.stack_id"
+         s.stack_id, s.series_id FROM stacks k \
+         RIGHT JOIN ({label_sets} l JOIN {samples} s ON l.series_id = s.series_id) \
+         ON k.service = s.service AND k.stack_id = s.stack_id"
     )
 }
 
@@ -218,12 +235,14 @@ pub struct SqlColumn {
 
 /// Everything that statements can read.
 pub(super) fn relations() -> Vec<SqlRelation> {
-    let tables =
-        Table::ALL.map(|table| relation(table.name(), "table", table.description(), &table.schema()));
-    let mut all: Vec<SqlRelation> = tables.into();
+    let tables = Table::all().into_iter();
+    let tables = tables.map(|table| relation(table.name(), "table", table.description(), &table.schema()));
+    let mut all: Vec<SqlRelation> = tables.collect();
     all.push(relation("label_sets", "table", "A row is a series, with its labels", &label_sets()));
+    let description = "A row is a series without the labels that name instances, with its other labels";
+    all.push(relation("label_sets_service", "table", description, &label_sets()));
     all.push(relation("stacks", "table", "A row is a stack of a service, with its frames", &stacks()));
-    for (name, _) in VIEWS {
+    for (name, ..) in VIEWS {
         let fields = vec![
             time("time"),
             date(),

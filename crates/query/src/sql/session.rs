@@ -7,7 +7,8 @@ use super::answer::{SqlAnswer, collect};
 use super::checks;
 use super::context::Context;
 use super::flame_graph::FlameGraph;
-use super::rows::LakeTable;
+use super::growth::Growth;
+use super::rows::{BATCH_ROWS, LakeTable};
 use super::schema::{self, SqlRelation, Table};
 use super::stacks::StacksTable;
 use super::{functions, label_sets};
@@ -22,6 +23,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SessionStateDefaults, config::SessionConfig};
 use datafusion::prelude::SessionContext;
+use everflame_lake::Level;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -32,8 +34,9 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Stacks of the threads: planners recurse.
 const STACK_BYTES: usize = 16 << 20;
-/// Rows that operators work on at a time.
-const BATCH_ROWS: usize = 8_192;
+
+/// Rows that a join keeps in memory once for all threads; of more each thread has its share.
+const JOINED_ROWS: usize = 1 << 20;
 
 /// Answers statements on the lake of an [`Engine`]. Cheap to share through an [`Arc`].
 pub struct Sql {
@@ -64,8 +67,17 @@ impl Sql {
 
     /// Answers `statement`. Dropping the future ends it.
     pub async fn query(&self, statement: &str) -> Result<SqlAnswer, SqlError> {
-        let begin = Instant::now();
         checks::text(statement)?;
+        let (engine, limits, text) = (self.engine.clone(), self.limits.clone(), statement.to_owned());
+        self.run(|control| async move { run(engine, control, &limits, &text).await }).await
+    }
+
+    /// Runs `work` on the threads for SQL when its turn has come, as long as it may.
+    async fn run<F: Future<Output = Result<SqlAnswer, SqlError>> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<Control>) -> F,
+    ) -> Result<SqlAnswer, SqlError> {
+        let begin = Instant::now();
         let Some(threads) = self.threads.get_or_init(|| self.start()) else {
             return Err(SqlError::Internal("the threads for SQL cannot be started".to_owned()));
         };
@@ -73,13 +85,11 @@ impl Sql {
         let Ok(Ok(turn)) = turn else { return Err(SqlError::Busy(self.limits.concurrency)) };
         let control = Arc::new(self.engine.control());
         control.hold(turn);
-        let (engine, limits, text) = (self.engine.clone(), self.limits.clone(), statement.to_owned());
-        let shared = control.clone();
-        let task = threads.spawn(async move { run(engine, shared, &limits, &text).await });
-        let mut running = Running { task, control };
+        let mut running = Running { task: threads.spawn(work(control.clone())), control };
         let time = self.engine.limits().time;
-        let done =
-            tokio::time::timeout(time, &mut running.task).await.map_err(|_| SqlError::Timeout(time))?;
+        let done = tokio::time::timeout(time, &mut running.task).await;
+        let done = done.map_err(|_| SqlError::Timeout(time))?;
+        // A panic ends its own statement, and no other.
         let mut answer = done.map_err(|error| SqlError::Internal(error.to_string()))??;
         answer.stats.elapsed = begin.elapsed();
         Ok(answer)
@@ -127,11 +137,13 @@ async fn run(
 ) -> Result<SqlAnswer, SqlError> {
     let context = Arc::new(Context::new(engine, control));
     let session = session(&context, limits).await?;
+    let growth = Growth::new(&session);
     let state = session.state();
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(text, &dialect)?;
     checks::statement(&statement)?;
     let plan = state.statement_to_plan(statement).await?;
+    let plan = growth.bound(plan)?;
     let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reading.verify_plan(&plan)?;
     let rows = session.execute_logical_plan(plan).await?.execute_stream().await?;
@@ -142,13 +154,15 @@ async fn run(
 /// A session that knows the tables of the lake and nothing else.
 async fn session(context: &Arc<Context>, limits: &SqlLimits) -> Result<SessionContext, DataFusionError> {
     let session = SessionContext::new_with_state(state(context, limits)?);
-    for table in Table::ALL {
+    for table in Table::all() {
         session.register_table(table.name(), Arc::new(LakeTable::new(table, context.clone())))?;
     }
-    session.register_table("label_sets", Arc::new(label_sets::table(context.clone())))?;
+    session.register_table("label_sets", Arc::new(label_sets::table(context.clone(), Level::Series)))?;
+    let reduced = label_sets::table(context.clone(), Level::Service);
+    session.register_table("label_sets_service", Arc::new(reduced))?;
     session.register_table("stacks", Arc::new(StacksTable::new(context.clone())))?;
-    for (view, samples) in schema::VIEWS {
-        let plan = session.sql(&schema::view(samples)).await?;
+    for (view, samples, label_sets) in schema::VIEWS {
+        let plan = session.sql(&schema::view(samples, label_sets)).await?;
         session.register_table(view, plan.into_view())?;
     }
     functions::REFUSED.iter().for_each(|name| session.deregister_udf(name));
@@ -166,6 +180,9 @@ fn state(context: &Arc<Context>, limits: &SqlLimits) -> Result<SessionState, Dat
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.enable_recursive_ctes = false;
+    // Stacks and labels go into memory once, and samples need not be sorted out among the threads.
+    options.optimizer.hash_join_single_partition_threshold = limits.memory / 4;
+    options.optimizer.hash_join_single_partition_threshold_rows = JOINED_ROWS;
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory)))
@@ -186,4 +203,44 @@ fn state(context: &Arc<Context>, limits: &SqlLimits) -> Result<SessionState, Dat
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_functions(functions.collect())
         .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, SqlErrorKind};
+    use everflame_lake::{Lake, LakeConfig, Retention, StorageConfig};
+    use everflame_profile::{Clock, Nanos};
+
+    struct Epoch;
+
+    impl Clock for Epoch {
+        fn now(&self) -> Nanos {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_statement() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = LakeConfig {
+            path: folder.path().to_owned(),
+            tenant: "anonymous".to_owned(),
+            flush_interval: Duration::from_secs(3600),
+            flush_bytes: 1 << 20,
+            storage: StorageConfig::default(),
+            retention: Retention::default(),
+            retention_overrides: Vec::new(),
+            instance_labels: Vec::new(),
+        };
+        let lake = Lake::open(config, Arc::new(Epoch)).await.unwrap();
+        let engine = Arc::new(Engine::new(lake, Limits::default()));
+        let sql = Sql::new(engine, SqlLimits { concurrency: 1, ..SqlLimits::default() });
+        for _ in 0..3 {
+            let error = sql.run(|_| async { panic!("out of turn") }).await.unwrap_err();
+            assert_eq!(error.kind(), SqlErrorKind::Internal);
+            assert!(error.to_string().contains("out of turn"), "{error}");
+            assert_eq!(sql.query("SELECT 1").await.unwrap().rows(), 1);
+        }
+    }
 }

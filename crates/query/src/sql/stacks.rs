@@ -4,10 +4,10 @@
 //! was seen is remembered while the table is read, so that a join adds no sample twice.
 
 use super::columns::{id, text_element, texts_at};
-use super::context::{Context, reading};
+use super::context::{Context, reading, stopped};
 use super::plan::Leaf;
 use super::prune::Pruner;
-use super::rows::{Place, blocking, open, projected, unreadable};
+use super::rows::{Place, blocking, open, projected};
 use super::schema;
 use crate::scan::Interrupt;
 use arrow::array::{
@@ -33,12 +33,14 @@ use everflame_profile::{Frame, StackId};
 use hashbrown::{HashMap, HashSet};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 /// What a stack that was seen takes in memory.
 const SEEN_BYTES: usize = 64;
+/// Stacks read at a time: each has up to a thousand frames.
+const STACKS_AT_ONCE: usize = 1_024;
 
 /// The table `stacks`.
 #[derive(Debug)]
@@ -103,8 +105,7 @@ fn pieces(context: &Context, pruner: &Pruner) -> Result<Vec<Piece>> {
     for place in pruner.files(places.collect()) {
         let file = place.file.clone();
         let found = reading(context, &file, || {
-            let metadata = file.metadata().map_err(unreadable)?;
-            let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
+            let metadata = ArrowReaderMetadata::try_new(context.footer(&file)?, ArrowReaderOptions::new())?;
             Ok((pruner.row_groups(&place, &metadata), metadata))
         })?;
         let Some((groups, metadata)) = found else { continue };
@@ -163,8 +164,12 @@ impl PartitionStream for Reader {
                     }
                 }
             }
-            let rest = seen.new_ones(head(&context)?)?;
-            let _ = send.blocking_send(Ok(select(&rest, &schema)?));
+            for part in seen.missing(stacks_of_head(&context)).chunks(STACKS_AT_ONCE) {
+                context.control.go_on().map_err(|_| stopped())?;
+                if send.blocking_send(Ok(select(&head(&context, part)?, &schema)?)).is_err() {
+                    break;
+                }
+            }
             Ok(())
         });
         stream.build()
@@ -198,6 +203,15 @@ impl Seen {
         self.memory.try_grow((self.stacks.len() - before) * SEEN_BYTES)?;
         Ok(filter_record_batch(&batch, &is_new.finish())?)
     }
+
+    /// Those of `stacks` that were not seen.
+    fn missing(&self, stacks: BTreeSet<(String, StackId)>) -> Vec<(String, StackId)> {
+        let is_new = |(service, stack): &(String, StackId)| {
+            let service = self.services.get(service);
+            !service.is_some_and(|&service| self.stacks.contains(&(service, stack.0.to_be_bytes())))
+        };
+        stacks.into_iter().filter(is_new).collect()
+    }
 }
 
 /// Names of the columns that are made from those of frames.
@@ -229,7 +243,7 @@ fn read(
         }
     });
     let mask = ProjectionMask::leaves(parquet, leaves.map(|(leaf, _)| leaf).collect::<Vec<_>>());
-    for batch in open(&piece.place.file, &piece.metadata, at, mask, context)? {
+    for batch in open(&piece.place.file, &piece.metadata, at, mask, STACKS_AT_ONCE, context)? {
         context.control.go_on()?;
         if !emit(columns(&batch?, schema)?) {
             break;
@@ -312,34 +326,39 @@ fn leaf_names(names: &ListArray) -> std::result::Result<ArrayRef, ArrowError> {
     Ok(Arc::new(leaves.finish()))
 }
 
-/// All stacks of the head, with all columns.
-fn head(context: &Context) -> Result<RecordBatch> {
-    let mut wanted: BTreeSet<(String, StackId)> = BTreeSet::new();
+/// The stacks of all samples of the head, by service.
+fn stacks_of_head(context: &Context) -> BTreeSet<(String, StackId)> {
+    let mut all = BTreeSet::new();
     for chunk in &context.snapshot.head {
+        let mut of_services: BTreeMap<&str, HashSet<u32>> = BTreeMap::new();
         let mut start = 0;
         for profile in &chunk.profiles {
             let end = profile.samples_end as usize;
             let service = context.series().get(&profile.series).map_or("", |found| found.series.service());
-            let stacks: HashSet<u32> =
-                chunk.sample_stacks.get(start..end).unwrap_or_default().iter().copied().collect();
-            for stack in stacks {
-                if let Some(&stack) = chunk.stacks.get(stack as usize) {
-                    wanted.insert((service.to_owned(), stack));
-                }
-            }
+            let stacks = chunk.sample_stacks.get(start..end).unwrap_or_default();
+            of_services.entry(service).or_default().extend(stacks);
             start = end;
         }
+        for (service, stacks) in of_services {
+            let stacks = stacks.into_iter().filter_map(|at| chunk.stacks.get(at as usize).copied());
+            all.extend(stacks.map(|stack| (service.to_owned(), stack)));
+        }
     }
-    let services: BTreeSet<&str> = wanted.iter().map(|(service, _)| service.as_str()).collect();
-    let ids: Vec<StackId> = wanted.iter().map(|(_, stack)| *stack).collect();
-    let services: Vec<&str> = services.into_iter().collect();
+    all
+}
+
+/// These stacks of the head, with all columns.
+fn head(context: &Context, stacks: &[(String, StackId)]) -> Result<RecordBatch> {
+    let mut services: Vec<&str> = stacks.iter().map(|(service, _)| service.as_str()).collect();
+    services.dedup();
+    let ids: Vec<StackId> = stacks.iter().map(|(_, stack)| *stack).collect();
     let resolved = context.engine.lake().resolve_stacks(&services, &ids);
     let resolved = resolved.map_err(|error| super::context::external(error.into()))?;
-    Ok(head_batch(&wanted, &resolved)?)
+    Ok(head_batch(stacks, &resolved)?)
 }
 
 fn head_batch(
-    wanted: &BTreeSet<(String, StackId)>,
+    wanted: &[(String, StackId)],
     resolved: &ResolvedStacks,
 ) -> std::result::Result<RecordBatch, ArrowError> {
     let schema = schema::stacks();
