@@ -49,20 +49,36 @@ fn everflame(server: &Server, args: &[&str]) -> Result<Output> {
     Ok(Command::new(binary()?).arg("sql").args(args).args(["--url", server.base()]).output()?)
 }
 
+/// The tables of samples, and the views over them.
+const SAMPLES: [&str; 14] = [
+    "samples",
+    "samples_5m",
+    "samples_1h",
+    "samples_1d",
+    "samples_5m_service",
+    "samples_1h_service",
+    "samples_1d_service",
+    "stack_samples",
+    "stack_samples_5m",
+    "stack_samples_1h",
+    "stack_samples_1d",
+    "stack_samples_5m_service",
+    "stack_samples_1h_service",
+    "stack_samples_1d_service",
+];
+
 #[tokio::test]
-async fn totals_are_those_of_the_query_wire_before_and_after_a_flush() -> Result<()> {
+async fn totals_are_those_of_the_query_wire_in_head_files_and_sums() -> Result<()> {
     let mut server = Server::start()?;
     fill(&server).await?;
-    for _ in 0..2 {
+    for round in 0..3 {
         let range = [("from", "now-1h"), ("until", "now")];
         let query = format!("{CPU}{{service_name=\"shop\"}}");
         let params = [&[("query", query.as_str())], &range[..]].concat();
         let (_, graph) = server.get_json("/pyroscope/render", &params).await?;
         let ticks = graph["flamebearer"]["numTicks"].as_i64().context("numTicks")?;
         ensure!(ticks == 19 * SAMPLE, "{graph}");
-        for table in
-            ["samples", "samples_5m", "samples_1h", "samples_1d", "stack_samples", "stack_samples_1h"]
-        {
+        for table in SAMPLES {
             let found =
                 rows(&server, &format!("SELECT sum(value) AS total FROM {table} WHERE service = 'shop'"))
                     .await?;
@@ -79,9 +95,24 @@ async fn totals_are_those_of_the_query_wire_before_and_after_a_flush() -> Result
             {"team": "pay", "package": "encoding/json", "value": 3 * SAMPLE},
         ]);
         ensure!(found == expect, "{found}");
-        // The first time all of it is in the head; a shutdown moves it into files.
-        server.shutdown()?;
-        server.restart()?;
+        for sums in ["5m", "1h", "1d", "5m_service", "1h_service", "1d_service"] {
+            let statement = format!(
+                "SELECT sum(total) AS total, sum(profiles) AS profiles FROM profiles_{sums} WHERE service = 'shop'"
+            );
+            let found = rows(&server, &statement).await?;
+            ensure!(found == json!([{ "total": ticks, "profiles": 2 }]), "profiles_{sums}: {found}");
+        }
+        match round {
+            // All of it was in the head; a shutdown moves it into files.
+            0 => {
+                server.shutdown()?;
+                server.restart()?;
+            }
+            _ => {
+                let (status, text) = server.post("/api/v1/lake/compact", &[], Vec::new()).await?;
+                ensure!(status == 200, "{status} {text}");
+            }
+        }
     }
     Ok(())
 }

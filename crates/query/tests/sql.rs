@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use everflame_lake::{Batch, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample};
+use everflame_lake::{
+    Batch, Lake, LakeConfig, NewStacks, ProfileId, ProfileRow, Retention, Sample, StorageConfig,
+};
 use everflame_profile::{Clock, Frame, Labels, Nanos, Series, StackId, SymbolInterner, Symbols, stack_id};
 use everflame_query::{
     Engine, Limits, Selector, Sql, SqlAnswer, SqlError, SqlErrorKind, SqlLimits, StackQuery, TimeRange,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,16 @@ impl Clock for October {
     }
 }
 
+/// All tables of sums of samples.
+const SUMS: [&str; 6] = [
+    "samples_5m",
+    "samples_1h",
+    "samples_1d",
+    "samples_5m_service",
+    "samples_1h_service",
+    "samples_1d_service",
+];
+
 /// Function names, leaf first.
 const STACKS: [&[&str]; 4] =
     [&["json.Parse", "main"], &["gzip.write", "json.Parse", "main"], &["main"], &["idle"]];
@@ -38,6 +51,9 @@ struct Fixture {
     engine: Arc<Engine>,
     sql: Sql,
     pushed: i64,
+    /// Label sets with their type, and the same without the pod.
+    series: BTreeSet<String>,
+    reduced: BTreeSet<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -47,20 +63,27 @@ impl Fixture {
     }
 
     async fn with(limits: Limits, sql: SqlLimits) -> Self {
+        let forever = Retention { raw: None, five_minutes: None, hour: None, day: None, bytes: None };
+        Self::keeping(forever, limits, sql).await
+    }
+
+    async fn keeping(retention: Retention, limits: Limits, sql: SqlLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = LakeConfig {
             path: folder.path().to_owned(),
             tenant: "anonymous".to_owned(),
             flush_interval: Duration::from_secs(3600),
             flush_bytes: 64 << 20,
-            retention: Retention { raw: None, five_minutes: None, hour: None, day: None, bytes: None },
+            storage: StorageConfig::default(),
+            retention,
             retention_overrides: Vec::new(),
             instance_labels: vec!["pod".to_owned()],
         };
         let lake = Lake::open(config, Arc::new(October)).await.unwrap();
         let engine = Arc::new(Engine::new(lake.clone(), limits));
         let sql = Sql::new(engine.clone(), sql);
-        Self { lake, engine, sql, pushed: 0, _folder: folder }
+        let (series, reduced) = (BTreeSet::new(), BTreeSet::new());
+        Self { lake, engine, sql, pushed: 0, series, reduced, _folder: folder }
     }
 
     /// A profile with the value 1000 on each of all stacks but the first, which has `pushed`.
@@ -83,7 +106,10 @@ impl Fixture {
             span_id: at as u64,
             trace_id: at as u128 * 7,
         });
-        let labels = [("service_name", service), ("team", team)];
+        let pod = format!("{service}-{}", self.pushed % 3);
+        self.reduced.insert(format!("{service} {team} {profile_type}"));
+        self.series.insert(format!("{service} {team} {profile_type} {pod}"));
+        let labels = [("service_name", service), ("team", team), ("pod", &pod)];
         let series =
             Series { labels: Labels::from_pairs(labels), profile_type: profile_type.parse().unwrap() };
         let batch = Batch {
@@ -139,27 +165,36 @@ impl Fixture {
             .rows(&format!("SELECT service, profile_type, sum(total), count(*) FROM profiles {totals}"))
             .await;
         assert_eq!(expect.len(), 4, "{expect:?}");
+        let found = self
+            .rows(&format!("SELECT service, profile_type, sum(value), count(*) / 4 FROM samples {totals}"))
+            .await;
+        assert_eq!(found, expect);
         assert_eq!(
             self.rows("SELECT sum(total) FROM profiles").await,
             [(self.pushed * (self.pushed + 1) / 2 + 3000 * self.pushed).to_string()]
         );
-        for tier in ["5m", "1h", "1d"] {
+        self.check_sums(&expect).await;
+        self.check_labels().await;
+    }
+
+    /// Compares the tables of sums with the totals of `expect`.
+    async fn check_sums(&self, expect: &[String]) {
+        let totals = "GROUP BY service, profile_type ORDER BY service, profile_type";
+        for tier in ["5m", "1h", "1d", "5m_service", "1h_service", "1d_service"] {
             let statement = "SELECT service, profile_type, sum(total), sum(profiles) FROM profiles_";
             assert_eq!(self.rows(&format!("{statement}{tier} {totals}")).await, expect, "profiles_{tier}");
         }
-        for table in
-            ["samples", "samples_5m", "samples_1h", "samples_1d", "stack_samples", "stack_samples_1d"]
-        {
+        for table in SUMS.into_iter().flat_map(|table| [table.to_owned(), format!("stack_{table}")]) {
             let found = self
                 .rows(&format!("SELECT service, profile_type, sum(value), 0 FROM {table} {totals}"))
                 .await;
             let short = |lines: &[String]| -> Vec<String> {
                 lines.iter().map(|line| line.rsplit_once('|').unwrap().0.to_owned()).collect()
             };
-            assert_eq!(short(&found), short(&expect), "{table}");
+            assert_eq!(short(&found), short(expect), "{table}");
         }
-        for table in ["samples_5m", "samples_1h", "samples_1d"] {
-            let edges = match table {
+        for table in SUMS {
+            let edges = match table.trim_end_matches("_service") {
                 "samples_5m" => "date_bin(interval '5 minutes', time) = time AND date = CAST(time AS date)",
                 "samples_1h" => {
                     "date_trunc('hour', time) = time AND date = CAST(date_trunc('month', time) AS date)"
@@ -173,17 +208,30 @@ impl Fixture {
         let range = TimeRange::new(AUGUST, AUGUST + 40 * DAY);
         let merged =
             self.engine.stacks(&StackQuery::new(CPU.parse().unwrap(), selector, range)).await.unwrap();
-        let statement = format!(
-            "SELECT sum(value) FROM stack_samples_1h WHERE profile_type = '{CPU}' AND label(labels, 'team') = 'blue'"
-        );
-        assert_eq!(self.rows(&statement).await, [merged.total().to_string()]);
+        for table in SUMS {
+            let statement = format!(
+                "SELECT sum(value) FROM stack_{table} WHERE profile_type = '{CPU}' AND label(labels, 'team') = 'blue'"
+            );
+            assert_eq!(self.rows(&statement).await, [merged.total().to_string()], "{table}");
+        }
         let roots = self
             .rows("SELECT sum(total) FROM flamegraph('cpu', '{team=\"blue\"}', '2026-08-01', '2026-09-10') WHERE level = 0")
             .await;
         assert_eq!(roots, [merged.total().to_string()]);
+    }
+
+    /// Compares series and stacks with those that were pushed.
+    async fn check_labels(&self) {
         assert_eq!(self.rows("SELECT count(*), count(DISTINCT stack_id) FROM stacks").await, ["8|4"]);
-        assert_eq!(self.rows("SELECT count(*), count(DISTINCT series_id) FROM label_sets").await, ["6|6"]);
-        assert_eq!(self.rows("SELECT count(DISTINCT series_id) FROM series").await, ["6"]);
+        for (table, expect) in [("label_sets", self.series.len()), ("label_sets_service", self.reduced.len())]
+        {
+            let statement = format!("SELECT count(*), count(DISTINCT series_id) FROM {table}");
+            assert_eq!(self.rows(&statement).await, [format!("{expect}|{expect}")], "{table}");
+        }
+        let statement = "SELECT count(*) FROM label_sets_service WHERE label(labels, 'pod') <> ''";
+        assert_eq!(self.rows(statement).await, ["0"]);
+        let statement = "SELECT count(DISTINCT series_id) FROM series";
+        assert_eq!(self.rows(statement).await, [self.series.len().to_string()]);
     }
 }
 
@@ -232,6 +280,33 @@ async fn totals_are_the_same_in_every_table_wherever_rows_lie() {
     fixture.lake.flush().await.unwrap();
     fixture.lake.compact().await.unwrap();
     fixture.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_in_the_sums() {
+    let mut fixture = Fixture::keeping(Retention::default(), Limits::default(), SqlLimits::default()).await;
+    fixture.push_all().await;
+    fixture.lake.flush().await.unwrap();
+    let totals = "FROM profiles GROUP BY service, profile_type ORDER BY service, profile_type";
+    let statement = format!("SELECT service, profile_type, sum(total), count(*) {totals}");
+    let expect = fixture.rows(&statement).await;
+    let all = "SELECT service, profile_type, sum(total), sum(profiles) FROM profiles_1d_service \
+               GROUP BY service, profile_type ORDER BY service, profile_type";
+    fixture.lake.compact().await.unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM samples").await, ["0"]);
+    assert_eq!(fixture.rows(all).await, expect);
+    assert_eq!(fixture.rows("SELECT count(*) FROM samples_5m").await, ["0"]);
+    let sums: Vec<String> = fixture.rows("SELECT sum(value) FROM stack_samples_1h").await;
+    let pushed = fixture.pushed;
+    assert_eq!(sums, [(pushed * (pushed + 1) / 2 + 3000 * pushed).to_string()]);
+    let roots = "SELECT sum(self) FROM flamegraph('cpu')";
+    let cpu = format!("SELECT sum(value) FROM samples_1h_service WHERE profile_type = '{CPU}'");
+    assert_eq!(fixture.rows(roots).await, fixture.rows(&cpu).await);
+    // What comes now lies beside them.
+    fixture.push("shop", "blue", CPU, AUGUST + 70 * DAY).await;
+    assert_eq!(fixture.rows("SELECT count(*) FROM profiles").await, ["1"]);
+    let pushed = fixture.pushed.to_string();
+    assert_eq!(fixture.rows("SELECT sum(profiles) FROM profiles_1d").await, [pushed]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,7 +403,7 @@ async fn mistakes_are_named_with_their_place() {
         ("SELECT label(1, 'x')", "label(labels, 'team')"),
         ("SELECT * FROM flamegraph()", "flamegraph("),
         ("SELECT * FROM flamegraph('no')", "no profile type"),
-        ("SELECT * FROM flamegraph('a:b:c:d:e', '{x=}')", "x="),
+        ("SELECT * FROM flamegraph('a:b:c:d:e', '{x=}')", "expected a quoted value"),
         ("SELECT * FROM flamegraph('a:b:c:d:e', '', 'yesterday')", "from must be a time"),
         ("SELECT * FROM flamegraph('a:b:c:d:e', '', '2026-02-01', '2026-01-01')", "before it begins"),
     ] {
@@ -413,6 +488,45 @@ async fn deep_and_long_statements_do_no_harm() {
         }
     }
     assert_eq!(fixture.rows("SELECT 1").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_do_not_grow_without_bound() {
+    let mut fixture = Fixture::new().await;
+    fixture.push_all().await;
+    let doubled = |start: &str, twice: &str| {
+        let steps = (1..25).map(|step| format!("x{step} AS (SELECT {twice} AS x FROM x{})", step - 1));
+        format!("WITH x0 AS ({start}), {} SELECT * FROM x24", steps.collect::<Vec<_>>().join(", "))
+    };
+    let statements = [
+        doubled("SELECT function AS x FROM stacks", "concat(x, x)"),
+        doubled("SELECT function AS x FROM stacks", "x || x"),
+        doubled("SELECT function AS x FROM stacks", "replace(x, 'a', concat(x, x))"),
+        doubled("SELECT function AS x FROM stacks", "regexp_replace(x, '.', x, 'g')"),
+        doubled("SELECT functions AS x FROM stacks", "array_concat(x, x)"),
+        doubled("SELECT functions AS x FROM stacks", "x || x"),
+        doubled("SELECT 'ab' AS x", "concat_ws(x, x, x, x)"),
+        doubled("SELECT function AS x FROM stacks", "[x, x]"),
+        "SELECT * FROM generate_series(1, length(replace(replace(replace('aaaaaaaaaaaaaaaaaaaa', 'a', 'aaaaaaaaaaaaaaaaaaaa'), 'a', 'aaaaaaaaaaaaaaaaaaaa'), 'aa', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')))".to_owned(),
+        format!("SELECT concat(function, '{}') FROM stacks", "x".repeat(20_000)),
+        format!("SELECT {} FROM stacks", vec![format!("'{}'", "x".repeat(4_000)); 20].join(", ")),
+    ];
+    for statement in statements {
+        let begin: String = statement.chars().take(60).collect();
+        let error = fixture.fails(&statement).await;
+        assert_eq!(error.kind(), SqlErrorKind::TooLarge, "{begin}: {error}");
+    }
+    for (statement, expect) in [
+        ("SELECT 'a' || 1 || NULL", ""),
+        ("SELECT 'a' || 1 || 'b'", "a1b"),
+        ("SELECT concat('a', 1, NULL, 'b')", "a1b"),
+        ("SELECT [1, 2] || 3", "[1, 2, 3]"),
+        ("SELECT replace('aba', 'a', 'cc')", "ccbcc"),
+        ("SELECT min(service || '/' || array_to_string(functions, ';')) FROM stacks", "shop/idle"),
+        ("SELECT to_char(DATE '2026-08-01', '%Y')", "2026"),
+    ] {
+        assert_eq!(fixture.rows(statement).await, [expect], "{statement}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
