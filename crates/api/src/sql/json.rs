@@ -88,7 +88,8 @@ fn text(value: &str) -> Result<Vec<u8>, ArrowError> {
 }
 
 fn value(out: &mut Vec<u8>, array: &ArrayRef, row: usize) -> Result<(), ArrowError> {
-    if array.is_null(row) {
+    // An array of the type NULL has no list of what is missing.
+    if array.is_null(row) || array.data_type() == &DataType::Null {
         out.extend_from_slice(b"null");
         return Ok(());
     }

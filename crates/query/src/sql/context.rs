@@ -54,6 +54,15 @@ impl Context {
         })
     }
 
+    /// How many values the columns of samples and profiles have at most.
+    pub(super) fn values(&self) -> Vec<(&'static str, u64)> {
+        let series = self.engine.lake().status().series;
+        let stacks = self.snapshot.stacks.iter().map(|file| file.stats.rows);
+        let of_head = self.snapshot.head.iter().map(|chunk| chunk.stacks.len() as u64);
+        let stacks = stacks.chain(of_head).fold(0, u64::saturating_add);
+        vec![("series_id", series), ("service", series), ("profile_type", series), ("stack_id", stacks)]
+    }
+
     /// The id under which a series is a part of sums of [`Level::Service`](everflame_lake::Level::Service).
     pub(super) fn reduced(&self, id: SeriesId) -> SeriesId {
         self.series().get(&id).map_or(id, |found| found.reduced)

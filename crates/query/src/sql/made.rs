@@ -1,6 +1,6 @@
 //! Tables whose rows are made when a statement reads them, all at once.
 
-use super::plan::Leaf;
+use super::plan::{Estimate, Leaf};
 use super::rows::{BATCH_ROWS, projected};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, SchemaRef};
@@ -58,7 +58,8 @@ impl TableProvider for MadeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = projected(&self.schema, projection)?;
         let table = Self { schema: schema.clone(), ..self.clone() };
-        Ok(Leaf::plan(self.name.to_owned(), schema, vec![Arc::new(table)], self.rows))
+        let estimate = Estimate { rows: self.rows, values: vec![("series_id", self.rows)] };
+        Ok(Leaf::plan(self.name.to_owned(), schema, vec![Arc::new(table)], estimate))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The leaf of every physical plan: streams of rows, and how many rows there are about.
 //!
-//! The estimate matters: a join keeps its smaller side in memory, and samples are many.
+//! The estimates matter: a join keeps its smaller side in memory, and samples are many. How many rows a join
+//! has follows from how many values its columns have; without that it is taken for small.
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
@@ -20,17 +21,25 @@ pub(super) struct Leaf {
     /// What `EXPLAIN` shows.
     what: String,
     parts: Vec<Arc<dyn PartitionStream>>,
-    rows: u64,
+    estimate: Estimate,
     properties: Arc<PlanProperties>,
 }
 
+/// How many rows and values a table has about.
+#[derive(Clone, Debug)]
+pub(super) struct Estimate {
+    pub(super) rows: u64,
+    /// Columns, and how many different values each has at most.
+    pub(super) values: Vec<(&'static str, u64)>,
+}
+
 impl Leaf {
-    /// A leaf whose rows come from `parts`, about `rows` of them.
+    /// A leaf whose rows come from `parts`.
     pub(super) fn plan(
         what: String,
         schema: SchemaRef,
         parts: Vec<Arc<dyn PartitionStream>>,
-        rows: u64,
+        estimate: Estimate,
     ) -> Arc<dyn ExecutionPlan> {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -38,13 +47,13 @@ impl Leaf {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Arc::new(Self { what, parts, rows, properties: Arc::new(properties) })
+        Arc::new(Self { what, parts, estimate, properties: Arc::new(properties) })
     }
 }
 
 impl DisplayAs for Leaf {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lake: {}, rows<={}", self.what, self.rows)
+        write!(f, "Lake: {}, rows<={}", self.what, self.estimate.rows)
     }
 }
 
@@ -83,8 +92,15 @@ impl ExecutionPlan for Leaf {
     }
 
     fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
-        let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let rows = number(self.estimate.rows);
         let mut statistics = Statistics::new_unknown(&self.schema());
+        for (field, column) in self.schema().fields().iter().zip(&mut statistics.column_statistics) {
+            let known = self.estimate.values.iter().find(|(name, _)| name == field.name());
+            if let Some(&(_, values)) = known {
+                column.distinct_count = Precision::Inexact(number(values).min(rows));
+            }
+        }
         statistics.num_rows = Precision::Inexact(rows);
         let row: usize = self.schema().fields().iter().map(|field| width(field.data_type())).sum();
         statistics.total_byte_size = Precision::Inexact(rows.saturating_mul(row));

@@ -6,7 +6,7 @@
 
 use super::columns::{as_type, dates, times};
 use super::context::{Context, external, reading, stopped};
-use super::plan::Leaf;
+use super::plan::{Estimate, Leaf};
 use super::prune::Pruner;
 use super::schema::Table;
 use crate::scan::Interrupt;
@@ -195,7 +195,12 @@ impl TableProvider for LakeTable {
             let (schema, context) = (schema.clone(), self.context.clone());
             Arc::new(Part { table: self.table, schema, context, pieces })
         });
-        Ok(Leaf::plan(what, schema.clone(), parts.collect(), rows))
+        Ok(Leaf::plan(
+            what,
+            schema.clone(),
+            parts.collect(),
+            Estimate { rows, values: self.context.values() },
+        ))
     }
 }
 

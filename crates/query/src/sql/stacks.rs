@@ -5,7 +5,7 @@
 
 use super::columns::{id, text_element, texts_at};
 use super::context::{Context, reading, stopped};
-use super::plan::Leaf;
+use super::plan::{Estimate, Leaf};
 use super::prune::Pruner;
 use super::rows::{Place, blocking, open, projected};
 use super::schema;
@@ -95,7 +95,8 @@ impl TableProvider for StacksTable {
         let rows = rows.sum::<u64>() + head;
         let what = format!("stacks, files={}", pieces.len());
         let reader = Reader { context: self.context.clone(), schema: schema.clone(), pieces };
-        Ok(Leaf::plan(what, schema, vec![Arc::new(reader)], rows))
+        let estimate = Estimate { rows, values: self.context.values() };
+        Ok(Leaf::plan(what, schema, vec![Arc::new(reader)], estimate))
     }
 }
 
