@@ -10,7 +10,7 @@ use everflame_lake::Lake;
 use everflame_profile::{Clock, Nanos, ProfileType};
 use everflame_query::{Engine, Heatmap, HeatmapQuery, Merged, ProfileList, ProfileQuery};
 use everflame_query::{
-    ScanStats, Selector, SeriesQuery, SpanList, SpanQuery, StackQuery, TimeRange, TimeSeriesAnswer,
+    ScanStats, Selector, SeriesQuery, SpanList, SpanQuery, SqlLimits, StackQuery, TimeRange, TimeSeriesAnswer,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct ServerConfig {
     pub max_body_bytes: u64,
     /// How long a request that runs may go on when the server stops.
     pub shutdown_grace: std::time::Duration,
+    /// How much one SQL statement may cost.
+    pub sql: SqlLimits,
 }
 
 impl Default for ServerConfig {
@@ -45,6 +47,7 @@ impl Default for ServerConfig {
             max_requests: 1024,
             max_body_bytes: 512 << 20,
             shutdown_grace: std::time::Duration::from_secs(10),
+            sql: SqlLimits::default(),
         }
     }
 }
@@ -66,6 +69,8 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) engine: Arc<Engine>,
+    #[cfg(feature = "sql")]
+    pub(crate) sql: everflame_query::Sql,
     pub(crate) lake: Arc<Lake>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) load: Load,

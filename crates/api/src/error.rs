@@ -64,6 +64,12 @@ impl ApiError {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..Self::new(ErrorCode::Unimplemented, message) }
     }
 
+    /// 406: the answer cannot be written in a form that the client takes.
+    #[cfg(feature = "sql")]
+    pub(crate) fn not_acceptable(message: impl fmt::Display) -> Self {
+        Self { status: StatusCode::NOT_ACCEPTABLE, ..Self::invalid(message) }
+    }
+
     /// 415.
     pub(crate) fn unsupported_media_type(message: impl fmt::Display) -> Self {
         Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::invalid(message) }

@@ -38,6 +38,8 @@ mod scan_headers;
 mod server;
 mod settings;
 mod singles;
+#[cfg_attr(not(feature = "sql"), path = "sql/absent.rs")]
+mod sql;
 mod status;
 mod timeline;
 mod times;

@@ -16,7 +16,7 @@ pub(crate) async fn path(uri: Uri) -> ApiError {
          /parca.profilestore.v1alpha1.ProfileStoreService/* and /api/0/profiles; \
          questions go to /querier.v1.QuerierService/*, /pyroscope/render, /pyroscope/render-diff, \
          /pyroscope/label-values, /api/v1/pprof, /api/v1/flamegraph, /api/v1/heatmap, /api/v1/profiles, \
-          /api/v1/spans, /parca.query.v1alpha1.QueryService/* and /api/profiles/*; the state is at /ready, \
+          /api/v1/spans, /api/v1/sql, /parca.query.v1alpha1.QueryService/* and /api/profiles/*; the state is at /ready, \
           /metrics, /api/v1/status and \
          /api/v1/status/buildinfo; the UI is at /",
         uri.path()

@@ -17,7 +17,7 @@ use crate::vcs::SourceCode;
 use crate::watch::Watch;
 use crate::{
     deletion, dropped, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe, render, singles,
-    status, ui, watch,
+    sql, status, ui, watch,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -77,8 +77,19 @@ impl Server {
         let load = Load::new(config.max_requests, config.max_body_bytes);
         let links = Links::new(config.data.as_deref());
         let watch = Watch::default();
-        let app =
-            App { config, links, watch, ingest, engine, lake, clock, load, metrics: Metrics::default() };
+        let app = App {
+            #[cfg(feature = "sql")]
+            sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
+            config,
+            links,
+            watch,
+            ingest,
+            engine,
+            lake,
+            clock,
+            load,
+            metrics: Metrics::default(),
+        };
         Self { app: Arc::new(app) }
     }
 
@@ -104,6 +115,8 @@ impl Server {
             .route("/api/v1/heatmap", get(singles::heatmap))
             .route("/api/v1/profiles", get(singles::profiles).delete(deletion::delete))
             .route("/api/v1/spans", get(singles::spans))
+            .route("/api/v1/sql", post(sql::post))
+            .route("/api/v1/sql/schema", get(sql::schema))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
             .route("/api/v1/status", get(status::status))
             .route("/api/v1/status/buildinfo", get(status::build_info))

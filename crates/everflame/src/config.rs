@@ -56,6 +56,9 @@ pub(crate) struct Config {
     pub(crate) query_timeout: Duration,
     pub(crate) query_concurrency: u64,
     pub(crate) query_threads: Threads,
+    pub(crate) sql_max_rows: u64,
+    pub(crate) sql_max_memory: Size,
+    pub(crate) sql_concurrency: u64,
 }
 
 impl Default for Config {
@@ -104,6 +107,9 @@ impl Default for Config {
             query_timeout: Duration::from_secs(60),
             query_concurrency: 8,
             query_threads: Threads(0),
+            sql_max_rows: 100_000,
+            sql_max_memory: Size(256 << 20),
+            sql_concurrency: 2,
         }
     }
 }

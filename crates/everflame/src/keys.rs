@@ -204,6 +204,19 @@ pub(crate) const KEYS: &[Key] = &[
         "COUNT",
         "Threads that one query scans with; auto for one on each core"
     ),
+    key!("sql-max-rows", sql_max_rows, "COUNT", "Rows that one SQL statement may be answered with"),
+    key!(
+        "sql-max-memory",
+        sql_max_memory,
+        "SIZE",
+        "Memory for sorting, joining and grouping of one SQL statement"
+    ),
+    key!(
+        "sql-concurrency",
+        sql_concurrency,
+        "COUNT",
+        "SQL statements that are answered at once; more wait a moment, then are answered with 503"
+    ),
 ];
 
 impl Key {

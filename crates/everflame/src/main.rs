@@ -15,6 +15,7 @@ mod reference;
 mod self_profiling;
 mod serve;
 mod settings;
+mod sql;
 mod text;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -52,6 +53,8 @@ enum Command {
     Lake(lake::LakeCommand),
     /// Delete profiles, for whole days.
     Delete(delete::DeleteArgs),
+    /// Ask with SQL: a table of what a statement selects.
+    Sql(sql::SqlArgs),
     /// Print the version.
     Version,
     /// Print the effective configuration of the server.
@@ -85,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Diff(args) => client::block_on(diff::run(args)),
         Command::Lake(command) => lake::run(command),
         Command::Delete(args) => client::block_on(delete::run(args)),
+        Command::Sql(args) => client::block_on(sql::run(args)),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),
         Command::Completions { shell } => {

@@ -29,7 +29,7 @@ pub(crate) fn markdown() -> String {
             help = key.help,
         );
     }
-    page += "\nThe commands that talk to a server (`push`, `query`, `top`, `diff`) read `EVERFLAME_URL`, or `--url`.\n";
+    page += "\nThe commands that talk to a server (`push`, `query`, `top`, `diff`, `sql`) read `EVERFLAME_URL`, or `--url`.\n";
     page += "\nThis page is printed by `everflame config --reference`; a test compares the two.\n";
     page
 }

@@ -9,7 +9,7 @@ use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::{Ingest, Rates, Rules};
 use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
-use everflame_query::{Engine, Selector};
+use everflame_query::{Engine, Selector, SqlLimits};
 use futures::{FutureExt, future};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -216,6 +216,12 @@ fn server_config(config: &Config) -> ServerConfig {
         max_requests: count(config.max_requests),
         max_body_bytes: config.max_request_memory.0,
         shutdown_grace: config.shutdown_grace,
+        sql: SqlLimits {
+            rows: count(config.sql_max_rows),
+            memory: count(config.sql_max_memory.0),
+            concurrency: count(config.sql_concurrency),
+            ..SqlLimits::default()
+        },
     }
 }
 
@@ -229,6 +235,7 @@ mod tests {
         let config = Config::default();
         assert_eq!(ingest_limits(&config), everflame_ingest::Limits::default());
         assert_eq!(query_limits(&config), everflame_query::Limits::default());
+        assert_eq!(server_config(&config).sql, SqlLimits::default());
     }
 
     #[tokio::test]

@@ -278,6 +278,8 @@ impl Lake {
         Snapshot {
             samples: tables[TableId::Samples].files.clone(),
             profiles: tables[TableId::Profiles].files.clone(),
+            series: tables[TableId::Series].files.clone(),
+            stacks: tables[TableId::Stacks].files.clone(),
             head,
             horizon: tables[TableId::Samples].horizon.max(tables[TableId::Profiles].horizon),
             tiers: tiers.collect(),

@@ -13,6 +13,10 @@ pub struct Snapshot {
     pub samples: Vec<Arc<DataFile>>,
     /// Files of the table `profiles`.
     pub profiles: Vec<Arc<DataFile>>,
+    /// Files of the table `series`.
+    pub series: Vec<Arc<DataFile>>,
+    /// Files of the table `stacks`.
+    pub stacks: Vec<Arc<DataFile>>,
     /// What is not in the tables yet.
     pub head: Vec<Arc<HeadChunk>>,
     /// Profiles and samples before this time, in microseconds since the epoch, may have been deleted because

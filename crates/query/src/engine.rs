@@ -114,6 +114,12 @@ impl Engine {
         self.shared.pool.load(Relaxed)
     }
 
+    /// The control of a statement that is not one of the engine's own queries.
+    #[cfg(feature = "sql")]
+    pub(crate) fn control(&self) -> Control {
+        Control::sharing(&self.limits, self.shared.clone())
+    }
+
     pub(crate) fn lake(&self) -> &Arc<Lake> {
         &self.lake
     }
@@ -121,7 +127,14 @@ impl Engine {
     /// Samples added up by stack. Dropping the future ends the scan.
     pub async fn stacks(&self, query: &StackQuery) -> Result<Merged, Error> {
         query.check()?;
-        self.within_limits(|control| self.run_stacks(query.clone(), control)).await
+        self.within_limits(|control| self.run_stacks(query.clone(), None, control)).await
+    }
+
+    /// The same over what was stored when `snapshot` was taken.
+    #[cfg(feature = "sql")]
+    pub(crate) async fn stacks_in(&self, snapshot: Snapshot, query: &StackQuery) -> Result<Merged, Error> {
+        query.check()?;
+        self.within_limits(|control| self.run_stacks(query.clone(), Some(snapshot), control)).await
     }
 
     /// Totals over time; see [`Engine::time_series_answer`]. Files that cannot be read are logged.
@@ -192,11 +205,16 @@ impl Engine {
         Ok(answer)
     }
 
-    async fn run_stacks(&self, query: StackQuery, control: Arc<Control>) -> Result<Merged, Error> {
+    async fn run_stacks(
+        &self,
+        query: StackQuery,
+        snapshot: Option<Snapshot>,
+        control: Arc<Control>,
+    ) -> Result<Merged, Error> {
         let (lake, shared) = (self.lake.clone(), control.clone());
         let asked = query.clone();
         let (snapshot, selection, level) = blocking(move || {
-            let snapshot = lake.snapshot();
+            let snapshot = snapshot.unwrap_or_else(|| lake.snapshot());
             let mut selection = select(&lake, Some(&asked.profile_type), &asked.selector, asked.range);
             let level = level(&snapshot, &asked.selector, &[], &mut selection);
             Ok((snapshot, selection, level))

@@ -27,6 +27,8 @@ mod selection;
 mod selector;
 mod source;
 mod spans;
+#[cfg(feature = "sql")]
+mod sql;
 mod sums;
 #[cfg(test)]
 mod test_tables;
@@ -36,7 +38,7 @@ mod totals;
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};
 pub use heatmap::{Area, Heatmap, HeatmapCell, HeatmapExemplar, HeatmapQuery, HeatmapSeries, Single};
-pub use limits::Limits;
+pub use limits::{Limits, SqlLimits};
 pub use merged::Merged;
 pub use pgo::GoPgo;
 pub use profiles::{Order, ProfileInfo, ProfileList, ProfileQuery};
@@ -47,4 +49,6 @@ pub use selector::{
     MatchOp, Matcher, Selector, SelectorError, SelectorFault, TypedSelector, TypedSelectorError,
 };
 pub use spans::{SpanInfo, SpanList, SpanQuery};
+#[cfg(feature = "sql")]
+pub use sql::{Sql, SqlAnswer, SqlColumn, SqlError, SqlErrorKind, SqlRelation};
 pub use time_series::{Aggregation, Exemplar, Exemplars, Point, SeriesQuery, TimeSeries, TimeSeriesAnswer};

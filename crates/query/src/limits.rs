@@ -36,3 +36,23 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bounds of every SQL statement, beside those of [`Limits`] on time, and on rows and bytes of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// Rows of an answer.
+    pub rows: usize,
+    /// Bytes of an answer in memory.
+    pub bytes: usize,
+    /// Bytes of memory for sorting, joining and grouping.
+    pub memory: usize,
+    /// Statements that are answered at once; more wait a moment and are turned away.
+    pub concurrency: usize,
+}
+
+impl Default for SqlLimits {
+    /// 100,000 rows of 64 MiB, 256 MiB of memory, 2 statements at once.
+    fn default() -> Self {
+        Self { rows: 100_000, bytes: 64 << 20, memory: 256 << 20, concurrency: 2 }
+    }
+}

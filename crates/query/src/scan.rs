@@ -417,7 +417,7 @@ fn warning(file: &DataFile, why: &str) -> Warning {
 }
 
 /// The Parquet reader may panic on a damaged file; that is one more way in which it cannot be read.
-fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");

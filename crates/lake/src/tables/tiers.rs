@@ -46,12 +46,12 @@ impl Tier {
     }
 
     /// Start of the window that `time` lies in, microseconds since the epoch.
-    pub(super) fn window(self, time: i64) -> i64 {
+    pub fn window(self, time: i64) -> i64 {
         time.div_euclid(self.micros()) * self.micros()
     }
 
-    /// Start of the span of time by which the rows of the tier are sorted.
-    fn span(self, time: i64) -> i64 {
+    /// Start of the span of time by which the rows of the tier are sorted: their column `window`.
+    pub fn span(self, time: i64) -> i64 {
         match self {
             Self::FiveMinutes => time.div_euclid(HOUR) * HOUR,
             Self::Hour => time.div_euclid(DAY) * DAY,
@@ -60,7 +60,7 @@ impl Tier {
     }
 
     /// The partition of its tables that `time` lies in, days since the epoch.
-    pub(super) fn partition(self, time: i64) -> i32 {
+    pub fn partition(self, time: i64) -> i32 {
         // A time of 64 bits is less than 107 million days away from the epoch.
         let day = time.div_euclid(DAY) as i32;
         match self {
