@@ -227,3 +227,85 @@ fn may_contain(group: &RowGroupMetaData, service: &str) -> bool {
     statistics.min_opt().is_none_or(|min| min.data() <= bytes)
         && statistics.max_opt().is_none_or(|max| max.data() >= bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack_cache::StackCache;
+    use crate::store::Folder;
+    use everflame_profile::{Frame, FrameKind, Mapping, Symbols};
+
+    const SERVICES: [&str; 3] = ["api", "batch", "web"];
+
+    /// Stacks over several pages: empty and deep ones, some of them in two services.
+    fn rows() -> StackRows {
+        let mut symbols = Symbols::default();
+        let mut text = |text: String| symbols.strings.push(&text);
+        let names: Vec<u32> = (0..300).map(|at| text(format!("package{}.function{at}", at % 7))).collect();
+        let files: Vec<u32> = (0..9).map(|at| text(format!("file{at}.go"))).collect();
+        symbols.mappings = (0..4)
+            .map(|at| match at {
+                0 => Mapping::default(),
+                at => Mapping { file: files[at], memory_start: u64::MAX - at as u64, ..Mapping::default() },
+            })
+            .collect();
+        symbols.frames = (0..1_000u64)
+            .map(|at| Frame {
+                function: names[at as usize % 300],
+                system_name: if at % 3 == 0 { names[at as usize % 11] } else { 0 },
+                file: files[at as usize % 9],
+                line: at as i64 - 500,
+                start_line: at as i64 % 5,
+                mapping: at as u32 % 4,
+                address: at << 54,
+                kind: FrameKind::from_number(at as u8 % 6),
+                inlined: at % 2 == 0,
+            })
+            .collect();
+        let mut stacks = StackRows { symbols, ..StackRows::default() };
+        stacks.services = SERVICES.map(str::to_owned).to_vec();
+        for at in 0..5_000u32 {
+            let depth = if at % 1_000 == 999 { 700 } else { at % 23 };
+            stacks.frames.extend((0..depth).map(|frame| (at.wrapping_mul(31) + frame * frame) % 1_000));
+            let id = StackId(u128::from(at / 2) * 0x9e37_79b9_7f4a_7c15_f39c_0001);
+            stacks.rows.push(StackRow { service: at % 2 + at / 3_000, id, end: stacks.frames.len() as u32 });
+        }
+        stacks
+    }
+
+    /// The stacks of `found` as ids of their frames.
+    fn content(found: Generation, ids: &[StackId]) -> Vec<Vec<u128>> {
+        let mut cache = StackCache::default();
+        cache.load(found);
+        let resolved = cache.resolve(ids);
+        assert_eq!(resolved.missing, []);
+        let known: Vec<u128> = resolved.symbols.frame_ids().into_iter().map(|id| id.0).collect();
+        (0..ids.len())
+            .map(|at| resolved.stack(at).iter().map(|&frame| known[frame as usize]).collect())
+            .collect()
+    }
+
+    #[test]
+    fn pages_hold_what_arrow_reads() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Arc::new(Folder::local(root.path()).unwrap());
+        let folder = TableFolder { store, table: "stacks" };
+        let written = write(&folder, 1, &rows()).unwrap().pop().unwrap();
+        let file = DataFile::stored(&folder, &written.path, written.bytes, written.bounds.file_stats());
+        let (footer, open) = (file.metadata().unwrap(), OpenFile::open(&file).unwrap());
+        let group = RowGroup { file: &open, footer: &footer, at: 0 };
+        for services in [None, Some(&["batch"][..]), Some(&["web", "nobody", "api"]), Some(&["nobody"])] {
+            let all = stack_pages::rows(group, services).unwrap();
+            assert_eq!(all, rows_through_arrow(&file, &footer, 0, services).unwrap());
+            assert_eq!(all.is_empty(), services == Some(&["nobody"]));
+            for every in [1, 3, 1_100, 4_000] {
+                let chosen: Vec<_> = all.iter().copied().step_by(every).collect();
+                let (mut by_hand, mut by_arrow) = (Generation::default(), Generation::default());
+                stack_pages::frames(group, &chosen, &mut by_hand).unwrap();
+                frames_through_arrow(&file, &footer, 0, &chosen, &mut by_arrow).unwrap();
+                let ids: Vec<StackId> = chosen.iter().map(|(_, id)| *id).collect();
+                assert_eq!(content(by_hand, &ids), content(by_arrow, &ids));
+            }
+        }
+    }
+}
