@@ -252,7 +252,8 @@ fn with_length(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
 
 /// Each text comes after its length in four bytes.
 fn plain_texts(mut page: &[u8], count: usize, bytes: &mut Vec<u8>, ends: &mut Vec<u32>) -> Result<(), Fault> {
-    (bytes.clear(), ends.clear());
+    bytes.clear();
+    ends.clear();
     ends.reserve(count.min(page.len() / 4));
     for _ in 0..count {
         let (text, rest) = with_length(page).map_err(|_| Fault::Damaged("a text is cut off"))?;

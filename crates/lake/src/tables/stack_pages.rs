@@ -141,7 +141,7 @@ impl Frames {
         }
         stack.reserve(length);
         for at in 0..length {
-            let positions: Positions = std::array::from_fn(|field| fields[field][at]);
+            let positions: Positions = fields.map(|field| field.get(at).copied().unwrap_or_default());
             let frame = match known.find(hash(&positions), |(known, _)| *known == positions) {
                 Some(&(_, frame)) => frame,
                 None => {
