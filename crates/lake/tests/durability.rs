@@ -251,14 +251,17 @@ async fn pushes_go_on_while_figures_are_read() {
     let lake = open(config(folder.path())).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
     let (reader, ends) = (lake.clone(), done.clone());
-    let reads = std::thread::spawn(move || {
-        let mut reads = 0;
-        while !ends.load(Relaxed) {
-            let status = reader.status();
-            reads += u64::from(status.head_bytes <= status.head_bytes_limit);
-        }
-        reads
-    });
+    let reads = std::thread::Builder::new()
+        .name("reads".into())
+        .spawn(move || {
+            let mut reads = 0;
+            while !ends.load(Relaxed) {
+                let status = reader.status();
+                reads += u64::from(status.head_bytes <= status.head_bytes_limit);
+            }
+            reads
+        })
+        .unwrap();
     for second in 0..500 {
         let pushed = tokio::time::timeout(HANGS, push(&lake, "api", second, 1));
         assert_eq!(pushed.await.expect("pushes and figures wait for each other"), Appended::Stored);
