@@ -183,7 +183,7 @@ impl Bounded {
             let times = args.args.get(at).map(longest).transpose()?.unwrap_or(0);
             bytes = bytes.saturating_add(rows).saturating_mul(times.saturating_add(1));
         }
-        Ok(within("bytes of values that a function makes", bytes, self.growth.limit()).map_err(external)?)
+        within("bytes of values that a function makes", bytes, self.growth.limit()).map_err(external)
     }
 }
 

@@ -298,7 +298,7 @@ fn arrow_metadata(metadata: Arc<ParquetMetaData>) -> std::result::Result<ArrowRe
         Arc::new(Field::clone(field).with_data_type(data_type))
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    Ok(ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))?)
+    ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))
 }
 
 fn unreadable(error: everflame_lake::Error) -> Interrupt {
