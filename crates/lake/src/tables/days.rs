@@ -67,6 +67,7 @@ mod tests {
         assert_eq!(date_text(day(1_785_585_600_123_456_789)), "2026-08-01");
         assert_eq!(time_text(micros(1_785_585_600_123_456_789)), "2026-08-01T12:00:00.123456Z");
         assert_eq!(time_text(window(1_785_585_600_123_456_789)), "2026-08-01T12:00:00.000000Z");
+        assert_eq!(time_text(window(1_785_586_199_999_999_999)), "2026-08-01T12:05:00.000000Z");
         assert_eq!((day(-1), micros(-1), date_text(-1)), (-1, -1, "1969-12-31".to_owned()));
         assert_eq!([month(0), month(30), month(31), month(-1)], [0, 0, 31, -31]);
     }
