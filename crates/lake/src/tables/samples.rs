@@ -86,11 +86,8 @@ fn encode(
                     file.end_row_group().map_err(encoding_error(folder))?;
                 }
             }
-            if rows.is_empty() {
-                continue;
-            }
             bounds.rows += rows.len() as u64;
-            for profile in window {
+            for profile in window.iter().filter(|p| p.samples_start < p.profile.samples_end) {
                 bounds.add_service(order.service(profile.service));
                 bounds.add_time("window", profile.window);
                 bounds.add_time("time", profile.time);
