@@ -11,6 +11,8 @@ mod adhoc;
 mod app;
 mod body;
 mod capabilities;
+mod debug_files;
+mod debuginfo;
 mod deletion;
 mod dropped;
 mod error;

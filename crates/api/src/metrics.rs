@@ -76,6 +76,7 @@ impl Wire {
             ("/settings.v1.", Self::Querier),
             ("/adhocprofiles.v1.", Self::Querier),
             ("/vcs.v1.", Self::Querier),
+            ("/debuginfo.v1alpha1.", Self::Push),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
             ("/parca.", Self::Parca),
