@@ -11,6 +11,7 @@ mod adhoc;
 mod app;
 mod body;
 mod capabilities;
+mod debug_file_metrics;
 mod debug_files;
 mod debuginfo;
 mod deletion;

@@ -8,30 +8,38 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// A frame without a name, and where its name may be found.
-struct Unnamed {
+struct Unnamed<'a> {
     frame: FrameIndex,
-    build: BuildId,
+    build: &'a BuildId,
     place: Place,
 }
 
 /// `stacks` with the names that `symbolizer` has. Blocking.
 pub(crate) fn symbolize(stacks: ResolvedStacks, symbolizer: &Arc<Symbolizer>) -> ResolvedStacks {
-    let unnamed = unnamed(&stacks.symbols);
+    let builds = builds(&stacks.symbols);
+    let unnamed = unnamed(&stacks.symbols, &builds);
     if unnamed.is_empty() {
         return stacks;
     }
     let mut wanted = Wanted::default();
-    for Unnamed { build, place, .. } in &unnamed {
-        wanted.entry(build.clone()).or_default().insert(*place);
+    for &Unnamed { build, place, .. } in &unnamed {
+        match wanted.get_mut(build) {
+            Some(places) => places.insert(place),
+            None => wanted.insert(build.clone(), [place].into()).is_none(),
+        };
     }
     let known = symbolizer.resolve(&wanted);
     with_names(stacks, &unnamed, &known)
 }
 
+/// For each mapping its build id.
+fn builds(symbols: &Symbols) -> Vec<Option<BuildId>> {
+    let ids = symbols.mappings.iter().map(|mapping| symbols.strings.get(mapping.build_id));
+    ids.map(|id| BuildId::parse(id).ok()).collect()
+}
+
 /// The frames without names that have a build id.
-fn unnamed(symbols: &Symbols) -> Vec<Unnamed> {
-    let builds = symbols.mappings.iter().map(|mapping| BuildId::parse(symbols.strings.get(mapping.build_id)).ok());
-    let builds: Vec<Option<BuildId>> = builds.collect();
+fn unnamed<'a>(symbols: &Symbols, builds: &'a [Option<BuildId>]) -> Vec<Unnamed<'a>> {
     if builds.iter().all(Option::is_none) {
         return Vec::new();
     }
@@ -39,7 +47,7 @@ fn unnamed(symbols: &Symbols) -> Vec<Unnamed> {
         if frame.function != 0 || frame.system_name != 0 || frame.address == 0 {
             return None;
         }
-        let build = builds.get(frame.mapping as usize)?.clone()?;
+        let build = builds.get(frame.mapping as usize)?.as_ref()?;
         let place = Place::of(frame, &symbols.mapping(frame.mapping));
         Some(Unnamed { frame: at as FrameIndex, build, place })
     });
@@ -47,13 +55,13 @@ fn unnamed(symbols: &Symbols) -> Vec<Unnamed> {
 }
 
 /// Puts the calls of `known` in place of the frames of `unnamed`.
-fn with_names(mut stacks: ResolvedStacks, unnamed: &[Unnamed], known: &Known) -> ResolvedStacks {
+fn with_names(mut stacks: ResolvedStacks, unnamed: &[Unnamed<'_>], known: &Known) -> ResolvedStacks {
     let mut named = Named { symbols: &mut stacks.symbols, strings: HashMap::new(), mappings: HashMap::new() };
     // For each frame the frames that take its place; an empty range leaves it.
     let mut instead: HashMap<FrameIndex, std::ops::Range<FrameIndex>> = HashMap::new();
-    for Unnamed { frame, build, place } in unnamed {
-        if let Some(calls) = known.get(build).and_then(|known| known.get(place)) {
-            instead.insert(*frame, named.frames(*frame, calls));
+    for &Unnamed { frame, build, place } in unnamed {
+        if let Some(calls) = known.get(build).and_then(|known| known.get(&place)) {
+            instead.insert(frame, named.frames(frame, calls));
         }
     }
     if instead.is_empty() {
@@ -148,7 +156,8 @@ mod tests {
         }
         let stacks =
             ResolvedStacks { symbols, frames: vec![1, 0, 2, 1, 0], ends: vec![2, 5], missing: Vec::new() };
-        let unnamed = unnamed(&stacks.symbols);
+        let builds = builds(&stacks.symbols);
+        let unnamed = unnamed(&stacks.symbols, &builds);
         let build = BuildId::parse("c0ffee").unwrap();
         let places: Vec<_> = unnamed.iter().map(|unnamed| (unnamed.build.clone(), unnamed.place)).collect();
         assert_eq!(places, [(build.clone(), Place::Mapped(0, 0x10)), (build.clone(), Place::Mapped(0, 0x20))]);

@@ -1,16 +1,26 @@
 //! Names, files and lines from the table of functions (`.gopclntab`) that every Go program carries, also a
 //! stripped one. The layouts are those of Go 1.16 and later.
 //!
+//! What was inlined is in trees outside of the table, in the data of the program; where they begin is written in a
+//! record that the table does not point to. It is looked for, and what is found is tried on some functions first.
+//!
 //! A function has an entry, offsets into tables of names and files, and several streams of (change of value,
 //! change of address) pairs. All numbers come from the file: every look-up is checked, every stream bounded.
 
-use crate::call::Call;
+use crate::call::{Call, MAX_CALLS};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 /// Most pairs of a stream that are read; a function of a mebibyte has some 100,000.
 const MAX_PAIRS: usize = 1 << 20;
 /// Longest name that is read.
 const MAX_NAME: usize = 4096;
+
+/// Functions on which a place for the trees of inlined calls is tried.
+const TRIED: usize = 64;
+/// Sections that the record of a module may be in.
+const MODULES: [&str; 4] = [".go.module", ".noptrdata", ".data", ".data.rel.ro"];
+/// Words of the record of a module among which the place of the trees is; they differ between versions.
+const MODULE_WORDS: std::ops::Range<usize> = 20..72;
 
 /// The layouts, by the version of Go that began with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +46,10 @@ pub(crate) struct GoTable<'data> {
     files: usize,
     streams: usize,
     table: usize,
+    /// The sections of the program, by address.
+    memory: Vec<(u64, &'data [u8])>,
+    /// The address from which trees of inlined calls are counted.
+    trees: Option<u64>,
 }
 
 impl<'data> GoTable<'data> {
@@ -50,7 +64,100 @@ impl<'data> GoTable<'data> {
             let section = || file.section_by_name(".text").map(|section| section.address());
             table.text = symbol.map(|symbol| symbol.address()).or_else(section)?;
         }
+        if table.layout >= Layout::Go118 {
+            let sections = file.sections().filter(|section| section.address() > 0);
+            let sections = sections.filter_map(|section| Some((section.address(), section.data().ok()?)));
+            table.memory = sections.collect();
+            table.trees = table.find_trees(file, section.address());
+        }
         Some(table)
+    }
+
+    /// Where the trees of inlined calls are.
+    fn find_trees(&self, file: &object::File<'data>, own: u64) -> Option<u64> {
+        let names: [&[u8]; 2] = [b"go:func.*", b"go.func.*"];
+        let mut symbols = file.symbols();
+        let symbol = symbols.find(|symbol| symbol.name_bytes().is_ok_and(|name| names.contains(&name)));
+        let tried = self.functions_with_trees();
+        let fits = |&base: &u64| !tried.is_empty() && tried.iter().all(|at| self.fits(at, base));
+        if let Some(symbol) = symbol.map(|symbol| symbol.address()).filter(fits) {
+            return Some(symbol);
+        }
+        // The record of a module begins with the address of the table.
+        for name in MODULES {
+            let Some(data) = file.section_by_name(name).and_then(|section| section.data().ok()) else { continue };
+            let words: Vec<u64> = data.chunks_exact(self.pointer).map(|word| self.number(word)).collect();
+            for start in words.iter().enumerate().filter(|(_, word)| **word == own).map(|(at, _)| at) {
+                let fields = words.get(start + MODULE_WORDS.start..).unwrap_or_default();
+                let fields = fields.iter().take(MODULE_WORDS.len()).copied();
+                if let Some(found) = fields.filter(|&word| word > 0).find(fits) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// Some functions that calls were inlined into.
+    fn functions_with_trees(&self) -> Vec<Function> {
+        let all = (0..self.functions).filter_map(|at| self.function_at(at));
+        all.filter(|function| self.tree(function).is_some()).take(TRIED).collect()
+    }
+
+    /// Whether the first inlined call of `function` makes sense when trees are counted from `base`.
+    fn fits(&self, function: &Function, base: u64) -> bool {
+        let read = || {
+            let offset = self.tree(function)?;
+            let inlined = self.inlined(base.checked_add(offset)?, 0)?;
+            // A name begins behind the end of another one.
+            let before = inlined.name.checked_sub(1).and_then(|at| self.names.checked_add(at))?;
+            let is_name = self.data.get(before) == Some(&0) && self.text(before + 1).is_some();
+            let caller = function.entry.checked_add(inlined.caller)?;
+            let is_own = self.function(caller).is_some_and(|found| found.entry == function.entry);
+            (is_name && is_own).then_some(())
+        };
+        read().is_some()
+    }
+
+    /// The call number `at` of the tree at `address`.
+    fn inlined(&self, address: u64, at: usize) -> Option<Inlined> {
+        let (size, name, caller) = if self.layout >= Layout::Go120 { (16, 4, 8) } else { (20, 12, 16) };
+        let address = address.checked_add(at.checked_mul(size)? as u64)?;
+        let holds = |(start, data): &&(u64, &[u8])| {
+            address.checked_sub(*start).is_some_and(|into| into < data.len() as u64)
+        };
+        let (start, data) = self.memory.iter().find(holds)?;
+        let from = usize::try_from(address - start).ok()?;
+        let entry = data.get(from..from.checked_add(size)?)?;
+        let word = |at: usize| Some(self.number(entry.get(at..at + 4)?));
+        Some(Inlined { name: usize::try_from(word(name)?).ok()?, caller: word(caller)? })
+    }
+
+    /// Where the tree of `function` is, from the beginning of all trees; none when nothing was inlined into it.
+    fn tree(&self, function: &Function) -> Option<u64> {
+        /// Which of the data of a function it is.
+        const TREE: usize = 3;
+        let fixed = if self.layout >= Layout::Go120 { 44 } else { 40 };
+        let count = usize::from(*self.data.get(function.at.checked_add(fixed - 1)?)?);
+        if count <= TREE {
+            return None;
+        }
+        let streams = function.number(self, 7)?.checked_mul(4)?;
+        let at = function.at.checked_add(fixed)?.checked_add(streams)?.checked_add(TREE * 4)?;
+        self.u32(at).filter(|&offset| offset != u32::MAX).map(u64::from)
+    }
+
+    /// Which inlined call of `function` `address` belongs to.
+    fn inlined_at(&self, function: &Function, address: u64) -> Option<usize> {
+        /// Which of the further streams of a function it is.
+        const INDEX: usize = 2;
+        if function.number(self, 7)? <= INDEX {
+            return None;
+        }
+        let fixed = if self.layout >= Layout::Go120 { 44 } else { 40 };
+        let stream = self.u32(function.at.checked_add(fixed)?.checked_add(INDEX * 4)?)?;
+        let stream = usize::try_from(stream).ok().filter(|&stream| stream > 0)?;
+        usize::try_from(self.value(function, stream, address)?).ok()
     }
 
     fn read(data: &'data [u8], little_endian: bool) -> Option<Self> {
@@ -67,6 +174,8 @@ impl<'data> GoTable<'data> {
             files: 0,
             streams: 0,
             table: 0,
+            memory: Vec::new(),
+            trees: None,
         };
         table.layout = match table.u32(0)? {
             0xffff_fffa => Layout::Go116,
@@ -94,13 +203,26 @@ impl<'data> GoTable<'data> {
 
     /// The calls at `address`.
     pub(crate) fn calls(&self, address: u64) -> Vec<Call> {
-        self.call(address).into_iter().collect()
+        let mut calls = Vec::new();
+        let Some(function) = self.function(address) else { return calls };
+        let mut at = address;
+        if let Some(tree) = self.trees.and_then(|trees| trees.checked_add(self.tree(&function)?)) {
+            while calls.len() + 1 < MAX_CALLS
+                && let Some(inlined) = self.inlined_at(&function, at).and_then(|index| self.inlined(tree, index))
+            {
+                calls.extend(self.call(&function, at, inlined.name));
+                at = function.entry.saturating_add(inlined.caller);
+            }
+        }
+        let name = function.number(self, 1);
+        calls.extend(name.and_then(|name| self.call(&function, at, name)));
+        calls
     }
 
-    fn call(&self, address: u64) -> Option<Call> {
-        let function = self.function(address)?;
-        let (file, line) = self.source(&function, address);
-        let name = self.text(self.names.checked_add(function.number(self, 1)?)?)?;
+    /// The function whose name is at `name`, and the place of `address`.
+    fn call(&self, function: &Function, address: u64, name: usize) -> Option<Call> {
+        let (file, line) = self.source(function, address);
+        let name = self.text(self.names.checked_add(name)?)?;
         Some(Call::new(&name, &file, line))
     }
 
@@ -114,10 +236,13 @@ impl<'data> GoTable<'data> {
                 false => high = middle,
             }
         }
-        let at = low.checked_sub(1)?;
         if address >= self.entry(low)? {
             return None;
         }
+        self.function_at(low.checked_sub(1)?)
+    }
+
+    fn function_at(&self, at: usize) -> Option<Function> {
         let width = self.width();
         let offset = self.table.checked_add(at.checked_mul(2)?.checked_add(1)?.checked_mul(width)?)?;
         let start = match width {
@@ -183,6 +308,15 @@ impl<'data> GoTable<'data> {
         Some(if self.little_endian { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
 
+    /// The number in four or eight bytes.
+    fn number(&self, bytes: &[u8]) -> u64 {
+        let digit = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
+        match self.little_endian {
+            true => bytes.iter().rfold(0, digit),
+            false => bytes.iter().fold(0, digit),
+        }
+    }
+
     /// A number of the size of a pointer.
     fn word(&self, at: usize) -> Option<u64> {
         if self.pointer == 4 {
@@ -191,6 +325,14 @@ impl<'data> GoTable<'data> {
         let bytes: [u8; 8] = self.data.get(at..at.checked_add(8)?)?.try_into().ok()?;
         Some(if self.little_endian { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
     }
+}
+
+/// A call that was inlined.
+struct Inlined {
+    /// Where its name is among the names.
+    name: usize,
+    /// An instruction of the caller, from the beginning of the function.
+    caller: u64,
 }
 
 /// An entry of the table.
