@@ -389,3 +389,27 @@ async fn debuginfod_is_asked() -> Result<()> {
     }
     anyhow::bail!("the servers were not asked: {}", server.stderr())
 }
+
+#[tokio::test]
+async fn a_file_that_breaks_its_reader_breaks_nothing_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (id, source) = (format!("-Wl,--build-id=0x{C_BUILD}"), source("bottomless.s"));
+    let all = ["-nostdlib", "-static", "-o", "bottomless", id.as_str(), source.as_str()];
+    if tool("gcc", &all, folder.path())?.is_none() {
+        return skip("debug_files", "gcc is not installed");
+    }
+    let program = folder.path().join("bottomless");
+    let symbols = tool("nm", &["bottomless"], folder.path())?.context("nm")?;
+    let start = symbols.lines().find(|line| line.ends_with(" _start")).and_then(|line| line.split(' ').next());
+    let address = u64::from_str_radix(start.context("_start")?, 16)? + 4;
+    let (start, limit) = (address & !0xfff, (address & !0xfff) + 0x1000);
+    let build_id = C_BUILD.to_owned();
+    let sampled = Sampled { program: program.clone(), build_id, address, start, limit, offset: 0x1000 };
+    let server = Server::start_with(&["--self-profiling=false"])?;
+    sampled.push(&server, "service", 5).await?;
+    upload(&server, C_BUILD, &std::fs::read(&program)?).await?;
+    // Its symbol table is harmless.
+    ensure!(names(&calls_once(&server, "service", "_start").await?) == ["_start"]);
+    ensure!(server.stderr().contains("reading debug information broke off"), "{}", server.stderr());
+    Ok(())
+}

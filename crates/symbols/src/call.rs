@@ -30,7 +30,10 @@ impl Call {
     /// A call of the function that the linker knows as `name`, at a place in the source.
     pub(crate) fn new(name: &str, file: &str, line: u32) -> Self {
         let name = cut(name);
-        let function = cut(&demangle_auto(Cow::Borrowed(name), None)).to_owned();
+        let function = match without_shapes(name) {
+            Some(function) => function,
+            None => cut(&demangle_auto(Cow::Borrowed(name), None)).to_owned(),
+        };
         let system_name = if function == name { String::new() } else { name.to_owned() };
         Self { function, system_name, file: cut(file).to_owned(), line }
     }
@@ -39,6 +42,14 @@ impl Call {
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.function.len() + self.system_name.len() + self.file.len()
     }
+}
+
+/// The name of a generic function of Go as Go's own profiles have it: `main.Map[...]` for
+/// `main.Map[go.shape.int]`.
+fn without_shapes(name: &str) -> Option<String> {
+    let start = name.find("[go.shape.")?;
+    let end = name.rfind(']').filter(|&end| end > start)?;
+    Some(format!("{}[...]{}", name.get(..start)?, name.get(end + 1..)?))
 }
 
 /// The beginning of a text that is too long.
@@ -60,6 +71,8 @@ mod tests {
             ("main", "main", ""),
             ("_ZN3foo3barEi", "foo::bar(int)", "_ZN3foo3barEi"),
             ("main.(*T).Do", "main.(*T).Do", ""),
+            ("main.Map[go.shape.int,go.shape.[]uint8].f", "main.Map[...].f", "main.Map[go.shape.int,go.shape.[]uint8].f"),
+            ("]x[go.shape.", "]x[go.shape.", ""),
         ] {
             let call = Call::new(name, "", 0);
             assert_eq!((call.function.as_str(), call.system_name.as_str()), (function, system_name));

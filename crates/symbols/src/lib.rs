@@ -25,7 +25,7 @@ pub use call::Call;
 pub use debuginfod::check_server;
 pub use error::Error;
 pub use place::Place;
-pub use resolve::resolve;
+pub use resolve::{Reading, resolve};
 pub use store::{FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState, Wanted as FileWanted};
 pub use symbolizer::{Known, Symbolizer, SymbolizerStatus, Wanted};
 pub use upload::Upload;

@@ -9,15 +9,34 @@ use crate::elf;
 use crate::go_table::GoTable;
 use crate::place::Place;
 use crate::symbol_table::SymbolTable;
+use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+/// How much of the files is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// All that names something.
+    Whole,
+    /// Not DWARF, which can cost what a small file does not show.
+    Tables,
+}
+
 /// Hands to `each` what `files` say of each of `places`: an empty list where they say nothing. The first of
 /// several files counts most. A file that cannot be read is as if it were not there.
-pub fn resolve(files: &[impl AsRef<Path>], places: &[Place], mut each: impl FnMut(Place, Vec<Call>)) {
+pub fn resolve(
+    files: &[impl AsRef<Path>],
+    places: &[Place],
+    reading: Reading,
+    mut each: impl FnMut(Place, Vec<Call>),
+) {
     let maps: Vec<_> = files.iter().filter_map(|path| elf::map(path.as_ref()).ok()).collect();
     let objects: Vec<_> = maps.iter().filter_map(|map| object::File::parse(&**map).ok()).collect();
-    let sections: Vec<_> = objects.iter().map(|file| caught(|| Sections::of(file)).flatten()).collect();
+    let sections = objects.iter().map(|file| match reading {
+        Reading::Whole => caught(|| Sections::of(file)).flatten(),
+        Reading::Tables => None,
+    });
+    let sections: Vec<_> = sections.collect();
     let sources: Vec<_> = objects
         .iter()
         .zip(&sections)
@@ -55,7 +74,7 @@ fn calls(sources: &[Source<'_>], place: Place) -> Vec<Call> {
         let is_named = calls.last().is_some_and(|call| !call.function.is_empty());
         calls.retain(|call| !call.function.is_empty() || call.line > 0);
         if is_named {
-            return named(calls);
+            return named(with_whole_name(calls, source, address));
         }
         if place_only.is_empty() {
             place_only = calls;
@@ -78,6 +97,19 @@ fn calls(sources: &[Source<'_>], place: Place) -> Vec<Call> {
         }
     }
     Vec::new()
+}
+
+/// Line tables alone have the last part of a function's name; the linker's name has all of it.
+fn with_whole_name(mut calls: Vec<Call>, source: &Source<'_>, address: u64) -> Vec<Call> {
+    if let Some(call) = calls.last_mut().filter(|call| call.system_name.is_empty())
+        && let Some(name) = source.symbols.as_ref().and_then(|symbols| symbols.name(address))
+    {
+        let whole = Call::new(&name, &call.file, call.line);
+        if !whole.system_name.is_empty() {
+            *call = whole;
+        }
+    }
+    calls
 }
 
 fn named(mut calls: Vec<Call>) -> Vec<Call> {

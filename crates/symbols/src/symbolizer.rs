@@ -7,6 +7,7 @@ use crate::build_id::BuildId;
 use crate::call::Call;
 use crate::debuginfod::{Debuginfod, Fetched};
 use crate::place::Place;
+use crate::resolve::Reading;
 use crate::store::Store;
 use crate::tables::{self, Calls, Tables};
 use crate::worker::Worker;
@@ -236,13 +237,20 @@ impl Symbolizer {
 
     fn work(&self, build: &BuildId, places: &[Place]) {
         let (files, state) = self.store.files(build);
-        let answers = match self.worker.ask(&files, places) {
+        let ask = |places: &[Place], reading| match self.worker.ask(&files, places, reading) {
             Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(%error, %build, "the process that reads debug files cannot be started");
                 Vec::new()
             }
         };
+        let mut answers = ask(places, Reading::Whole);
+        if answers.len() < places.len() {
+            tracing::warn!(%build, "reading debug information broke off; names come from symbol tables alone");
+            let answered: HashSet<Place> = answers.iter().map(|(place, _)| *place).collect();
+            let rest: Vec<Place> = places.iter().copied().filter(|place| !answered.contains(place)).collect();
+            answers.extend(ask(&rest, Reading::Tables));
+        }
         if self.store.files(build).1 != state {
             // There is another file by now: the next query asks it.
             return;

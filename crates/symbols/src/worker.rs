@@ -7,7 +7,7 @@
 
 use crate::call::Call;
 use crate::place::Place;
-use crate::resolve::resolve;
+use crate::resolve::{Reading, resolve};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -39,12 +39,18 @@ pub struct Worker {
 struct Order {
     files: Vec<PathBuf>,
     places: Vec<Place>,
+    reading: Reading,
 }
 
 impl Worker {
     /// What `files` say of `places`. Answers that came before the process broke down count; the rest is missing.
-    pub(crate) fn ask(&self, files: &[PathBuf], places: &[Place]) -> std::io::Result<Vec<(Place, Vec<Call>)>> {
-        let order = Order { files: files.to_vec(), places: places.to_vec() };
+    pub(crate) fn ask(
+        &self,
+        files: &[PathBuf],
+        places: &[Place],
+        reading: Reading,
+    ) -> std::io::Result<Vec<(Place, Vec<Call>)>> {
+        let order = Order { files: files.to_vec(), places: places.to_vec(), reading };
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
@@ -83,7 +89,7 @@ pub fn serve() -> std::io::Result<()> {
     let order: Order = serde_json::from_str(&line)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut fault = Ok(());
-    resolve(&order.files, &order.places, |place, calls| {
+    resolve(&order.files, &order.places, order.reading, |place, calls| {
         let line = serde_json::to_vec(&(place, calls)).map_err(std::io::Error::from);
         let written = line.and_then(|mut line| {
             line.push(b'\n');

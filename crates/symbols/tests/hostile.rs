@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use everflame_symbols::{Call, Place, resolve};
+use everflame_symbols::{Call, Place, Reading, resolve};
 use std::path::Path;
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn program(folder: &Path, flags: &[&str]) -> Option<Vec<u8>> {
 
 fn names(file: &Path, places: &[Place]) -> Vec<(Place, Vec<Call>)> {
     let mut all = Vec::new();
-    resolve(&[file], places, |place, calls| all.push((place, calls)));
+    resolve(&[file], places, Reading::Whole, |place, calls| all.push((place, calls)));
     all
 }
 
