@@ -215,8 +215,7 @@ pub fn messages(build_id: &str, upload_id: &str, file: &[u8]) -> Vec<Vec<u8>> {
 pub async fn initiate(server: &Server, build_id: &str, size: usize) -> Result<Result<String, Refusal>> {
     let request = json!({"buildId": build_id, "buildIdType": 1, "hash": "some", "size": size});
     let wire = crate::rpc::Wire::Grpc;
-    let answer =
-        crate::parca::ask_over(server, wire, crate::rpc::Coding::Plain, INITIATE, &request).await?;
+    let answer = crate::parca::ask_over(server, wire, crate::rpc::Coding::Plain, INITIATE, &request).await?;
     answer
         .map(|answer| {
             ensure!(crate::parca::number(&answer["uploadInstructions"]["uploadStrategy"]) == 1, "{answer}");
@@ -248,7 +247,8 @@ pub async fn upload(server: &Server, build_id: &str, file: &[u8]) -> Result<()> 
     let should = json!({"buildId": build_id, "buildIdType": 1});
     let wanted = ask(server, SHOULD, &should).await?;
     ensure!(wanted["shouldInitiateUpload"] == json!(true), "{wanted}");
-    let id = initiate(server, build_id, file.len()).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let id =
+        initiate(server, build_id, file.len()).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     let uploaded = send(server, build_id, &id, file).await?;
     let uploaded = uploaded.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     ensure!(crate::parca::number(&uploaded["size"]) == i64::try_from(file.len())?, "{uploaded}");

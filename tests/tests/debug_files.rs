@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use everflame_tests::debug_files::{
-    Sampled, calls, calls_once, initiate, names, send, source, tool, upload,
-};
-use everflame_tests::parca::{FINISHED, SHOULD, ask, ask_over};
+use everflame_tests::debug_files::{Sampled, calls, calls_once, initiate, names, send, source, tool, upload};
+use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over};
 use everflame_tests::rpc::{Coding, Wire};
 use everflame_tests::{Server, skip};
 use serde_json::{Value, json};
@@ -77,15 +75,21 @@ fn c_calls() -> Vec<(String, String, i64)> {
 
 #[tokio::test]
 async fn profiles_get_names_when_their_file_comes() -> Result<()> {
-    let Some(built) = Built::c(&["-fPIE", "-pie"])? else { return skip("debug_files", "gcc is not installed") };
-    let mut server = Server::start_with(&["--self-profiling=false"])?;
+    let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
+        return skip("debug_files", "gcc is not installed");
+    };
+    let mut server = Server::start()?;
     built.sampled.push(&server, "before", 5).await?;
     let found = calls(&server, "before").await?;
     ensure!(names(&found) == [built.sampled.unresolved()?], "{found:?}");
 
     upload(&server, C_BUILD, &built.whole()?).await?;
     let expected = c_calls();
-    ensure!(calls_once(&server, "before", "innermost").await? == expected, "{:?}", calls(&server, "before").await?);
+    ensure!(
+        calls_once(&server, "before", "innermost").await? == expected,
+        "{:?}",
+        calls(&server, "before").await?
+    );
     // Another start of the program was elsewhere in memory; agents send what the file has.
     built.sampled.moved(0x10_0000).push(&server, "elsewhere", 5).await?;
     ensure!(calls_once(&server, "elsewhere", "innermost").await? == expected);
@@ -102,7 +106,9 @@ async fn profiles_get_names_when_their_file_comes() -> Result<()> {
     ensure!(calls_once(&server, "before", "innermost").await? == expected);
     let (_, metrics) = server.get("/metrics", &[]).await?;
     let metrics = String::from_utf8(metrics)?;
-    for line in ["everflame_debug_files 1", "everflame_debug_files_bytes ", "everflame_symbols_resolved_total "] {
+    for line in
+        ["everflame_debug_files 1", "everflame_debug_files_bytes ", "everflame_symbols_resolved_total "]
+    {
         ensure!(metrics.lines().any(|found| found.starts_with(line)), "{line} is not in\n{metrics}");
     }
     Ok(())
@@ -110,7 +116,9 @@ async fn profiles_get_names_when_their_file_comes() -> Result<()> {
 
 #[tokio::test]
 async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
-    let Some(built) = Built::c(&["-fPIE", "-pie"])? else { return skip("debug_files", "gcc is not installed") };
+    let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
+        return skip("debug_files", "gcc is not installed");
+    };
     let expected = c_calls();
     let without_lines = vec![("outermost".to_owned(), String::new(), 0)];
     let cases: [(&str, &str, &[&str], &[(String, String, i64)]); 5] = [
@@ -124,7 +132,7 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
         let Some(file) = built.made(program, arguments)? else {
             return skip("debug_files", "objcopy is not installed");
         };
-        let server = Server::start_with(&["--self-profiling=false"])?;
+        let server = Server::start()?;
         built.sampled.push(&server, "service", 5).await?;
         upload(&server, C_BUILD, &file).await?;
         match expected.first() {
@@ -140,7 +148,7 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
     }
     // A program that is always at the same place.
     let Some(fixed) = Built::c(&["-no-pie"])? else { return skip("debug_files", "gcc is not installed") };
-    let server = Server::start_with(&["--self-profiling=false"])?;
+    let server = Server::start()?;
     fixed.sampled.push(&server, "service", 5).await?;
     upload(&server, C_BUILD, &fixed.whole()?).await?;
     ensure!(calls_once(&server, "service", "innermost").await? == c_calls());
@@ -179,7 +187,7 @@ async fn go_programs_have_names_with_and_without_debug_information() -> Result<(
     let expected = [call("innermost", 11), call("middle", 15), call("outermost", 20), call("main", 25)];
     for flags in ["", "-s -w"] {
         let Some(built) = Built::go(flags)? else { return skip("debug_files: Go", "go is not installed") };
-        let server = Server::start_with(&["--self-profiling=false"])?;
+        let server = Server::start()?;
         built.sampled.push(&server, "service", 5).await?;
         ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()?]);
         upload_to_pyroscope(&server, GO_BUILD, built.whole()?).await?;
@@ -200,8 +208,11 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
     let server = Server::start_with(&["--max-debug-file-size=40000B"])?;
     ensure!(file.len() < 40_000, "{}", file.len());
     for build in ["../../../../etc/passwd", "ab/../cd", "..", "abc\u{0}", "ab", "%2e%2e%2f", ""] {
-        let request = json!({"buildId": build, "buildIdType": 1, "hash": "x", "size": 5});
-        for method in [SHOULD, everflame_tests::parca::INITIATE, FINISHED] {
+        for (method, request) in [
+            (SHOULD, json!({"buildId": build, "buildIdType": 1})),
+            (INITIATE, json!({"buildId": build, "buildIdType": 1, "hash": "x", "size": 5})),
+            (FINISHED, json!({"buildId": build, "uploadId": "x"})),
+        ] {
             let answer = ask_over(&server, Wire::Grpc, Coding::Plain, method, &request).await?;
             let refusal = answer.err().with_context(|| format!("{} took {build:?}", method.path))?;
             ensure!(
@@ -242,7 +253,8 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
         let id = initiate(&server, build, size).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
         let refusal = send(&server, build, "other", file).await?.err().context("it took another id")?;
         ensure!(refusal.code == "invalid_argument" && refusal.message.contains("upload_id"), "{refusal:?}");
-        let refusal = send(&server, build, &id, file).await?.err().with_context(|| format!("{name} was taken"))?;
+        let refusal =
+            send(&server, build, &id, file).await?.err().with_context(|| format!("{name} was taken"))?;
         ensure!(refusal.code == code && refusal.message.contains(message), "{name}: {refusal:?}");
         let finished = json!({"buildId": build, "uploadId": id});
         let refusal = ask_over(&server, Wire::Grpc, Coding::Plain, FINISHED, &finished).await?.err();
@@ -265,7 +277,10 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
     upload(&server, C_BUILD, &file).await?;
     let server = Server::start_with(&["--debug-files-size=10000B"])?;
     let refusal = initiate(&server, C_BUILD, file.len()).await?.err().context("it took too much")?;
-    ensure!(refusal.code == "resource_exhausted" && refusal.message.contains("debug-files-size"), "{refusal:?}");
+    ensure!(
+        refusal.code == "resource_exhausted" && refusal.message.contains("debug-files-size"),
+        "{refusal:?}"
+    );
     Ok(())
 }
 
@@ -286,9 +301,10 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 async fn uploads_survive_a_restart() -> Result<()> {
     let Some(built) = Built::c(&[])? else { return skip("debug_files", "gcc is not installed") };
     let file = built.whole()?;
-    let mut server = Server::start_with(&["--self-profiling=false"])?;
+    let mut server = Server::start()?;
     built.sampled.push(&server, "service", 5).await?;
-    let id = initiate(&server, C_BUILD, file.len()).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    let id =
+        initiate(&server, C_BUILD, file.len()).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     server.restart()?;
     // Somebody is at it.
     let wanted = ask(&server, SHOULD, &json!({"buildId": C_BUILD, "buildIdType": 1})).await?;
@@ -341,7 +357,8 @@ async fn debuginfod(build: &'static str, file: Vec<u8>) -> Result<(String, Arc<M
             let found = path == format!("/some/buildid/{build}/debuginfo");
             let (status, body) = if found { ("200 OK", &file[..]) } else { ("404 Not Found", &b"no"[..]) };
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(path);
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
         }
     });
@@ -350,10 +367,12 @@ async fn debuginfod(build: &'static str, file: Vec<u8>) -> Result<(String, Arc<M
 
 #[tokio::test]
 async fn debuginfod_is_asked() -> Result<()> {
-    let Some(built) = Built::c(&["-fPIE", "-pie"])? else { return skip("debug_files", "gcc is not installed") };
+    let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
+        return skip("debug_files", "gcc is not installed");
+    };
     let (url, asked) = debuginfod(C_BUILD, built.whole()?).await?;
     let option = format!("--debuginfod={url}");
-    let server = Server::start_with(&["--self-profiling=false", &option])?;
+    let server = Server::start_with(&[&option])?;
     built.sampled.push(&server, "service", 5).await?;
     let absent = Sampled { build_id: "0123456789".to_owned(), ..built.sampled.clone() };
     absent.push(&server, "absent", 5).await?;
@@ -375,7 +394,7 @@ async fn debuginfod_is_asked() -> Result<()> {
     // What it sends for another build is not kept.
     let (url, _) = debuginfod("0123456789", built.whole()?).await?;
     let option = format!("--debuginfod=http://127.0.0.1:1,{url}");
-    let server = Server::start_with(&["--self-profiling=false", &option])?;
+    let server = Server::start_with(&[&option])?;
     absent.push(&server, "absent", 5).await?;
     calls(&server, "absent").await?;
     for _ in 0..600 {
@@ -400,12 +419,13 @@ async fn a_file_that_breaks_its_reader_breaks_nothing_else() -> Result<()> {
     }
     let program = folder.path().join("bottomless");
     let symbols = tool("nm", &["bottomless"], folder.path())?.context("nm")?;
-    let start = symbols.lines().find(|line| line.ends_with(" _start")).and_then(|line| line.split(' ').next());
+    let start =
+        symbols.lines().find(|line| line.ends_with(" _start")).and_then(|line| line.split(' ').next());
     let address = u64::from_str_radix(start.context("_start")?, 16)? + 4;
     let (start, limit) = (address & !0xfff, (address & !0xfff) + 0x1000);
     let build_id = C_BUILD.to_owned();
     let sampled = Sampled { program: program.clone(), build_id, address, start, limit, offset: 0x1000 };
-    let server = Server::start_with(&["--self-profiling=false"])?;
+    let server = Server::start()?;
     sampled.push(&server, "service", 5).await?;
     upload(&server, C_BUILD, &std::fs::read(&program)?).await?;
     // Its symbol table is harmless.

@@ -322,7 +322,7 @@ async fn refusals_say_what_and_where() -> Result<()> {
         (SERIES, json!({}), "unimplemented", "Series has no answer"),
         (SHARE, json!({}), "unimplemented", "profiles are not shared"),
         (INITIATE, json!({"buildId": "abcdef", "size": 5}), "invalid_argument", "hash is missing"),
-        (FINISHED, json!({"buildId": "abcdef"}), "not_found", "no upload of build"),
+        (FINISHED, json!({"buildId": "abcdef"}), "not_found", "no upload of debuginfo"),
         (SHOULD, json!({"buildId": "ab"}), "invalid_argument", "\"ab\" is no build id"),
     ];
     for (method, request, code, message) in cases {

@@ -23,7 +23,9 @@ const UPLOADS: [&str; 3] = [
 
 /// Whether the body of a request to `path` goes to disk as it comes.
 pub(crate) fn is_upload(path: &str) -> bool {
-    UPLOADS.iter().any(|upload| if upload.ends_with('/') { path.starts_with(upload) } else { path == *upload })
+    UPLOADS
+        .iter()
+        .any(|upload| if upload.ends_with('/') { path.starts_with(upload) } else { path == *upload })
 }
 
 /// Turns for receiving files.
@@ -90,7 +92,9 @@ pub(crate) async fn receive(
 ) -> Result<u64, ApiError> {
     let store = store(app)?;
     let _turn = app.uploads.0.try_acquire().map_err(|_| {
-        ApiError::unavailable(format_args!("{MAX_UPLOADS} debug files are being received; send this one again later"))
+        ApiError::unavailable(format_args!(
+            "{MAX_UPLOADS} debug files are being received; send this one again later"
+        ))
     })?;
     let mut upload = blocking(move || Upload::begin(&store, build, kind, upload_id.as_deref())).await??;
     loop {

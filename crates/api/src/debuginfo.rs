@@ -61,7 +61,8 @@ impl DebuginfoService for Debuginfo {
             let is_finished = state.finished > 0;
             ObjectMetadata {
                 file: file.into(),
-                state: if is_finished { ObjectState::STATE_UPLOADED } else { ObjectState::STATE_UPLOADING }.into(),
+                state: if is_finished { ObjectState::STATE_UPLOADED } else { ObjectState::STATE_UPLOADING }
+                    .into(),
                 started_at: timestamp(state.started).into(),
                 finished_at: is_finished.then(|| timestamp(state.finished)).into(),
                 size_bytes: if is_finished { state.size.cast_signed() } else { 0 },
@@ -94,8 +95,12 @@ async fn should_initiate_upload(
     if symbolizer(app).is_none() {
         return Ok(answer(false, "DebugInfo upload disabled"));
     }
-    let file = request.file.into_option().ok_or_else(|| ApiError::invalid("file is missing; say which it is"))?;
-    if ![Type::TYPE_EXECUTABLE_FULL, Type::TYPE_EXECUTABLE_NO_TEXT].into_iter().any(|kind| file.r#type == kind) {
+    let file =
+        request.file.into_option().ok_or_else(|| ApiError::invalid("file is missing; say which it is"))?;
+    if ![Type::TYPE_EXECUTABLE_FULL, Type::TYPE_EXECUTABLE_NO_TEXT]
+        .into_iter()
+        .any(|kind| file.r#type == kind)
+    {
         return Err(ApiError::invalid(
             "file.type is none; send TYPE_EXECUTABLE_FULL or TYPE_EXECUTABLE_NO_TEXT",
         ));

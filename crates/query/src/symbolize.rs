@@ -160,7 +160,10 @@ mod tests {
         let unnamed = unnamed(&stacks.symbols, &builds);
         let build = BuildId::parse("c0ffee").unwrap();
         let places: Vec<_> = unnamed.iter().map(|unnamed| (unnamed.build.clone(), unnamed.place)).collect();
-        assert_eq!(places, [(build.clone(), Place::Mapped(0, 0x10)), (build.clone(), Place::Mapped(0, 0x20))]);
+        assert_eq!(
+            places,
+            [(build.clone(), Place::Mapped(0, 0x10)), (build.clone(), Place::Mapped(0, 0x20))]
+        );
         let call = |name: &str| Call { function: name.to_owned(), ..Call::default() };
         let calls: Arc<[Call]> = vec![call("inner"), call("work")].into();
         let known = Known::from([(build, [(Place::Mapped(0, 0x10), calls)].into())]);

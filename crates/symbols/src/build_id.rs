@@ -13,7 +13,9 @@ pub struct BuildId(String);
 
 /// What is no build id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no build id; send {MIN_DIGITS} to {MAX_DIGITS} hexadecimal digits, as `readelf -n` prints them")]
+#[error(
+    "{text:?} is no build id; send {MIN_DIGITS} to {MAX_DIGITS} hexadecimal digits, as `readelf -n` prints them"
+)]
 pub struct NotABuildId {
     text: String,
 }

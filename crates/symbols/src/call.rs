@@ -71,7 +71,11 @@ mod tests {
             ("main", "main", ""),
             ("_ZN3foo3barEi", "foo::bar(int)", "_ZN3foo3barEi"),
             ("main.(*T).Do", "main.(*T).Do", ""),
-            ("main.Map[go.shape.int,go.shape.[]uint8].f", "main.Map[...].f", "main.Map[go.shape.int,go.shape.[]uint8].f"),
+            (
+                "main.Map[go.shape.int,go.shape.[]uint8].f",
+                "main.Map[...].f",
+                "main.Map[go.shape.int,go.shape.[]uint8].f",
+            ),
             ("]x[go.shape.", "]x[go.shape.", ""),
         ] {
             let call = Call::new(name, "", 0);

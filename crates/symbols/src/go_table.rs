@@ -85,7 +85,9 @@ impl<'data> GoTable<'data> {
         }
         // The record of a module begins with the address of the table.
         for name in MODULES {
-            let Some(data) = file.section_by_name(name).and_then(|section| section.data().ok()) else { continue };
+            let Some(data) = file.section_by_name(name).and_then(|section| section.data().ok()) else {
+                continue;
+            };
             let words: Vec<u64> = data.chunks_exact(self.pointer).map(|word| self.number(word)).collect();
             for start in words.iter().enumerate().filter(|(_, word)| **word == own).map(|(at, _)| at) {
                 let fields = words.get(start + MODULE_WORDS.start..).unwrap_or_default();
@@ -193,7 +195,8 @@ impl<'data> GoTable<'data> {
             (text, at) = (word(2)?, 3);
         }
         let offset = |of: usize| usize::try_from(word(at + of)?).ok();
-        let [names, units, files, streams, start] = [offset(0)?, offset(1)?, offset(2)?, offset(3)?, offset(4)?];
+        let [names, units, files, streams, start] =
+            [offset(0)?, offset(1)?, offset(2)?, offset(3)?, offset(4)?];
         let functions = usize::try_from(functions).ok()?;
         let table = Self { functions, text, names, units, files, streams, table: start, ..table };
         // The last entry is the end of the code.
@@ -208,7 +211,8 @@ impl<'data> GoTable<'data> {
         let mut at = address;
         if let Some(tree) = self.trees.and_then(|trees| trees.checked_add(self.tree(&function)?)) {
             while calls.len() + 1 < MAX_CALLS
-                && let Some(inlined) = self.inlined_at(&function, at).and_then(|index| self.inlined(tree, index))
+                && let Some(inlined) =
+                    self.inlined_at(&function, at).and_then(|index| self.inlined(tree, index))
             {
                 calls.extend(self.call(&function, at, inlined.name));
                 at = function.entry.saturating_add(inlined.caller);

@@ -26,7 +26,9 @@ pub use debuginfod::check_server;
 pub use error::Error;
 pub use place::Place;
 pub use resolve::{Reading, resolve};
-pub use store::{FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState, Wanted as FileWanted};
+pub use store::{
+    FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState, Wanted as FileWanted,
+};
 pub use symbolizer::{Known, Symbolizer, SymbolizerStatus, Wanted};
 pub use upload::Upload;
 pub use worker::{Worker, serve};

@@ -239,7 +239,9 @@ impl Store {
             return Err(self.full());
         }
         match self.wanted(build, kind, request.force)? {
-            Wanted::Exists => return Err(Error::Exists(format!("{kind:?} of build {build} is there already"))),
+            Wanted::Exists => {
+                return Err(Error::Exists(format!("{kind:?} of build {build} is there already")));
+            }
             Wanted::InProgress => return Err(Error::NotNow(Wanted::InProgress.reason().to_owned())),
             Wanted::New | Wanted::Stale | Wanted::Forced => {}
         }
@@ -375,9 +377,10 @@ impl Store {
         for kind in FileKind::ALL {
             let path = self.path(build, kind);
             let Ok(metadata) = fs::metadata(&path) else { continue };
-            let changed = metadata.modified().ok().and_then(|time| {
-                Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos())
-            });
+            let changed = metadata
+                .modified()
+                .ok()
+                .and_then(|time| Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()));
             state += &format!("{}:{}:{} ", kind.name(), metadata.len(), changed.unwrap_or_default());
             paths.push(path);
         }

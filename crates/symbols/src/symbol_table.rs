@@ -1,6 +1,6 @@
 //! Names from the symbol tables of an ELF file: the linker's, and the one of dynamic linking.
 
-use object::{Object, ObjectSymbol, SectionKind, ObjectSection, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 /// Most symbols that are read; a browser has a million.
 const MAX_SYMBOLS: usize = 4_000_000;
@@ -47,16 +47,19 @@ impl<'data> SymbolTable<'data> {
             let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?;
             // The marks of ARM for code and data.
             let is_mark = name.starts_with(b"$");
-            (!is_mark).then_some((!symbol.is_global(), Symbol {
-                address: symbol.address(),
-                size: symbol.size(),
-                name,
-            }))
+            (!is_mark).then_some((
+                !symbol.is_global(),
+                Symbol { address: symbol.address(), size: symbol.size(), name },
+            ))
         });
         let mut functions: Vec<(bool, Symbol<'data>)> = functions.collect();
         // Of several names of one place the one that others know, of the longest function, is best.
         functions.sort_by(|(a_local, a), (b_local, b)| {
-            (a.address, std::cmp::Reverse(a.size), a_local).cmp(&(b.address, std::cmp::Reverse(b.size), b_local))
+            (a.address, std::cmp::Reverse(a.size), a_local).cmp(&(
+                b.address,
+                std::cmp::Reverse(b.size),
+                b_local,
+            ))
         });
         functions.dedup_by_key(|(_, symbol)| symbol.address);
         Self { symbols: functions.into_iter().map(|(_, symbol)| symbol).collect() }

@@ -237,19 +237,21 @@ impl Symbolizer {
 
     fn work(&self, build: &BuildId, places: &[Place]) {
         let (files, state) = self.store.files(build);
-        let ask = |places: &[Place], reading| match self.worker.ask(&files, places, reading) {
-            Ok(answers) => answers,
-            Err(error) => {
+        // What is not answered yet; answers to what was not asked do not count.
+        let mut open: HashSet<Place> = places.iter().copied().collect();
+        let ask = |open: &mut HashSet<Place>, reading| {
+            let asked: Vec<Place> = open.iter().copied().collect();
+            let mut answers = self.worker.ask(&files, &asked, reading).unwrap_or_else(|error| {
                 tracing::warn!(%error, %build, "the process that reads debug files cannot be started");
                 Vec::new()
-            }
+            });
+            answers.retain(|(place, _)| open.remove(place));
+            answers
         };
-        let mut answers = ask(places, Reading::Whole);
-        if answers.len() < places.len() {
+        let mut answers = ask(&mut open, Reading::Whole);
+        if !open.is_empty() {
             tracing::warn!(%build, "reading debug information broke off; names come from symbol tables alone");
-            let answered: HashSet<Place> = answers.iter().map(|(place, _)| *place).collect();
-            let rest: Vec<Place> = places.iter().copied().filter(|place| !answered.contains(place)).collect();
-            answers.extend(ask(&rest, Reading::Tables));
+            answers.extend(ask(&mut open, Reading::Tables));
         }
         if self.store.files(build).1 != state {
             // There is another file by now: the next query asks it.
@@ -258,21 +260,18 @@ impl Symbolizer {
         let answers: Vec<(Place, Calls)> =
             answers.into_iter().map(|(place, calls)| (place, Calls::from(calls))).collect();
         let named = answers.iter().filter(|(_, calls)| !calls.is_empty()).count();
-        let missing = places.len().saturating_sub(answers.len());
+        let missing = open.len();
         self.resolved.fetch_add(named as u64, Relaxed);
         self.unknown.fetch_add((answers.len() - named) as u64, Relaxed);
         self.failed.fetch_add(missing as u64, Relaxed);
         if let Err(error) = tables::save(&self.store.build_folder(build), &state, &answers) {
             tracing::warn!(%error, %build, "names are not kept for the next start");
         }
-        let mut given_up = Vec::new();
         if missing > 0 {
             tracing::warn!(%build, missing, "reading debug files broke off; some addresses stay without names");
-            let answered: HashSet<Place> = answers.iter().map(|(place, _)| *place).collect();
-            // In memory alone: another start may try again.
-            let rest = places.iter().filter(|place| !answered.contains(*place));
-            given_up.extend(rest.map(|&place| (place, Calls::from(Vec::new()))));
         }
+        // In memory alone: another start may try again.
+        let given_up = open.into_iter().map(|place| (place, Calls::from(Vec::new())));
         self.tables.lock().add(build, &state, answers.into_iter().chain(given_up));
     }
 

@@ -144,7 +144,9 @@ impl Upload {
     }
 
     fn no_elf(&self, why: &str) -> Error {
-        self.refused(Error::Invalid(format!("{why}; send the program, or its debug information, as an ELF file")))
+        self.refused(Error::Invalid(format!(
+            "{why}; send the program, or its debug information, as an ELF file"
+        )))
     }
 
     fn refused(&self, error: Error) -> Error {

@@ -8,7 +8,8 @@ use crate::wire::parca::debuginfo::v1alpha1::__buffa::view::oneof::upload_reques
 use crate::wire::parca::debuginfo::v1alpha1::*;
 use bytes::Bytes;
 use connectrpc::{
-    ConnectError, InboundStream, Limits, RequestContext, Response, ServiceRequest, ServiceResult, StreamMessage,
+    ConnectError, InboundStream, Limits, RequestContext, Response, ServiceRequest, ServiceResult,
+    StreamMessage,
 };
 use everflame_symbols::{BuildId, FileKind, UploadRequest as Asked};
 use futures::StreamExt;
@@ -91,7 +92,9 @@ pub(super) async fn initiate_upload(
         return Err(ApiError::invalid(format_args!("{field} is missing; send that of the file")));
     }
     let Some(kind) = kind(request.r#type.to_i32()) else {
-        return Err(ApiError::failed_precondition("sources are not kept by this server; send debug files alone"));
+        return Err(ApiError::failed_precondition(
+            "sources are not kept by this server; send debug files alone",
+        ));
     };
     // Ids of these kinds are in the file; agents make others for files that have none.
     let checked = [BuildIDType::BUILD_ID_TYPE_UNKNOWN_UNSPECIFIED, BuildIDType::BUILD_ID_TYPE_GNU]
@@ -138,7 +141,9 @@ async fn upload(app: &App, mut requests: InboundStream<UploadRequest>) -> Result
 fn piece(message: &StreamMessage<UploadRequest>) -> Result<Bytes, ApiError> {
     match &message.view().data {
         Some(Data::ChunkData(bytes)) => Ok(message.bytes().slice_ref(bytes)),
-        Some(Data::Info(_)) => Err(ApiError::invalid("there is a second info; send chunk_data after the first")),
+        Some(Data::Info(_)) => {
+            Err(ApiError::invalid("there is a second info; send chunk_data after the first"))
+        }
         None => Ok(Bytes::new()),
     }
 }
