@@ -94,6 +94,11 @@ impl SumCache {
         found
     }
 
+    /// Whether [`Self::get`] will have an answer, most likely. Not counted.
+    pub(crate) fn knows(&self, fragment: &Fragment) -> bool {
+        self.found.contains_key(fragment)
+    }
+
     /// Keeps what was found in a fragment.
     pub(crate) fn insert(&self, fragment: Fragment, mut found: Found) {
         if found.large.is_empty() {

@@ -12,6 +12,7 @@ mod file;
 mod header;
 mod packed;
 mod pages;
+mod read_ahead;
 
 pub(crate) use distinct::Distinct;
 pub use file::OpenFile;
