@@ -6,9 +6,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 17] = [
+const PROTOS: [&str; 18] = [
     "adhocprofiles/v1/adhocprofiles.proto",
     "capabilities/v1/feature_flags.proto",
+    "debuginfo/v1alpha1/debuginfo.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
     "opentelemetry/proto/collector/profiles/v1development/profiles_service.proto",

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod clients;
+pub mod debug_files;
 mod flame_graph;
 pub mod messages;
 pub mod parca;

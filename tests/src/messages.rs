@@ -122,6 +122,9 @@ ParcaShare = 1 queryRequest ParcaQuery, 2 description str
 ParcaShould = 1 buildId str, 2 hash str, 3 force bool, 4 type i64, 5 buildIdType i64
 ParcaShouldAnswer = 1 shouldInitiateUpload bool, 2 reason str
 ParcaInitiate = 1 buildId str, 2 size i64, 3 hash str, 4 force bool, 5 type i64, 6 buildIdType i64
+ParcaInitiated = 1 uploadInstructions ParcaInstructions
+ParcaInstructions = 1 buildId str, 2 uploadId str, 3 uploadStrategy i64, 4 signedUrl str, 5 type i64
+ParcaUploaded = 1 buildId str, 2 size i64
 ParcaFinished = 1 buildId str, 2 uploadId str, 3 type i64
 ";
 

@@ -60,7 +60,7 @@ pub const SHOULD: Method = store(
 );
 /// `DebuginfoService/InitiateUpload`
 pub const INITIATE: Method =
-    store("parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload", "ParcaInitiate", "Empty");
+    store("parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload", "ParcaInitiate", "ParcaInitiated");
 /// `DebuginfoService/MarkUploadFinished`
 pub const FINISHED: Method =
     store("parca.debuginfo.v1alpha1.DebuginfoService/MarkUploadFinished", "ParcaFinished", "Empty");

@@ -195,6 +195,27 @@ pub async fn call(
     result.with_context(place)
 }
 
+/// Calls `method`, which takes a stream of messages, over gRPC. They are encoded already.
+///
+/// # Errors
+/// When the exchange does not follow the protocol; a refusal by its rules is no error.
+pub async fn call_with(
+    http: &reqwest::Client,
+    server: &Server,
+    method: Method,
+    messages: &[Vec<u8>],
+) -> Result<Answer> {
+    let frames = messages.iter().map(|message| frame(0, message)).collect::<Result<Vec<_>>>()?;
+    let post = http.post(server.url(&format!("/{}", method.path)));
+    let post = post.header("content-type", Wire::Grpc.content_type()).header("te", "trailers");
+    let answer: http::Response<reqwest::Body> = post.body(frames.concat()).send().await?.into();
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.context("reading the answer")?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    framed_answer(&head.headers, &trailers, &body.to_bytes(), method)
+        .with_context(|| format!("{}: {} {:?}", method.path, head.status, head.headers))
+}
+
 fn connect_answer(head: &http::response::Parts, body: &[u8], wire: Wire, method: Method) -> Result<Answer> {
     let compressed = text(&head.headers, "content-encoding") == "gzip";
     let body = inflate(compressed, body)?;

@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use crate::debug_files::Turns;
 use crate::error::ApiError;
 use crate::links::Links;
 use crate::load::Load;
@@ -77,6 +78,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) watch: Watch,
     pub(crate) links: Links,
+    pub(crate) uploads: Turns,
 }
 
 impl App {

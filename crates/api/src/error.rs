@@ -120,6 +120,11 @@ impl ApiError {
         self.status
     }
 
+    /// Whether it could be done at another time.
+    pub(crate) fn is_failed_precondition(&self) -> bool {
+        self.code == ErrorCode::FailedPrecondition
+    }
+
     /// The number of the status that gRPC gives this.
     pub(crate) fn grpc_code(&self) -> u32 {
         self.code.grpc_code()

@@ -1,6 +1,7 @@
 //! What stands around every request: load bounds, panics, request id, access log, counters.
 
 use crate::app::App;
+use crate::debug_files;
 use crate::error::ApiError;
 use crate::metrics::Wire;
 use axum::extract::{Request, State};
@@ -33,7 +34,10 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         Err(refusal) if wire != Wire::Health => refusal.into_response(),
         Err(_) => next.run(request).await,
         Ok(admission) => {
-            let request = request.map(|body| admission.meter(body));
+            let request = match debug_files::is_upload(&path) {
+                true => request,
+                false => request.map(|body| admission.meter(body)),
+            };
             let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             match (admission.refusal(), response) {
                 (Some(refusal), _) => refusal.into_response(),

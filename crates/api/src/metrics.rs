@@ -1,6 +1,7 @@
 //! `/metrics`: what the server did, in the form that Prometheus reads.
 
 use crate::app::App;
+use crate::debug_file_metrics::DebugFileReading;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_ingest::{Counters, Reason};
@@ -76,6 +77,7 @@ impl Wire {
             ("/settings.v1.", Self::Querier),
             ("/adhocprofiles.v1.", Self::Querier),
             ("/vcs.v1.", Self::Querier),
+            ("/debuginfo.v1alpha1.", Self::Push),
             ("/pyroscope/", Self::Pyroscope),
             ("/api/0/", Self::Profefe),
             ("/parca.", Self::Parca),
@@ -174,6 +176,10 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
         ],
     };
     registry.register_collector(Box::new(reading));
+    if let Some(symbolizer) = app.engine.symbolizer() {
+        let (store, symbolizer) = (symbolizer.store().status(), symbolizer.status());
+        registry.register_collector(Box::new(DebugFileReading { store, symbolizer }));
+    }
     if encode(&mut text, &registry).is_err() {
         return crate::error::ApiError::internal("the metrics could not be written").into_response();
     }

@@ -4,6 +4,8 @@ use crate::adhoc::AdHoc;
 use crate::app::{App, ServerConfig};
 use crate::body::{BoundedGzip, MAX_BODY_BYTES};
 use crate::capabilities::Capabilities;
+use crate::debug_files::Turns;
+use crate::debuginfo::{self, Debuginfo};
 use crate::guard;
 use crate::json_objects::JsonObjects;
 use crate::kept::Kept;
@@ -20,7 +22,7 @@ use crate::{
     sql, status, ui, watch,
 };
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, any, get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
@@ -89,6 +91,7 @@ impl Server {
             clock,
             load,
             metrics: Metrics::default(),
+            uploads: Turns::default(),
         };
         Self { app: Arc::new(app) }
     }
@@ -133,6 +136,7 @@ impl Server {
             .route("/-/ready", get(status::ready))
             .route("/-/healthy", get(status::healthy))
             .route("/metrics", get(metrics::get))
+            .route(debuginfo::UPLOAD, post(debuginfo::upload).layer(DefaultBodyLimit::disable()))
             .merge(parca::routes(&self.app, &agents))
             .fallback_service(get(ui::get).fallback(not_found::path))
             .method_not_allowed_fallback(not_found::method)
@@ -152,6 +156,7 @@ impl Server {
             .add_service(Arc::new(self.settings()))
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(SourceCode))
+            .add_service(Arc::new(Debuginfo(self.app.clone())))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
         let services = parca::register(&self.app, agents, services);
         let services = {
@@ -178,6 +183,7 @@ impl Server {
             "/settings.v1.SettingsService/{method}",
             "/adhocprofiles.v1.AdHocProfileService/{method}",
             "/vcs.v1.VCSService/{method}",
+            "/debuginfo.v1alpha1.DebuginfoService/{method}",
             "/version.v1.Version/{method}",
             "/capabilities.v1.FeatureFlagsService/{method}",
             "/grpc.health.v1.Health/{method}",

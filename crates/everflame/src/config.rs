@@ -6,7 +6,7 @@
 use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
 use crate::keys::{KEYS, Key};
 use crate::reference;
-use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Size, StorageUrl, Threads};
+use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Servers, Size, StorageUrl, Threads};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +50,10 @@ pub(crate) struct Config {
     pub(crate) rate_burst: Duration,
     pub(crate) limit_overrides: LimitOverrides,
     pub(crate) relabel: RelabelRules,
+    pub(crate) debug_files: bool,
+    pub(crate) debug_files_size: Size,
+    pub(crate) max_debug_file_size: Size,
+    pub(crate) debuginfod: Servers,
     pub(crate) query_max_rows: u64,
     pub(crate) query_max_read: Size,
     pub(crate) query_max_memory: Size,
@@ -101,6 +105,10 @@ impl Default for Config {
             rate_burst: Duration::from_secs(10),
             limit_overrides: LimitOverrides(Vec::new()),
             relabel: RelabelRules::default(),
+            debug_files: true,
+            debug_files_size: Size(10 << 30),
+            max_debug_file_size: Size(1 << 30),
+            debuginfod: Servers::default(),
             query_max_rows: 4_000_000_000,
             query_max_read: Size(16 << 30),
             query_max_memory: Size(512 << 20),

@@ -188,6 +188,25 @@ pub(crate) const KEYS: &[Key] = &[
         "RULES",
         "How labels are rewritten, and which profiles are dropped, before they are stored: a list as in Prometheus' relabel_configs, also as YAML in a file. What is measured is in __name__, __type__ and __unit__: [{source_labels: [__name__], regex: block, action: drop}]"
     ),
+    key!(
+        "debug-files",
+        debug_files,
+        "BOOL",
+        "Keep the debug files that agents send, and name functions with them in what was stored as addresses"
+    ),
+    key!(
+        "debug-files-size",
+        debug_files_size,
+        "SIZE",
+        "What all debug files may take on disk; more are refused"
+    ),
+    key!("max-debug-file-size", max_debug_file_size, "SIZE", "Size of a debug file; larger ones are refused"),
+    key!(
+        "debuginfod",
+        debuginfod,
+        "URLS",
+        "debuginfod servers that are asked for the debug files that no agent has sent, separated by commas; none for none. They learn the build ids of what is profiled"
+    ),
     key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
     key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),

@@ -55,6 +55,9 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Ask with SQL: a table of what a statement selects.
     Sql(sql::SqlArgs),
+    /// Read debug files, as the server asks on standard input.
+    #[command(hide = true)]
+    ReadDebugFiles,
     /// Print the version.
     Version,
     /// Print the effective configuration of the server.
@@ -89,6 +92,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lake(command) => lake::run(command),
         Command::Delete(args) => client::block_on(delete::run(args)),
         Command::Sql(args) => client::block_on(sql::run(args)),
+        Command::ReadDebugFiles => Ok(everflame_symbols::serve()?),
         Command::Version => print(&format!("everflame {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(args) => print(&args.text()?),
         Command::Completions { shell } => {

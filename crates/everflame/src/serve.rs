@@ -10,6 +10,7 @@ use everflame_ingest::{Ingest, Rates, Rules};
 use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
 use everflame_query::{Engine, Selector, SqlLimits};
+use everflame_symbols::{Store, StoreLimits, Symbolizer, Worker};
 use futures::{FutureExt, future};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -42,7 +43,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         ingest_rules(config),
         clock.clone(),
     ));
-    let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
+    let engine = Engine::new(lake.clone(), query_limits(config));
+    let engine = Arc::new(match symbolizer(config, clock.clone())? {
+        Some(symbolizer) => engine.with_symbolizer(symbolizer),
+        None => engine,
+    });
     if config.storage.0.is_empty() {
         let engine = engine.clone();
         tokio::spawn(async move { engine.warm_up().await });
@@ -170,6 +175,23 @@ fn retention_override(
     RetentionOverride { select: Arc::new(move |series| selector.matches(series)), retention }
 }
 
+/// Debug files, in a folder of the data folder whose name no tenant has: they do not begin with a dot.
+const DEBUG_FILES: &str = ".debug-files";
+
+fn symbolizer(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Symbolizer>>> {
+    if !config.debug_files {
+        return Ok(None);
+    }
+    let store = Store::open(config.data.join(DEBUG_FILES), debug_file_limits(config), clock)?;
+    let program = std::env::current_exe().context("the path of this program is not known")?;
+    let worker = Worker { program, arguments: vec!["read-debug-files".to_owned()] };
+    Ok(Some(Arc::new(Symbolizer::new(Arc::new(store), worker, config.debuginfod.0.clone()))))
+}
+
+fn debug_file_limits(config: &Config) -> StoreLimits {
+    StoreLimits { file_bytes: config.max_debug_file_size.0, total_bytes: config.debug_files_size.0 }
+}
+
 fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
     everflame_ingest::Limits {
         decode: everflame_formats::Limits {
@@ -239,6 +261,7 @@ mod tests {
         let config = Config::default();
         assert_eq!(ingest_limits(&config), everflame_ingest::Limits::default());
         assert_eq!(query_limits(&config), everflame_query::Limits::default());
+        assert_eq!(debug_file_limits(&config), StoreLimits::default());
         assert_eq!(server_config(&config).sql, SqlLimits::default());
     }
 

@@ -40,6 +40,10 @@ pub(crate) struct Overrides(pub(crate) Vec<(Selector, Vec<(String, Age)>)>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Addresses(pub(crate) Vec<String>);
 
+/// Addresses of web servers, written with commas between them; `none` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Servers(pub(crate) Vec<url::Url>);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -90,6 +94,21 @@ impl Setting for Addresses {
 
     fn show(&self) -> String {
         if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+    }
+}
+
+impl Setting for Servers {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let servers = text.split(',').map(|server| everflame_symbols::check_server(server.trim()));
+        servers.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn show(&self) -> String {
+        let servers = self.0.iter().map(url::Url::as_str).collect::<Vec<_>>();
+        if servers.is_empty() { "none".to_owned() } else { servers.join(",") }
     }
 }
 
@@ -367,6 +386,16 @@ mod tests {
             ("{}", "refused"),
         ] {
             check::<Overrides>(text, expect);
+        }
+        for (text, expect) in [
+            ("none", "none"),
+            ("https://a.example, http://b/x", "https://a.example/,http://b/x"),
+            ("https://user:secret@a.example", "refused"),
+            ("ftp://a.example", "refused"),
+            ("a.example", "refused"),
+            ("", "refused"),
+        ] {
+            check::<Servers>(text, expect);
         }
         for (text, expect) in [("auto", "auto"), ("4", "4"), ("0", "refused")] {
             check::<Threads>(text, expect);

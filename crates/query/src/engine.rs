@@ -8,12 +8,14 @@ use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan, Sums};
 use crate::scan::{self, Control, Interrupt, Scan, ScanStats, Scanned, Shared};
 use crate::selection::Selection;
+use crate::symbolize::symbolize;
 use crate::time_series::{CallSiteScan, Exemplars, Grouping};
 use crate::totals::TotalScan;
 use crate::{Aggregation, Error, Limits, Merged, Order, ProfileInfo, ProfileList, ProfileQuery};
 use crate::{Matcher, Selector, SeriesQuery, TimeRange, TimeSeries, TimeSeriesAnswer};
 use everflame_lake::{CacheStatus, Lake, Level, ProfileId, Snapshot};
 use everflame_profile::{Nanos, ProfileType, StackId};
+use everflame_symbols::Symbolizer;
 use hashbrown::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -89,6 +91,7 @@ pub struct Engine {
     limits: Limits,
     turns: Arc<Semaphore>,
     shared: Shared,
+    symbolizer: Option<Arc<Symbolizer>>,
 }
 
 impl Engine {
@@ -96,12 +99,23 @@ impl Engine {
     pub fn new(lake: Arc<Lake>, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
         let shared = Shared { footers: lake.footers().clone(), ..Shared::default() };
-        Self { lake, limits, turns, shared }
+        Self { lake, limits, turns, shared, symbolizer: None }
+    }
+
+    /// The same, with names from debug files for what was stored without.
+    pub fn with_symbolizer(self, symbolizer: Arc<Symbolizer>) -> Self {
+        Self { symbolizer: Some(symbolizer), ..self }
+    }
+
+    /// What it gets names from, for what was stored without.
+    pub fn symbolizer(&self) -> Option<&Arc<Symbolizer>> {
+        self.symbolizer.as_ref()
     }
 
     /// The same engine for queries that keep within other limits.
     pub(crate) fn with_limits(&self, limits: Limits) -> Self {
-        Self { lake: self.lake.clone(), limits, turns: self.turns.clone(), shared: self.shared.clone() }
+        let (lake, turns, shared) = (self.lake.clone(), self.turns.clone(), self.shared.clone());
+        Self { lake, limits, turns, shared, symbolizer: self.symbolizer.clone() }
     }
 
     /// The limits that it keeps to.
@@ -210,6 +224,11 @@ impl Engine {
         Ok(answer)
     }
 
+    /// Where names come from.
+    fn names(&self) -> Names {
+        Names { lake: self.lake.clone(), symbolizer: self.symbolizer.clone() }
+    }
+
     async fn run_stacks(
         &self,
         query: StackQuery,
@@ -274,9 +293,9 @@ impl Engine {
         let mut scanned = self.scan(scans.collect(), &snapshot, &control).await?;
         scanned.stats.add(&first.stats);
         scanned.warnings.extend(first.warnings);
-        let lake = self.lake.clone();
+        let names = self.names();
         blocking(move || {
-            let resolved = merged(&lake, &selection, scanned, &query.call_site, &shared);
+            let resolved = merged(&names, &selection, scanned, &query.call_site, &shared);
             drop(snapshot);
             resolved
         })
@@ -308,9 +327,9 @@ impl Engine {
                 (Arc::new(StackScan { selection: selection.clone(), range: part.range, filter }), part)
             });
             let scanned = self.scan(scans.collect(), &snapshot, &control).await?;
-            let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
+            let (names, of, call_site) = (self.names(), selection.clone(), query.call_site.clone());
             let shared = control.clone();
-            let below = blocking(move || merged(&lake, &of, scanned, &call_site, &shared)).await?;
+            let below = blocking(move || merged(&names, &of, scanned, &call_site, &shared)).await?;
             let stacks: Arc<HashSet<_>> = Arc::new(below.ids.iter().copied().collect());
             let parts = cover(&snapshot, Table::Samples, level, range, Detail::Times).into_iter();
             let scans = parts.map(|part| {
@@ -441,9 +460,15 @@ const FRAME_BYTES: usize = 48;
 /// What a distinct frame takes in an answer beside its texts.
 const SYMBOL_BYTES: usize = 80;
 
+/// What names the frames of stacks.
+struct Names {
+    lake: Arc<Lake>,
+    symbolizer: Option<Arc<Symbolizer>>,
+}
+
 /// Looks up the frames of what a scan found.
 fn merged(
-    lake: &Lake,
+    names: &Names,
     selection: &Selection,
     scanned: Scanned<Sums>,
     call_site: &[String],
@@ -454,7 +479,11 @@ fn merged(
     sums.sort_unstable_by_key(|(id, _)| *id);
     let ids: Vec<StackId> = sums.iter().map(|(id, _)| *id).collect();
     let values = sums.iter().map(|(_, sum)| clamp(*sum)).collect();
-    let stacks = lake.resolve_stacks(&selection.services(), &ids)?;
+    let stacks = names.lake.resolve_stacks(&selection.services(), &ids)?;
+    let stacks = match &names.symbolizer {
+        Some(symbolizer) => symbolize(stacks, symbolizer),
+        None => stacks,
+    };
     let symbols = &stacks.symbols;
     let bytes = stacks.frames.len() * FRAME_BYTES
         + symbols.frames.len() * SYMBOL_BYTES

@@ -30,6 +30,7 @@ mod spans;
 #[cfg(feature = "sql")]
 mod sql;
 mod sums;
+mod symbolize;
 #[cfg(test)]
 mod test_tables;
 mod time_series;

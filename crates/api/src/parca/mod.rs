@@ -56,7 +56,8 @@ pub(crate) fn register(
         router,
     );
     let router = QueryServiceExt::register(Arc::new(query::Queries(app.clone())), router);
-    let router = DebuginfoServiceExt::register(Arc::new(debuginfo::Debuginfo), router);
+    let router = DebuginfoServiceExt::register(Arc::new(debuginfo::Debuginfo(app.clone())), router)
+        .with_route_limits(debuginfo::UPLOAD, debuginfo::upload_limits());
     let router = ScrapeServiceExt::register(Arc::new(scrape::Scrape), router);
     TelemetryServiceExt::register(Arc::new(telemetry::Telemetry), router)
 }

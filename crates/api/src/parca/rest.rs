@@ -49,16 +49,14 @@ pub(crate) fn routes(app: &Arc<App>, agents: &Arc<Agents>) -> Router<Arc<App>> {
     let share = sent(app, |_, _: queries::ShareProfileRequest| async {
         Err::<queries::ShareProfileResponse, _>(query::no_sharing())
     });
-    let should = sent(app, |_, request| async move { debuginfo::should_initiate_upload(&request) });
-    let initiate = sent(app, |_, request| async move {
-        Err::<debug::InitiateUploadResponse, _>(debuginfo::initiate_upload(&request))
-    });
+    let should =
+        sent(app, |app, request| async move { debuginfo::should_initiate_upload(&app, request).await });
+    let initiate = sent(app, |app, request| async move { debuginfo::initiate_upload(&app, request).await });
     let upload = sent(app, |_, _: debug::UploadRequest| async {
-        Err::<debug::UploadResponse, _>(debuginfo::upload())
+        Err::<debug::UploadResponse, _>(debuginfo::upload_as_json())
     });
-    let finished = sent(app, |_, request| async move {
-        Err::<debug::MarkUploadFinishedResponse, _>(debuginfo::mark_upload_finished(&request))
-    });
+    let finished =
+        sent(app, |app, request| async move { debuginfo::mark_upload_finished(&app, request).await });
     let targets = asked(app, |_, _: TargetsRequest| async { Ok(bare(TargetsResponse::default())) });
     let panicked =
         sent(app, |_, request: ReportPanicRequest| async move { Ok(telemetry::report_panic(&request)) });

@@ -1,0 +1,132 @@
+//! Names come from a process of its own; what happens to it happens to nobody else.
+
+#![allow(missing_docs)]
+
+use everflame_profile::{Clock, Nanos};
+use everflame_symbols::{
+    BuildId, FileKind, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest, Wanted, Worker,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+#[derive(Debug, Default)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Nanos {
+        self.0.load(Relaxed)
+    }
+}
+
+fn build() -> BuildId {
+    BuildId::parse("c0ffee").unwrap()
+}
+
+/// A store with one file, which is some program of this machine.
+fn store(folder: &Path, clock: Arc<Hand>) -> Arc<Store> {
+    let store = Arc::new(Store::open(folder.to_owned(), StoreLimits::default(), clock).unwrap());
+    put(&store, false);
+    store
+}
+
+fn put(store: &Arc<Store>, force: bool) {
+    let file = std::fs::read("/bin/sh").unwrap();
+    let asked = UploadRequest { size: file.len() as u64, force, ..UploadRequest::default() };
+    let id = store.initiate(&build(), FileKind::Debuginfo, asked).unwrap();
+    let mut upload = Upload::begin(store, build(), FileKind::Debuginfo, Some(&id)).unwrap();
+    file.chunks(10_000).for_each(|piece| upload.write(piece).unwrap());
+    assert_eq!(upload.end().unwrap(), file.len() as u64);
+    store.finish(&build(), FileKind::Debuginfo, Some(&id)).unwrap();
+}
+
+fn shell(script: &str) -> Worker {
+    Worker { program: "/bin/sh".into(), arguments: vec!["-c".to_owned(), script.to_owned()] }
+}
+
+/// The names of the addresses 1 and 2, as far as they are known.
+async fn ask(symbolizer: &Arc<Symbolizer>) -> Vec<(u64, String)> {
+    let places = [1, 2].map(Place::Virtual);
+    let wanted = Wanted::from([(build(), places.into_iter().collect())]);
+    let symbolizer = symbolizer.clone();
+    let known = tokio::task::spawn_blocking(move || symbolizer.resolve(&wanted)).await.unwrap();
+    let mut names = Vec::new();
+    for (place, calls) in known.values().flatten() {
+        let Place::Virtual(address) = place else { panic!("{place:?}") };
+        names.push((*address, calls[0].function.clone()));
+    }
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn answers_before_a_breakdown_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = folder.path().join("count");
+    let store = store(&folder.path().join("files"), Arc::default());
+    let script = format!(
+        "read order; echo x >> {}; echo '[{{\"Virtual\":1}},[{{\"f\":\"work\"}}]]'; kill -9 $$",
+        count.display()
+    );
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), shell(&script), Vec::new()));
+    for _ in 0..3 {
+        assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+    }
+    let status = symbolizer.status();
+    assert_eq!((status.resolved, status.failed, status.waiting), (1, 1, 0));
+    // Once for all, once without debug information for what was missing.
+    assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 2);
+    // Another start tries what broke off again, and knows the rest.
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), shell("exit 1"), Vec::new()));
+    assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+    assert_eq!(symbolizer.status().failed, 1);
+    // Another file, and all is asked anew.
+    let script = "read order; echo '[{\"Virtual\":2},[{\"f\":\"other\"}]]'; echo '[{\"Virtual\":1},[]]'";
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), shell(script), Vec::new()));
+    put(&store, true);
+    assert_eq!(ask(&symbolizer).await, [(2, "other".to_owned())]);
+    let status = symbolizer.status();
+    assert_eq!((status.resolved, status.unknown, status.failed), (1, 1, 0));
+    store.remove(&build()).unwrap();
+    assert_eq!(ask(&symbolizer).await, []);
+    assert_eq!((store.status().files, store.status().bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn nonsense_from_the_process_is_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder.path().join("files"), Arc::default());
+    for worker in [shell("echo nonsense"), Worker { program: "/nowhere".into(), arguments: Vec::new() }] {
+        let symbolizer = Arc::new(Symbolizer::new(store.clone(), worker, Vec::new()));
+        assert_eq!(ask(&symbolizer).await, []);
+        assert_eq!(symbolizer.status().failed, 2);
+    }
+}
+
+#[test]
+fn uploads_that_are_not_finished_go_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hand::default());
+    let store = Store::open(folder.path().to_owned(), StoreLimits::default(), clock.clone()).unwrap();
+    let store = Arc::new(store);
+    let wanted = || store.wanted(&build(), FileKind::Executable, false).unwrap().is_wanted();
+    let begin = || store.initiate(&build(), FileKind::Executable, UploadRequest::default());
+    assert!(wanted());
+    let first = begin().unwrap();
+    assert!(!wanted() && begin().is_err());
+    let mut part = Upload::begin(&store, build(), FileKind::Executable, Some(&first)).unwrap();
+    part.write(b"\x7fELF").unwrap();
+    clock.0.store(16 * 60 * 1_000_000_000, Relaxed);
+    assert!(wanted());
+    let second = begin().unwrap();
+    assert!(first != second);
+    assert!(Upload::begin(&store, build(), FileKind::Executable, Some(&first)).is_err());
+    drop(part);
+    assert_eq!(store.status().bytes, 0);
+    // A part that a crash left is no file, and goes with the next start.
+    let part = folder.path().join("c0ffee").join("executable.x.part");
+    std::fs::write(&part, b"half").unwrap();
+    let store = Store::open(folder.path().to_owned(), StoreLimits::default(), clock).unwrap();
+    assert!(!part.exists());
+    assert_eq!((store.status().files, store.status().bytes), (0, 0));
+}
