@@ -1,6 +1,6 @@
 //! Names come from a process of its own; what happens to it happens to nobody else.
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that cannot go on has failed")]
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
