@@ -180,7 +180,7 @@ pub(crate) const KEYS: &[Key] = &[
         "limit-overrides",
         limit_overrides,
         "LIST",
-        "Other limits for some services, the first that takes an upload counts: {service_name=\"web\"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000; {team=\"x\"} profiles=unlimited"
+        "Other limits for some services, the first that takes an upload counts: {service_name=\"web\"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000 depth=500 upload-label-sets=10; {team=\"x\"} profiles=unlimited"
     ),
     key!(
         "relabel",

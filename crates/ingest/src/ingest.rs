@@ -409,6 +409,15 @@ impl Inner {
                 (time - now) / 1_000_000_000,
                 future / 1_000_000_000
             ))
+        // Messages with profiles of many services are read within the bounds of all.
+        let (samples, most) = (profile.samples.len(), self.limits.samples(&labels));
+        if samples > most {
+            let message = format!(
+                "the profile has {samples} samples, at most {most} are taken of this service; send a shorter span at \
+                 once, or raise the limit"
+            );
+            return Err(Error::new(crate::ErrorKind::TooLarge, message).of(&labels));
+        }
             .of(&labels));
         }
         let asked = if from > 0 { until.saturating_sub(from).max(0) } else { 0 };

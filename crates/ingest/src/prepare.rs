@@ -65,7 +65,7 @@ impl Inner {
         deduplicate: bool,
         bytes: u64,
     ) -> Vec<Batch> {
-        let groups = groups::group(&upload.profile, &upload.labels, &self.limits.general);
+        let groups = groups::group(&upload.profile, &upload.labels, &self.limits.of(&upload.labels));
         if self.relabel.is_empty() {
             let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
             return self.batch(upload, &types, groups, id, deduplicate).into_iter().collect();
