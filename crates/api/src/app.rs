@@ -4,6 +4,9 @@ use crate::error::ApiError;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
+use crate::profefe::Traces;
+use crate::querier::background::Background;
+use crate::recording::Rules;
 use crate::watch::Watch;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
@@ -35,6 +38,10 @@ pub struct ServerConfig {
     pub shutdown_grace: std::time::Duration,
     /// How much one SQL statement may cost.
     pub sql: SqlLimits,
+    /// What execution traces may take on disk; the oldest go first.
+    pub trace_bytes: u64,
+    /// How long execution traces are kept; none for ever.
+    pub trace_age: Option<std::time::Duration>,
 }
 
 impl Default for ServerConfig {
@@ -48,6 +55,8 @@ impl Default for ServerConfig {
             max_body_bytes: 512 << 20,
             shutdown_grace: std::time::Duration::from_secs(10),
             sql: SqlLimits::default(),
+            trace_bytes: 1 << 30,
+            trace_age: None,
         }
     }
 }
@@ -77,6 +86,9 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) watch: Watch,
     pub(crate) links: Links,
+    pub(crate) background: Background,
+    pub(crate) traces: Traces,
+    pub(crate) rules: Rules,
 }
 
 impl App {

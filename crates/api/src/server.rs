@@ -10,6 +10,7 @@ use crate::kept::Kept;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
+use crate::profefe::{Bounds, Traces};
 use crate::push::Pusher;
 use crate::querier::Querier;
 use crate::settings::Settings;
@@ -51,6 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const MAX_STREAMS: u32 = 256;
 /// Memory that the elements of one RPC message may take.
 const MAX_ELEMENT_BYTES: usize = 256 << 20;
+/// How often what is too old is looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,12 @@ impl Server {
         let watch = Watch::default();
         let app = App {
             #[cfg(feature = "sql")]
+        let traces = Traces::new(
+            Kept::new(config.data.as_deref(), lake.tenant(), "traces"),
+            Bounds { bytes: config.trace_bytes, age: config.trace_age },
+            clock.clone(),
+        );
+        let rules = Rules::new(Kept::new(config.data.as_deref(), lake.tenant(), "recording"));
             sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
             config,
             links,
@@ -91,6 +100,9 @@ impl Server {
             metrics: Metrics::default(),
         };
         Self { app: Arc::new(app) }
+            background: Background::default(),
+            traces,
+            rules,
     }
 
     /// The routes, for tests that need no socket.
@@ -106,6 +118,7 @@ impl Server {
             .route("/api/0/profiles", get(profefe::list).post(profefe::store))
             .route("/api/0/profiles/merge", get(profefe::merge))
             .route("/api/0/profiles/{ids}", get(profefe::by_ids))
+            .route("/api/0/profiles/", get(profefe::list).post(profefe::store))
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))
@@ -222,6 +235,16 @@ impl Server {
     pub async fn serve(
         &self,
         listener: TcpListener,
+    /// Forgets from time to time what is kept beside the tables and is too old, for as long as it is awaited.
+    pub async fn tidy(&self) {
+        loop {
+            if let Err(error) = self.app.traces.sweep().await {
+                tracing::warn!(%error, "execution traces that are too old could not be deleted");
+            }
+            tokio::time::sleep(TIDY_INTERVAL).await;
+        }
+    }
+
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let address = listener.local_addr()?;

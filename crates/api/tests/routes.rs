@@ -144,7 +144,7 @@ async fn status_rules_of_the_query_wire() {
         ("SelectMergeStacktraces", select(json!({ "format": "PROFILE_FORMAT_DOT" })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 4 })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 9 })), 400),
-        ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 501),
+        ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 200),
         ("SelectMergeStacktraces", select(json!({ "spanSelector": ["xyz"] })), 400),
         ("SelectMergeProfile", select(json!({})), 200),
         ("SelectMergeSpanProfile", select(json!({ "spanSelector": ["00000000000000ff"] })), 200),
@@ -408,7 +408,7 @@ async fn profefes_wire() {
     ] {
         assert_eq!(fixture.get(path).await.status, status, "{path}");
     }
-    assert_eq!(fixture.post("/api/0/profiles?service=web&type=trace", "", "x").await.status, 400);
+    assert_eq!(fixture.post("/api/0/profiles?service=web&type=trace", "", "x").await.status, 501);
     assert_eq!(fixture.post("/api/0/profiles?service=web&type=cpu", "", "x").await.status, 400);
     assert_eq!(fixture.post("/api/0/services", "", "x").await.status, 405);
 }

@@ -107,6 +107,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
     ),
     key!(
+        "traces-size",
+        traces_size,
+        "SIZE",
+        "What execution traces, which come through profefe's API, may take in the data folder; the oldest go first, and all go with single profiles"
+    ),
+    key!(
         "instance-labels",
         instance_labels,
         "NAMES",

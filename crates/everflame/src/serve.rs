@@ -60,9 +60,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let stopping = stopping.boxed().shared();
     let served =
         future::try_join_all(listeners.into_iter().map(|listener| server.serve(listener, stopping.clone())));
-    let served = served.await;
-    if let Some(profiling) = profiling {
-        profiling.abort();
+    let served = tokio::select! {
+        served = served => served,
+        () = server.tidy() => Ok(Vec::new()),
+    };
+    for task in [profiling, forwarding].into_iter().flatten() {
+        task.abort();
     }
     lake.close().await.context("the last profiles stay in the log, and are stored at the next start")?;
     served?;
@@ -225,6 +228,8 @@ fn server_config(config: &Config) -> ServerConfig {
     }
 }
 
+        trace_bytes: config.traces_size.0,
+        trace_age: config.retention_raw.0,
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 //! API hands over bytes and fields, and maps [`ErrorKind`] to its status codes.
 
 mod batch;
+mod blobs;
 mod counters;
 mod decode;
 mod dropped;

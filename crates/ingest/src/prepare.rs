@@ -135,6 +135,16 @@ impl Inner {
         let taken = self.meters.take(limits.tenant, &services, total, limits.burst, self.clock.now());
         taken.map_err(refusal)
     }
+        self.take_from(&services, total)
+    }
+
+    /// The same of services with these labels.
+    pub(crate) fn take_from(&self, services: &[(&str, &Labels, Cost)], total: Cost) -> Result<(), Error> {
+        let limits = &self.limits.general;
+        let services: Vec<_> = services
+            .iter()
+            .map(|(service, labels, cost)| (*service, self.limits.rates(labels), *cost))
+            .collect();
 
     /// Refuses an upload early when its tenant has sent too much already.
     pub(crate) fn is_exhausted(&self) -> Result<(), Error> {
