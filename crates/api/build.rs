@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTOS: [&str; 17] = [
+const PROTOS: [&str; 18] = [
     "adhocprofiles/v1/adhocprofiles.proto",
     "capabilities/v1/feature_flags.proto",
     "google/v1/profile.proto",
@@ -20,6 +20,7 @@ const PROTOS: [&str; 17] = [
     "parca/telemetry/v1alpha1/telemetry.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
+    "settings/v1/recording_rules.proto",
     "settings/v1/setting.proto",
     "types/v1/types.proto",
     "vcs/v1/vcs.proto",

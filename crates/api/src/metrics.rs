@@ -160,6 +160,10 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     let end = "# EOF\n";
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
     let mut registry = Registry::with_prefix("everflame");
+    match app.rules.metrics(&app).await {
+        Ok(recorded) => text.push_str(&recorded),
+        Err(error) => tracing::warn!(%error, "recording rules were not added up"),
+    }
     let (body_bytes, body_bytes_limit) = app.load.body_bytes();
     let lake = app.lake.status();
     let reading = Reading {

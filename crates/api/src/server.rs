@@ -13,6 +13,8 @@ use crate::metrics::{self, Metrics};
 use crate::profefe::{Bounds, Traces};
 use crate::push::Pusher;
 use crate::querier::Querier;
+use crate::querier::background::Background;
+use crate::recording::Rules;
 use crate::settings::Settings;
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
@@ -163,6 +165,7 @@ impl Server {
             .add_service(Arc::new(Pusher(self.app.clone())))
             .add_service(Arc::new(Querier(self.app.clone())))
             .add_service(Arc::new(self.settings()))
+            .add_service(Arc::new(self.app.rules.clone()))
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(SourceCode))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
@@ -188,6 +191,7 @@ impl Server {
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
+            "/settings.v1.RecordingRulesService/{method}",
             "/settings.v1.SettingsService/{method}",
             "/adhocprofiles.v1.AdHocProfileService/{method}",
             "/vcs.v1.VCSService/{method}",
