@@ -235,10 +235,6 @@ impl Server {
         })
     }
 
-    /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
     /// Forgets from time to time what is kept beside the tables and is too old, for as long as it is awaited.
     pub async fn tidy(&self) {
         loop {
@@ -249,6 +245,10 @@ impl Server {
         }
     }
 
+    /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let address = listener.local_addr()?;
