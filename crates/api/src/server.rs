@@ -52,10 +52,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests of one HTTP/2 connection that are worked on at once.
 const MAX_STREAMS: u32 = 256;
-/// Memory that the elements of one RPC message may take.
-const MAX_ELEMENT_BYTES: usize = 256 << 20;
 /// How often what is too old is looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(600);
+/// Memory that the elements of one RPC message may take.
+const MAX_ELEMENT_BYTES: usize = 256 << 20;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +82,14 @@ impl Server {
         let load = Load::new(config.max_requests, config.max_body_bytes);
         let links = Links::new(config.data.as_deref());
         let watch = Watch::default();
-        let app = App {
-            #[cfg(feature = "sql")]
         let traces = Traces::new(
             Kept::new(config.data.as_deref(), lake.tenant(), "traces"),
             Bounds { bytes: config.trace_bytes, age: config.trace_age },
             clock.clone(),
         );
         let rules = Rules::new(Kept::new(config.data.as_deref(), lake.tenant(), "recording"));
+        let app = App {
+            #[cfg(feature = "sql")]
             sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
             config,
             links,
@@ -100,11 +100,11 @@ impl Server {
             clock,
             load,
             metrics: Metrics::default(),
-        };
-        Self { app: Arc::new(app) }
             background: Background::default(),
             traces,
             rules,
+        };
+        Self { app: Arc::new(app) }
     }
 
     /// The routes, for tests that need no socket.
@@ -118,9 +118,9 @@ impl Server {
             .route("/pyroscope/render-diff", get(render::diff))
             .route("/pyroscope/label-values", get(render::label_values))
             .route("/api/0/profiles", get(profefe::list).post(profefe::store))
+            .route("/api/0/profiles/", get(profefe::list).post(profefe::store))
             .route("/api/0/profiles/merge", get(profefe::merge))
             .route("/api/0/profiles/{ids}", get(profefe::by_ids))
-            .route("/api/0/profiles/", get(profefe::list).post(profefe::store))
             .route("/api/0/services", get(profefe::services))
             .route("/api/0/version", get(profefe::version))
             .route("/api/v1/lake/compact", post(lake::compact))

@@ -194,6 +194,36 @@ pub(crate) const KEYS: &[Key] = &[
         "RULES",
         "How labels are rewritten, and which profiles are dropped, before they are stored: a list as in Prometheus' relabel_configs, also as YAML in a file. What is measured is in __name__, __type__ and __unit__: [{source_labels: [__name__], regex: block, action: drop}]"
     ),
+    key!(
+        "forward-url",
+        forward_url,
+        "URL",
+        "Where everything that is stored here is sent, too: another Everflame, Pyroscope, or an endpoint of OpenTelemetry, as in https://profiles.example.com; empty for nowhere"
+    ),
+    key!(
+        "forward-protocol",
+        forward_protocol,
+        "PROTOCOL",
+        "How it is sent: push (Pyroscope's Push, which keeps ids), otlp-http or otlp-grpc"
+    ),
+    key!(
+        "forward-headers",
+        forward_headers,
+        "HEADERS",
+        "Headers of what is sent, one a line or separated by semicolons: authorization=Bearer …; x-scope-orgid=team. Their values are never shown or logged; a file or the environment keeps them from other users of the machine, too. none for none"
+    ),
+    key!(
+        "forward-selector",
+        forward_selector,
+        "SELECTOR",
+        "Which series are sent, by the labels that they are stored with: {service_name!=\"everflame\"}; {} for all"
+    ),
+    key!(
+        "forward-spool",
+        forward_spool,
+        "SIZE",
+        "What is kept on disk, compressed, while the other end is away; when it is full the oldest is not sent, and counted"
+    ),
     key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
     key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),

@@ -10,6 +10,7 @@ mod counters;
 mod decode;
 mod dropped;
 mod error;
+mod forward;
 mod groups;
 mod ingest;
 mod label_sets;

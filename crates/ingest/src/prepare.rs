@@ -118,23 +118,23 @@ impl Inner {
             upload: id,
             deduplicate,
         };
-        batch::build_for(&self.lake, &source)
+        // What is forwarded needs the frames of all stacks, also of those that the lake knows.
+        match &self.spool {
+            None => batch::build_for(&self.lake, &source),
+            Some(_) => batch::build(&source, |_, stacks| (0..stacks.len() as u32).collect()),
+        }
     }
 
     /// Takes what uploads cost from the rates of the tenant and of the batches' services, or refuses them all.
     pub(crate) fn take(&self, batches: &[(&Batch, Cost)], total: Cost) -> Result<(), Error> {
-        let limits = &self.limits.general;
         let none = Labels::default();
         let services: Vec<_> = batches
             .iter()
             .map(|(batch, cost)| {
                 let labels = batch.series.first().map_or(&none, |series| &series.labels);
-                (batch.service.as_str(), self.limits.rates(labels), *cost)
+                (batch.service.as_str(), labels, *cost)
             })
             .collect();
-        let taken = self.meters.take(limits.tenant, &services, total, limits.burst, self.clock.now());
-        taken.map_err(refusal)
-    }
         self.take_from(&services, total)
     }
 
@@ -145,6 +145,9 @@ impl Inner {
             .iter()
             .map(|(service, labels, cost)| (*service, self.limits.rates(labels), *cost))
             .collect();
+        let taken = self.meters.take(limits.tenant, &services, total, limits.burst, self.clock.now());
+        taken.map_err(refusal)
+    }
 
     /// Refuses an upload early when its tenant has sent too much already.
     pub(crate) fn is_exhausted(&self) -> Result<(), Error> {
