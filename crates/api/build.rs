@@ -21,6 +21,7 @@ const PROTOS: [&str; 18] = [
     "parca/telemetry/v1alpha1/telemetry.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
+    "settings/v1/recording_rules.proto",
     "settings/v1/setting.proto",
     "types/v1/types.proto",
     "vcs/v1/vcs.proto",

@@ -6,6 +6,7 @@
 mod bucket;
 mod clients;
 pub mod debug_files;
+mod far_end;
 mod flame_graph;
 pub mod messages;
 pub mod parca;
@@ -17,6 +18,7 @@ mod upload;
 
 pub use bucket::Bucket;
 pub use clients::{Client, Prepared, go_pprof_top, prepare};
+pub use far_end::{FarEnd, Manner, Received};
 pub use flame_graph::FlameGraph;
 pub use server::{Ran, Server, binary, everflame, now_ms};
 pub use skip::skip;

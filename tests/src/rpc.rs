@@ -70,6 +70,18 @@ pub const SETTINGS_SET: Method =
     method("settings.v1.SettingsService/Set", "SettingMessage", "SettingMessage");
 /// `settings.v1.SettingsService/Delete`
 pub const SETTINGS_DELETE: Method = method("settings.v1.SettingsService/Delete", "NameRequest", "Empty");
+/// `settings.v1.RecordingRulesService/GetRecordingRule`
+pub const RULE_GET: Method =
+    method("settings.v1.RecordingRulesService/GetRecordingRule", "IdRequest", "RuleAnswer");
+/// `settings.v1.RecordingRulesService/ListRecordingRules`
+pub const RULE_LIST: Method =
+    method("settings.v1.RecordingRulesService/ListRecordingRules", "Empty", "RuleList");
+/// `settings.v1.RecordingRulesService/UpsertRecordingRule`
+pub const RULE_UPSERT: Method =
+    method("settings.v1.RecordingRulesService/UpsertRecordingRule", "RuleUpsert", "RuleAnswer");
+/// `settings.v1.RecordingRulesService/DeleteRecordingRule`
+pub const RULE_DELETE: Method =
+    method("settings.v1.RecordingRulesService/DeleteRecordingRule", "IdRequest", "Empty");
 /// `adhocprofiles.v1.AdHocProfileService/Upload`
 pub const AD_HOC_UPLOAD: Method =
     method("adhocprofiles.v1.AdHocProfileService/Upload", "AdHocUpload", "AdHocProfile");

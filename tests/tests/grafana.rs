@@ -224,6 +224,90 @@ async fn heatmaps() -> Result<()> {
 }
 
 #[tokio::test]
+async fn points_with_their_spans() -> Result<()> {
+    let grafana = Grafana::new().await?;
+    let ask = async |changes: Value| {
+        let mut question = question(json!({"step": 15.0, "exemplarType": 3}));
+        for (name, value) in changes.as_object().into_iter().flatten() {
+            question[name] = value.clone();
+        }
+        grafana.ask(rpc::SELECT_SERIES, question).await
+    };
+    let found = ask(json!({})).await?;
+    let points = found["series"][0]["points"].as_array().context("no points")?;
+    ensure!(points.len() == 2 && points[0]["value"] == 40.0 && points[1]["value"] == 55.0, "{found}");
+    for (at, (span, value)) in [(SPANS[0], "30"), (SPANS[1], "50")].into_iter().enumerate() {
+        let exemplars = points[at]["exemplars"].as_array().context("no exemplar")?;
+        ensure!(exemplars.len() == 1, "{found}");
+        let exemplar = &exemplars[0];
+        ensure!(exemplar["spanId"] == span && exemplar["value"] == value, "{found}");
+        ensure!(exemplar["profileId"].is_null(), "{found}");
+        // What is behind it can be asked for.
+        let behind = grafana.ask(rpc::STACKTRACES, question(json!({"spanSelector": [span]}))).await?;
+        ensure!(own(&behind)? == [format!("work {value}")], "{behind}");
+    }
+    let found = ask(json!({"groupBy": ["pod"]})).await?;
+    let of = |pod: &str| {
+        let labels = json!([{"name": "pod", "value": pod}]);
+        let mut series = found["series"].as_array().into_iter().flatten();
+        series.find(|series| series["labels"] == labels).cloned().unwrap_or_default()
+    };
+    ensure!(of("a")["points"][1]["exemplars"][0]["spanId"] == SPANS[1], "{found}");
+    ensure!(of("b")["points"][0]["value"] == 5.0 && of("b")["points"][0]["exemplars"].is_null(), "{found}");
+    let plain = ask(json!({"exemplarType": 1})).await?;
+    ensure!(!plain.to_string().contains("exemplars"), "{plain}");
+    let fault = ask(json!({"exemplarType": 9})).await.err().context("it is answered")?;
+    ensure!(fault.to_string().contains("invalid_argument"), "{fault}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn answers_that_come_later() -> Result<()> {
+    let grafana = Grafana::new().await?;
+    let http = http2()?;
+    for wire in [Wire::ConnectProto, Wire::Grpc, Wire::GrpcWeb] {
+        let ask = async |question: &Value| {
+            let answer = call(&http, &grafana.0, wire, Coding::Plain, rpc::STACKTRACES, question).await?;
+            answer.message.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
+        };
+        for format in [1, 2, 3, 4] {
+            let now = ask(&question(json!({"format": format}))).await?;
+            let begun = ask(&question(json!({"format": format, "async": {"type": 1}}))).await?;
+            let id = begun["async"]["requestId"].as_str().context("no id")?;
+            ensure!(begun.as_object().map(serde_json::Map::len) == Some(1), "{begun}");
+            // All but the id is ignored from now on.
+            let poll = json!({"async": {"type": 1, "requestId": id}});
+            let mut then = begun.clone();
+            while then["async"]["status"] == "1" {
+                then = ask(&poll).await?;
+            }
+            let end = then.as_object_mut().and_then(|answer| answer.remove("async")).context("no state")?;
+            ensure!(end == json!({"requestId": id, "status": "2"}), "{end}");
+            ensure!(then == now, "{wire:?} {format}: {then}\nnot {now}");
+            // It is there for whoever asks again.
+            ensure!(ask(&poll).await?["async"]["status"] == "2");
+        }
+        for (changes, expect) in [
+            (json!({"async": {"type": 1, "requestId": "00000000-0000-0000-0000-000000000001"}}), "not_found"),
+            (json!({"async": {"type": 1, "requestId": "nonsense"}}), "not_found"),
+            (json!({"async": {"type": 1}, "labelSelector": "{"}), "invalid_argument"),
+        ] {
+            let fault = ask(&question(changes.clone())).await.err().with_context(|| changes.to_string())?;
+            ensure!(fault.to_string().contains(expect), "{changes}: {fault}");
+        }
+        let now = ask(&question(json!({"async": {"requestId": "x"}}))).await?;
+        ensure!(now["async"].is_null() && own(&now)? == ["idle 10", "work 85"], "{now}");
+    }
+    let begun = question(json!({"async": {"type": "ASYNC_QUERY_TYPE_FORCE"}}));
+    let begun = grafana.0.connect("querier.v1.QuerierService/SelectMergeStacktraces", &begun).await?;
+    ensure!(
+        begun["async"]["status"].as_str().is_some_and(|text| text.starts_with("ASYNC_QUERY_STATUS_")),
+        "{begun}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn drilldown() -> Result<()> {
     let grafana = Grafana::new().await?;
     let range = json!({"start": T * 1000, "end": (T + 30) * 1000});

@@ -200,6 +200,61 @@ async fn the_tenant_has_a_rate_of_its_own() -> Result<()> {
 }
 
 #[tokio::test]
+async fn sizes_of_services_hold_on_every_wire() -> Result<()> {
+    let rules = "{service_name=\"small\"} samples=1; {service_name=\"flat\"} depth=1; {service_name=\"plain\"} upload-label-sets=1";
+    let server = Server::start_with(&["--limit-overrides", rules])?;
+    ensure!(ingest(&server, "small", FOLDED).await?.0 == 413);
+    ensure!(ingest(&server, "large", FOLDED).await?.0 == 200);
+    ensure!(ingest(&server, "flat", FOLDED).await?.0 == 200);
+    let found = dropped(&server, "service=flat").await?;
+    ensure!(found.len() == 1 && found[0]["reason"] == "stack_depth" && found[0]["count"] == 2, "{found:?}");
+
+    // Of an export the others are taken.
+    let of = |service: &str| {
+        json!({
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+            "scopeProfiles": [{"profiles": [{
+                "sampleType": {"typeStrindex": 1, "unitStrindex": 2}, "timeUnixNano": "1700000000000000000",
+                "samples": [{"stackIndex": 1, "values": ["1"]}, {"stackIndex": 1, "values": ["2"]}],
+            }]}],
+        })
+    };
+    let export = json!({
+        "resourceProfiles": [of("small"), of("large")],
+        "dictionary": {
+            "mappingTable": [{}], "functionTable": [{}, {"nameStrindex": 3}], "linkTable": [{}], "attributeTable": [{}],
+            "locationTable": [{}, {"lines": [{"functionIndex": 1}]}], "stringTable": ["", "samples", "count", "main"],
+            "stackTable": [{}, {"locationIndices": [1]}],
+        },
+    });
+    let answer = server.http().post(server.url("/v1development/profiles")).json(&export).send().await?;
+    let (status, _, text) = refusal(answer).await?;
+    let body: Value = serde_json::from_str(&text)?;
+    ensure!(status == 200 && body["partialSuccess"]["rejectedProfiles"] == "1", "{status} {body}");
+    ensure!(
+        body["partialSuccess"]["errorMessage"].as_str().unwrap_or_default().contains("2 samples"),
+        "{body}"
+    );
+    let found = dropped(&server, "service=small").await?;
+    ensure!(found.len() == 1 && found[0]["reason"] == "too_large" && found[0]["count"] == 2, "{found:?}");
+
+    let stacks: [(&[u64], i64, &str); 2] = [(&[1], 5, "x"), (&[1], 7, "y")];
+    let profile = pprof(everflame_tests::now_ms()? * 1_000_000, &stacks, &["a"]);
+    for service in ["plain", "many"] {
+        let labels = [("__name__", "process_cpu"), ("service_name", service)];
+        let answer = server.http().post(server.url("/push.v1.PusherService/Push"));
+        let answer =
+            answer.header("content-type", "application/proto").body(push_message(&labels, "", &profile));
+        ensure!(answer.send().await?.status() == 200);
+    }
+    let mut found = series(&server).await?;
+    found.retain(|labels| labels.contains("plain") || labels.contains("many"));
+    let expect = ["label=x service_name=many", "label=y service_name=many", "service_name=plain"];
+    ensure!(found == expect, "{found:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_at_the_start() -> Result<()> {
     for (flag, expect) in [
         ("--relabel=[{action: hashmod, target_label: a}]", "rule 1: hashmod needs a modulus"),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use everflame_formats::{Limits, pprof};
 use everflame_profile::Profile;
-use everflame_tests::{Server, Stacks, stacks_of};
+use everflame_tests::{Server, Stacks, go_pprof_top, skip, stacks_of};
 use serde_json::{Value, json};
 
 const COMPILE: &[u8] = include_bytes!("../../bench/profiles/go-compile.pb.gz");
@@ -95,7 +95,7 @@ async fn statuses() -> Result<()> {
     let server = Server::start()?;
     store(&server, "service=api&type=cpu&created_at=2023-11-14T22:13:20", GOFMT).await?;
     let unknown = "/api/0/profiles/00000000000000000000000000000001";
-    let gets: [(&str, u16); 11] = [
+    let gets: [(&str, u16); 16] = [
         ("/api/0/profiles?service=api", 400),
         ("/api/0/profiles?service=api&from=2023-01-01T00:00:00", 400),
         ("/api/0/profiles?service=api&from=yesterday&to=2023-01-01T00:00:00", 400),
@@ -106,6 +106,11 @@ async fn statuses() -> Result<()> {
         ("/api/0/profiles/merge?service=no&type=cpu&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 404),
         (unknown, 404),
         ("/api/0/profiles/nonsense", 404),
+        ("/api/0/profiles/00000000000000000000000000000001+", 400),
+        ("/api/0/profiles/", 400),
+        ("/api/0/profiles?service=api&limit=x&from=2023-01-01T00:00:00&to=2023-01-02T00:00:00", 400),
+        ("/api/0/profiles?service=api&type=what&from=2023-01-01T00:00:00&to=2023-12-02T00:00:00", 200),
+        ("/api/0/profiles/?service=api&limit=-1&from=2023-01-01T00:00:00&to=2023-12-02T00:00:00", 200),
         ("/api/0/version", 200),
     ];
     for (path, expect) in gets {
@@ -136,6 +141,88 @@ async fn statuses() -> Result<()> {
     let (_, version) = server.get_json("/api/0/version", &[]).await?;
     for field in ["version", "commit", "build_time", "go_version"] {
         ensure!(version["body"][field].is_string(), "{field}: {version}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn traces_are_kept_as_they_are() -> Result<()> {
+    let mut server =
+        Server::start_with(&["--retention-raw=2d", "--traces-size=1MiB", "--max-profile-size=512KiB"])?;
+    // No reader knows these bytes.
+    let trace: Vec<u8> = (0..100_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let first = store(&server, "service=api&type=trace&labels=region%3Deu", &trace).await?;
+    ensure!(first["type"] == "trace" && first["service"] == "api", "{first}");
+    ensure!(first["labels"] == json!([{"key": "region", "value": "eu"}]), "{first}");
+    // Gzip is bytes like any other.
+    let second = store(&server, "service=other&type=trace", GOFMT).await?;
+    let profile = store(&server, "service=api&type=cpu", GOFMT).await?;
+    let id = |entry: &Value| entry["id"].as_str().map(str::to_owned).context("id");
+    let (trace_id, other_id, profile_id) = (id(&first)?, id(&second)?, id(&profile)?);
+
+    server.kill9()?;
+    server.restart()?;
+    for (id, bytes) in [(&trace_id, trace.as_slice()), (&other_id, GOFMT)] {
+        let url = server.url(&format!("/api/0/profiles/{id}"));
+        let answer = server.http().get(url).send().await?.error_for_status()?;
+        let name = answer.headers().get("content-disposition").context("no name")?.to_str()?.to_owned();
+        ensure!(name == format!("attachment; filename=\"{id}\""), "{name}");
+        ensure!(answer.bytes().await? == bytes, "{id}: other bytes");
+    }
+    let (_, services) = server.get_json("/api/0/services", &[]).await?;
+    ensure!(services["body"] == json!(["api", "other"]), "{services}");
+    let list = async |more: &[(&str, &str)]| {
+        let params = [&[("service", "api")], &RANGE[..], more].concat();
+        server.get_json("/api/0/profiles", &params).await
+    };
+    ensure!(list(&[("type", "trace")]).await?.1["body"] == json!([first]), "by type");
+    ensure!(list(&[("labels", "region=eu")]).await?.1["body"] == json!([first]), "by label");
+    let all = list(&[]).await?.1["body"].as_array().map(Vec::len);
+    ensure!(all == Some(2), "{all:?}");
+    ensure!(list(&[("type", "cpu")]).await?.1["body"][0]["type"] == "cpu", "by another type");
+
+    // What cannot be merged says so.
+    for ids in [format!("{trace_id}+{profile_id}"), format!("{other_id}+{trace_id}")] {
+        let (status, answer) = server.get_json(&format!("/api/0/profiles/{ids}"), &[]).await?;
+        ensure!(status == 405 && answer["code"] == 405, "{status} {answer}");
+    }
+    // Bounds: of one, of all, and of time.
+    let large = vec![7; 600 << 10];
+    let (status, text) = server.post("/api/0/profiles?service=api&type=trace", &[], large).await?;
+    ensure!(status == 413 && text.contains("\"code\":413"), "{status} {text}");
+    let (status, text) = server
+        .post("/api/0/profiles?service=api&type=trace&created_at=2091-01-01T00:00:00", &[], vec![1])
+        .await?;
+    ensure!(status == 400, "{status} {text}");
+    store(&server, "service=api&type=trace&created_at=2023-11-14T22:13:20", b"old").await?;
+    let (status, _) = list(&[("to", "2024-01-01T00:00:00"), ("type", "trace")]).await?;
+    ensure!(status == 200, "{status}");
+    let found = list(&[("type", "trace")]).await?.1;
+    ensure!(found["body"] == json!([first]), "an old trace is there: {found}");
+    for _ in 0..2 {
+        store(&server, "service=new&type=trace", &vec![7; 500 << 10]).await?;
+    }
+    ensure!(server.get(&format!("/api/0/profiles/{trace_id}"), &[]).await?.0 == 404, "the oldest did not go");
+    let url = server.url("/api/v1/profiles?query=%7Bservice_name%3D%22new%22%7D");
+    let deleted: Value = server.http().delete(url).send().await?.error_for_status()?.json().await?;
+    ensure!(deleted["traces"] == 2, "{deleted}");
+    let (_, services) = server.get_json("/api/0/services", &[]).await?;
+    ensure!(services["body"] == json!(["api"]), "{services}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn go_tool_pprof_reads_its_urls() -> Result<()> {
+    let server = Server::start()?;
+    let first = store(&server, "service=api&type=cpu", COMPILE).await?;
+    let second = store(&server, "service=api&type=cpu", GOFMT).await?;
+    let [first, second] = [&first, &second].map(|entry| entry["id"].as_str().unwrap_or_default());
+    let merge = "merge?service=api&type=cpu&from=2020-01-01T00:00:00&to=2090-01-01T00:00:00";
+    for path in [first.to_owned(), format!("{first}+{second}"), merge.to_owned()] {
+        match go_pprof_top(&server.url(&format!("/api/0/profiles/{path}")))? {
+            Err(reason) => return skip("go tool pprof", &reason),
+            Ok(top) => ensure!(top.contains("runtime.") && top.contains("flat%"), "{path}: {top}"),
+        }
     }
     Ok(())
 }

@@ -23,6 +23,57 @@ async fn code(server: &Server, wire: Wire, method: Method, request: Value) -> Re
 }
 
 #[tokio::test]
+async fn recording_rules_are_kept() -> Result<()> {
+    let mut server = Server::start()?;
+    let matchers =
+        ["{__profile_type__=\"process_cpu:cpu:nanoseconds:cpu:nanoseconds\"}", "{service_name=~\"s.*\"}"];
+    let label = json!({"name": "team", "value": "a"});
+    let mut kept = Vec::new();
+    for wire in Wire::ALL {
+        let request = json!({"metricName": "profiles_recorded_cpu", "matchers": matchers, "groupBy": ["pod"],
+            "externalLabels": [label], "stacktraceFilter": {"functionName": {"functionName": "work"}}});
+        let rule = answer(&server, wire, rpc::RULE_UPSERT, request).await?["rule"].clone();
+        ensure!(rule["profileType"] == "process_cpu:cpu:nanoseconds:cpu:nanoseconds", "{rule}");
+        ensure!(rule["generation"] == "1" && rule["externalLabels"] == json!([label]), "{rule}");
+        ensure!(rule["stacktraceFilter"]["functionName"]["functionName"] == "work", "{rule}");
+        let id = rule["id"].clone();
+        ensure!(answer(&server, wire, rpc::RULE_GET, json!({"id": id})).await?["rule"] == rule);
+        // An update says which state it has seen.
+        let update = |generation: i64| json!({"id": id, "metricName": "profiles_recorded_b", "matchers": matchers, "generation": generation});
+        ensure!(code(&server, wire, rpc::RULE_UPSERT, update(7)).await? == "already_exists");
+        let changed = answer(&server, wire, rpc::RULE_UPSERT, update(1)).await?["rule"].clone();
+        ensure!(changed["generation"] == "2" && changed["metricName"] == "profiles_recorded_b", "{changed}");
+        kept.push(changed);
+        for wrong in [
+            json!({}),
+            json!({"metricName": "cpu", "matchers": matchers}),
+            json!({"metricName": "profiles_recorded_cpu", "matchers": ["{service_name=\"s\"}"]}),
+            json!({"metricName": "profiles_recorded_cpu", "matchers": matchers, "groupBy": ["a b"]}),
+            json!({"id": "a-b", "metricName": "profiles_recorded_cpu", "matchers": matchers}),
+        ] {
+            ensure!(code(&server, wire, rpc::RULE_UPSERT, wrong).await? == "invalid_argument");
+        }
+        for (method, request) in
+            [(rpc::RULE_GET, json!({"id": "none"})), (rpc::RULE_DELETE, json!({"id": "none"}))]
+        {
+            ensure!(code(&server, wire, method, request).await? == "not_found");
+            ensure!(code(&server, wire, method, json!({})).await? == "invalid_argument");
+        }
+    }
+    let gone = kept.remove(0);
+    ensure!(answer(&server, Wire::Grpc, rpc::RULE_DELETE, json!({"id": gone["id"]})).await? == json!({}));
+    server.kill9()?;
+    server.restart()?;
+    ensure!(answer(&server, Wire::Grpc, rpc::RULE_LIST, json!({})).await? == json!({"rules": kept}));
+    let rule = json!({"metricName": "profiles_recorded_c", "matchers": matchers});
+    for _ in kept.len()..25 {
+        answer(&server, Wire::ConnectProto, rpc::RULE_UPSERT, rule.clone()).await?;
+    }
+    ensure!(code(&server, Wire::ConnectProto, rpc::RULE_UPSERT, rule).await? == "resource_exhausted");
+    Ok(())
+}
+
+#[tokio::test]
 async fn settings_survive_a_crash() -> Result<()> {
     let mut server = Server::start()?;
     for (at, wire) in Wire::ALL.into_iter().enumerate() {

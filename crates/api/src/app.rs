@@ -5,6 +5,9 @@ use crate::error::ApiError;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
+use crate::profefe::Traces;
+use crate::querier::background::Background;
+use crate::recording::Rules;
 use crate::watch::Watch;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
@@ -36,6 +39,10 @@ pub struct ServerConfig {
     pub shutdown_grace: std::time::Duration,
     /// How much one SQL statement may cost.
     pub sql: SqlLimits,
+    /// What execution traces may take on disk; the oldest go first.
+    pub trace_bytes: u64,
+    /// How long execution traces are kept; none for ever.
+    pub trace_age: Option<std::time::Duration>,
 }
 
 impl Default for ServerConfig {
@@ -49,6 +56,8 @@ impl Default for ServerConfig {
             max_body_bytes: 512 << 20,
             shutdown_grace: std::time::Duration::from_secs(10),
             sql: SqlLimits::default(),
+            trace_bytes: 1 << 30,
+            trace_age: None,
         }
     }
 }
@@ -79,6 +88,9 @@ pub(crate) struct App {
     pub(crate) watch: Watch,
     pub(crate) links: Links,
     pub(crate) uploads: Turns,
+    pub(crate) background: Background,
+    pub(crate) traces: Traces,
+    pub(crate) rules: Rules,
 }
 
 impl App {

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::params::Params;
+use crate::profefe::Trace;
 use crate::times;
 use axum::Json;
 use axum::extract::State;
@@ -32,12 +33,20 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, uri: Uri) -> Result<Json
         (Some(from), Some(until)) => Some(days(&app, from, until)?),
         _ => return Err(ApiError::invalid("send both from and until, or neither of them for all of time")),
     };
+    let (of_traces, range) = (selector.clone(), days);
+    let is_trace_of = move |trace: &Trace| {
+        let day = trace.time.div_euclid(DAY);
+        range.is_none_or(|(first, last)| i64::from(first) <= day && day <= i64::from(last))
+            && of_traces.matches(&trace.series())
+    };
     let select = Arc::new(move |series: &_| selector.matches(series));
     let deleted = app.lake.delete(Deletion { select, days }).await?;
+    let traces = app.traces.delete(is_trace_of).await?;
     Ok(Json(json!({
         "series": deleted.series,
         "profiles": deleted.profiles,
         "files": deleted.files,
+        "traces": traces,
     })))
 }
 

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What a file is called while it is written.
@@ -20,6 +20,26 @@ impl Kept {
     pub(crate) fn new(data: Option<&Path>, tenant: &str, name: &str) -> Self {
         // Tenants' tables are in folders of their names, which do not begin with a dot.
         Self { folder: data.map(|data| data.join(".server").join(tenant).join(name)) }
+    }
+
+    /// Whether there is a folder to keep something in.
+    pub(crate) fn is_somewhere(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The first `most` bytes of a file; nothing when it is not there.
+    pub(crate) fn read_start(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, ApiError> {
+        let path = self.path(name)?;
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut start = Vec::new();
+            File::open(&path)?.take(most).read_to_end(&mut start)?;
+            Ok(start)
+        };
+        match read() {
+            Ok(start) => Ok(Some(start)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault(&path, error)),
+        }
     }
 
     /// The content of a file; nothing when it is not there.

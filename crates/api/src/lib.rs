@@ -36,6 +36,7 @@ mod pprof;
 mod profefe;
 mod push;
 mod querier;
+mod recording;
 mod render;
 mod scan_headers;
 mod server;

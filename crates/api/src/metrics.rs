@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::debug_file_metrics::DebugFileReading;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use everflame_forward::{ForwardStatus, UnsentReason};
 use everflame_ingest::{Counters, Reason};
 use everflame_lake::{CacheStatus, LakeStatus};
 use http::StatusCode;
@@ -161,6 +162,10 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     }
     let end = "# EOF\n";
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
+    match app.rules.metrics(&app).await {
+        Ok(recorded) => text.push_str(&recorded),
+        Err(error) => tracing::warn!(%error, "recording rules were not added up"),
+    }
     let mut registry = Registry::with_prefix("everflame");
     let (body_bytes, body_bytes_limit) = app.load.body_bytes();
     let lake = app.lake.status();
@@ -169,6 +174,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
         dropped: app.ingest.dropped().totals,
         caches: [("footers", lake.footers), ("stacks", lake.stacks), ("results", app.engine.cache_status())],
         lake,
+        forward: app.ingest.forward_status(),
         gauges: [
             ("request_body_bytes", "Bytes of request bodies in memory", body_bytes),
             ("request_body_bytes_limit", "Bound of request_body_bytes", body_bytes_limit),
@@ -193,6 +199,7 @@ struct Reading {
     dropped: [(Reason, u64, u64); Reason::ALL.len()],
     lake: LakeStatus,
     caches: [(&'static str, CacheStatus); 3],
+    forward: Option<ForwardStatus>,
     gauges: [(&'static str, &'static str, u64); 3],
 }
 
@@ -319,8 +326,36 @@ impl prometheus_client::collector::Collector for Reading {
                 ConstGauge::new(value).encode(target.encode_family(&labels)?)?;
             }
         }
-        Ok(())
+        self.forward.as_ref().map_or(Ok(()), |forward| encode_forward(forward, &mut encoder))
     }
+}
+
+/// What is sent on; only a server that does has these.
+fn encode_forward(forward: &ForwardStatus, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    for (name, help, value) in [
+        ("forward_sent", "Profiles that the other end took", forward.sent),
+        ("forward_sent_bytes", "Bytes of the spool that they took", forward.sent_bytes),
+        ("forward_retries", "Requests that failed and are sent again", forward.retries),
+    ] {
+        let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(target)?;
+    }
+    let help = "Profiles that are stored here and were not sent on";
+    let mut dropped = encoder.encode_descriptor("forward_dropped", help, None, MetricType::Counter)?;
+    for (reason, value) in UnsentReason::ALL.into_iter().zip(forward.dropped) {
+        let labels = [("reason", reason.as_str())];
+        ConstCounter::new(value).encode(dropped.encode_family(&labels)?)?;
+    }
+    for (name, help, value) in [
+        ("forward_spool_bytes", "Bytes on disk that are to be sent", forward.spool_bytes),
+        ("forward_spool_bytes_limit", "Bound of what the spool takes on disk", forward.spool_limit),
+    ] {
+        let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(target)?;
+    }
+    let help = "Seconds since the oldest that is to be sent came in";
+    let lag = encoder.encode_descriptor("forward_lag_seconds", help, None, MetricType::Gauge)?;
+    ConstGauge::new(forward.lag as f64 / 1e9).encode(lag)
 }
 
 #[cfg(test)]

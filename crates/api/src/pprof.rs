@@ -56,11 +56,21 @@ pub(crate) fn range(from: Nanos, until: Nanos) -> Result<TimeRange, ApiError> {
 
 /// `profile` as a gzipped pprof to be saved.
 pub(crate) async fn attachment(profile: Profile, name: &str) -> Result<Response, ApiError> {
-    let bytes = blocking(move || pprof::write(&profile)).await?;
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    Ok(as_file(bytes(profile).await?, &format!("{name}.pb.gz")))
+}
+
+/// `profile` as a gzipped pprof.
+pub(crate) async fn bytes(profile: Profile) -> Result<Vec<u8>, ApiError> {
+    blocking(move || pprof::write(&profile)).await
+}
+
+/// `bytes` to be saved as `name`.
+pub(crate) fn as_file(bytes: Vec<u8>, name: &str) -> Response {
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "_.+-".contains(*c)).collect();
     let headers = [
         (CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.pb.gz\"")),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
-    Ok((headers, bytes).into_response())
+    (headers, bytes).into_response()
 }

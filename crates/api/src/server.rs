@@ -12,8 +12,11 @@ use crate::kept::Kept;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
+use crate::profefe::{Bounds, Traces};
 use crate::push::Pusher;
 use crate::querier::Querier;
+use crate::querier::background::Background;
+use crate::recording::Rules;
 use crate::settings::Settings;
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
@@ -51,6 +54,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests of one HTTP/2 connection that are worked on at once.
 const MAX_STREAMS: u32 = 256;
+/// How often what is too old is looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 /// Memory that the elements of one RPC message may take.
 const MAX_ELEMENT_BYTES: usize = 256 << 20;
 
@@ -79,6 +84,12 @@ impl Server {
         let load = Load::new(config.max_requests, config.max_body_bytes);
         let links = Links::new(config.data.as_deref());
         let watch = Watch::default();
+        let traces = Traces::new(
+            Kept::new(config.data.as_deref(), lake.tenant(), "traces"),
+            Bounds { bytes: config.trace_bytes, age: config.trace_age },
+            clock.clone(),
+        );
+        let rules = Rules::new(Kept::new(config.data.as_deref(), lake.tenant(), "recording"));
         let app = App {
             #[cfg(feature = "sql")]
             sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
@@ -92,6 +103,9 @@ impl Server {
             load,
             metrics: Metrics::default(),
             uploads: Turns::default(),
+            background: Background::default(),
+            traces,
+            rules,
         };
         Self { app: Arc::new(app) }
     }
@@ -107,6 +121,7 @@ impl Server {
             .route("/pyroscope/render-diff", get(render::diff))
             .route("/pyroscope/label-values", get(render::label_values))
             .route("/api/0/profiles", get(profefe::list).post(profefe::store))
+            .route("/api/0/profiles/", get(profefe::list).post(profefe::store))
             .route("/api/0/profiles/merge", get(profefe::merge))
             .route("/api/0/profiles/{ids}", get(profefe::by_ids))
             .route("/api/0/services", get(profefe::services))
@@ -154,6 +169,7 @@ impl Server {
             .add_service(Arc::new(Pusher(self.app.clone())))
             .add_service(Arc::new(Querier(self.app.clone())))
             .add_service(Arc::new(self.settings()))
+            .add_service(Arc::new(self.app.rules.clone()))
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(SourceCode))
             .add_service(Arc::new(Debuginfo(self.app.clone())))
@@ -180,6 +196,7 @@ impl Server {
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
+            "/settings.v1.RecordingRulesService/{method}",
             "/settings.v1.SettingsService/{method}",
             "/adhocprofiles.v1.AdHocProfileService/{method}",
             "/vcs.v1.VCSService/{method}",
@@ -222,6 +239,16 @@ impl Server {
                 Err(never) => match never {},
             },
         })
+    }
+
+    /// Forgets from time to time what is kept beside the tables and is too old, for as long as it is awaited.
+    pub async fn tidy(&self) {
+        loop {
+            if let Err(error) = self.app.traces.sweep().await {
+                tracing::warn!(%error, "execution traces that are too old could not be deleted");
+            }
+            tokio::time::sleep(TIDY_INTERVAL).await;
+        }
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on `listener` until `shutdown` is ready, then lets running requests end.

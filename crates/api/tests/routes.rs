@@ -144,7 +144,7 @@ async fn status_rules_of_the_query_wire() {
         ("SelectMergeStacktraces", select(json!({ "format": "PROFILE_FORMAT_DOT" })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 4 })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 9 })), 400),
-        ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 501),
+        ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 200),
         ("SelectMergeStacktraces", select(json!({ "spanSelector": ["xyz"] })), 400),
         ("SelectMergeProfile", select(json!({})), 200),
         ("SelectMergeSpanProfile", select(json!({ "spanSelector": ["00000000000000ff"] })), 200),
@@ -152,7 +152,7 @@ async fn status_rules_of_the_query_wire() {
         ("SelectSeries", select(json!({})), 400),
         ("SelectSeries", select(json!({ "step": 0.0001 })), 400),
         ("SelectSeries", select(json!({ "step": 15, "limit": -1 })), 400),
-        ("SelectSeries", select(json!({ "step": 15, "exemplarType": "EXEMPLAR_TYPE_SPAN" })), 501),
+        ("SelectSeries", select(json!({ "step": 15, "exemplarType": "EXEMPLAR_TYPE_SPAN" })), 200),
         ("ProfileTypes", json!({}), 200),
         ("ProfileTypes", json!({ "start": 5 }), 400),
         ("LabelNames", json!({ "start": 1, "end": 2 }), 200),
@@ -384,6 +384,58 @@ async fn single_profiles_by_time_and_value() {
 }
 
 #[tokio::test]
+async fn recording_rules_make_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig { data: Some(folder.path().into()), ..Default::default() };
+    let fixture = Fixture::with(config).await;
+    // The minute that is added up ends at 1700000040; the last of these is not in it.
+    for (name, from, body) in [
+        ("shop.cpu{pod=a}", 1_700_000_000, "main;work 3\nmain;idle 1\nmain;work;work 1\n"),
+        ("shop.cpu{pod=a}", 1_700_000_039, "main;work 2\n"),
+        ("shop.cpu{pod=b}", 1_700_000_010, "main;idle 8\n"),
+        ("cart.cpu{pod=c}", 1_700_000_010, "main;work 16\n"),
+        ("shop.cpu{pod=a}", 1_700_000_041, "main;work 32\n"),
+    ] {
+        let path = format!("/ingest?name={name}&format=folded&from={from}");
+        assert_eq!(fixture.post(&path, "", body).await.status, 200);
+    }
+    let add = async |rule: Value| {
+        let path = "/settings.v1.RecordingRulesService/UpsertRecordingRule";
+        let answer = fixture.post(path, "application/json", rule.to_string()).await;
+        assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
+        answer.json()["rule"]["id"].as_str().unwrap().to_owned()
+    };
+    let matchers = [format!("{{__profile_type__=\"{CPU}\"}}"), "{service_name=\"shop\"}".to_owned()];
+    let recorded = async || {
+        let text = String::from_utf8(fixture.get("/metrics").await.body).unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        let lines = text.lines().filter(|line| line.contains("profiles_recorded"));
+        let mut lines: Vec<_> = lines.map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert!(recorded().await.is_empty());
+    let all = add(json!({"metricName": "profiles_recorded_a", "matchers": matchers})).await;
+    let pods = add(json!({"metricName": "profiles_recorded_a", "matchers": matchers, "groupBy": ["pod"],
+        "externalLabels": [{"name": "team", "value": "x"}]}))
+    .await;
+    let work = add(json!({"metricName": "profiles_recorded_b", "matchers": matchers, "groupBy": ["pod"],
+        "stacktraceFilter": {"functionName": {"functionName": "work"}}}))
+    .await;
+    let mut expect = vec![
+        "# TYPE profiles_recorded_a gauge".to_owned(),
+        "# TYPE profiles_recorded_b gauge".to_owned(),
+        format!("profiles_recorded_a{{profiles_rule_id=\"{all}\"}} 150000000"),
+        format!("profiles_recorded_a{{pod=\"a\",profiles_rule_id=\"{pods}\",team=\"x\"}} 70000000"),
+        format!("profiles_recorded_a{{pod=\"b\",profiles_rule_id=\"{pods}\",team=\"x\"}} 80000000"),
+        format!("profiles_recorded_b{{pod=\"a\",profiles_rule_id=\"{work}\"}} 60000000"),
+    ];
+    expect.sort();
+    assert_eq!(recorded().await, expect);
+    assert_eq!(recorded().await, expect);
+}
+
+#[tokio::test]
 async fn profefes_wire() {
     let fixture = Fixture::filled().await;
     assert_eq!(fixture.get("/api/0/services").await.json(), json!({ "code": 200, "body": ["shop"] }));
@@ -408,7 +460,7 @@ async fn profefes_wire() {
     ] {
         assert_eq!(fixture.get(path).await.status, status, "{path}");
     }
-    assert_eq!(fixture.post("/api/0/profiles?service=web&type=trace", "", "x").await.status, 400);
+    assert_eq!(fixture.post("/api/0/profiles?service=web&type=trace", "", "x").await.status, 501);
     assert_eq!(fixture.post("/api/0/profiles?service=web&type=cpu", "", "x").await.status, 400);
     assert_eq!(fixture.post("/api/0/services", "", "x").await.status, 405);
 }

@@ -3,11 +3,14 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Help texts,
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
+use crate::forward_settings::{ForwardHeaders, ForwardUrl};
 use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
 use crate::keys::{KEYS, Key};
 use crate::reference;
 use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Servers, Size, StorageUrl, Threads};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use everflame_forward::Protocol;
+use everflame_query::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) retention_1d: Age,
     pub(crate) retention_size: Room,
     pub(crate) retention_overrides: settings::Overrides,
+    pub(crate) traces_size: Size,
     pub(crate) instance_labels: Names,
     pub(crate) max_connections: u64,
     pub(crate) max_requests: u64,
@@ -54,6 +58,11 @@ pub(crate) struct Config {
     pub(crate) debug_files_size: Size,
     pub(crate) max_debug_file_size: Size,
     pub(crate) debuginfod: Servers,
+    pub(crate) forward_url: ForwardUrl,
+    pub(crate) forward_protocol: Protocol,
+    pub(crate) forward_headers: ForwardHeaders,
+    pub(crate) forward_selector: Selector,
+    pub(crate) forward_spool: Size,
     pub(crate) query_max_rows: u64,
     pub(crate) query_max_read: Size,
     pub(crate) query_max_memory: Size,
@@ -88,6 +97,7 @@ impl Default for Config {
             retention_1d: Age(retention.day),
             retention_size: Room(retention.bytes),
             retention_overrides: settings::Overrides(Vec::new()),
+            traces_size: Size(1 << 30),
             instance_labels: Names(INSTANCE_LABELS.map(str::to_owned).to_vec()),
             max_connections: 8_192,
             max_requests: 1_024,
@@ -109,6 +119,11 @@ impl Default for Config {
             debug_files_size: Size(10 << 30),
             max_debug_file_size: Size(1 << 30),
             debuginfod: Servers::default(),
+            forward_url: ForwardUrl::default(),
+            forward_protocol: Protocol::default(),
+            forward_headers: ForwardHeaders::default(),
+            forward_selector: Selector::all(),
+            forward_spool: Size(1 << 30),
             query_max_rows: 4_000_000_000,
             query_max_read: Size(16 << 30),
             query_max_memory: Size(512 << 20),

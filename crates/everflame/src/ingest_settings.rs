@@ -34,7 +34,7 @@ impl Setting for Most {
 
 impl Setting for LimitOverrides {
     fn parse(text: &str) -> Result<Self, String> {
-        let example = r#"write {service_name="web"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000; …"#;
+        let example = r#"write {service_name="web"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000 depth=500 upload-label-sets=10; …"#;
         let one = |(selector, bounds): (Selector, &str)| {
             let mut limits = ServiceLimits::default();
             for bound in bounds.split_whitespace() {
@@ -51,6 +51,8 @@ impl Setting for LimitOverrides {
                         limits.profile_bytes = Some(usize::try_from(bytes).unwrap_or(usize::MAX));
                     }
                     "samples" => limits.samples = Some(count(value)?),
+                    "depth" => limits.depth = Some(count(value)?),
+                    "upload-label-sets" => limits.upload_label_sets = Some(count(value)?),
                     _ => return Err(format!("there is no bound {name:?}; {example}")),
                 }
             }
@@ -68,13 +70,23 @@ impl Setting for LimitOverrides {
             return "none".to_owned();
         }
         let one = |(selector, limits): &(Selector, ServiceLimits)| {
-            let ServiceLimits { profiles, bytes, label_sets, profile_bytes, samples } = limits;
+            let ServiceLimits {
+                profiles,
+                bytes,
+                label_sets,
+                profile_bytes,
+                samples,
+                depth,
+                upload_label_sets,
+            } = limits;
             let bounds = [
                 profiles.map(|most| format!(" profiles={}", Most(most).show())),
                 bytes.map(|most| format!(" bytes={}", Room(most).show())),
                 label_sets.map(|most| format!(" label-sets={most}")),
                 profile_bytes.map(|most| format!(" profile-size={}", Size(most as u64).show())),
                 samples.map(|most| format!(" samples={most}")),
+                depth.map(|most| format!(" depth={most}")),
+                upload_label_sets.map(|most| format!(" upload-label-sets={most}")),
             ];
             format!("{selector}{}", bounds.into_iter().flatten().collect::<String>())
         };
@@ -147,8 +159,8 @@ mod tests {
         for (text, expect) in [
             ("none", "none"),
             (
-                r#"{service_name=~"a|b"} bytes=2048KiB  profiles=5;{team="x;y"} samples=10 label-sets=2 profile-size=1MiB profiles=unlimited"#,
-                r#"{service_name=~"a|b"} profiles=5 bytes=2MiB; {team="x;y"} profiles=unlimited label-sets=2 profile-size=1MiB samples=10"#,
+                r#"{service_name=~"a|b"} bytes=2048KiB  profiles=5;{team="x;y"} samples=10 upload-label-sets=3 depth=4 label-sets=2 profile-size=1MiB profiles=unlimited"#,
+                r#"{service_name=~"a|b"} profiles=5 bytes=2MiB; {team="x;y"} profiles=unlimited label-sets=2 profile-size=1MiB samples=10 depth=4 upload-label-sets=3"#,
             ),
             (r#"{a="b"}"#, "refused"),
             (r#"{a="b"} rows=1"#, "refused"),

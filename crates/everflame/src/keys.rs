@@ -107,6 +107,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Other ages for some series, the first that takes a series counts: {team=\"batch\"} raw=30d 5m=90d; {team=\"web\"} raw=1d"
     ),
     key!(
+        "traces-size",
+        traces_size,
+        "SIZE",
+        "What execution traces, which come through profefe's API, may take in the data folder; the oldest go first, and all go with single profiles"
+    ),
+    key!(
         "instance-labels",
         instance_labels,
         "NAMES",
@@ -180,7 +186,7 @@ pub(crate) const KEYS: &[Key] = &[
         "limit-overrides",
         limit_overrides,
         "LIST",
-        "Other limits for some services, the first that takes an upload counts: {service_name=\"web\"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000; {team=\"x\"} profiles=unlimited"
+        "Other limits for some services, the first that takes an upload counts: {service_name=\"web\"} profiles=100 bytes=1MiB label-sets=500 profile-size=8MiB samples=10000 depth=500 upload-label-sets=10; {team=\"x\"} profiles=unlimited"
     ),
     key!(
         "relabel",
@@ -206,6 +212,36 @@ pub(crate) const KEYS: &[Key] = &[
         debuginfod,
         "URLS",
         "debuginfod servers that are asked for the debug files that no agent has sent, separated by commas; none for none. They learn the build ids of what is profiled"
+    ),
+    key!(
+        "forward-url",
+        forward_url,
+        "URL",
+        "Where everything that is stored here is sent, too: another Everflame, Pyroscope, or an endpoint of OpenTelemetry, as in https://profiles.example.com; empty for nowhere"
+    ),
+    key!(
+        "forward-protocol",
+        forward_protocol,
+        "PROTOCOL",
+        "How it is sent: push (Pyroscope's Push, which keeps ids), otlp-http or otlp-grpc"
+    ),
+    key!(
+        "forward-headers",
+        forward_headers,
+        "HEADERS",
+        "Headers of what is sent, one a line or separated by semicolons: authorization=Bearer …; x-scope-orgid=team. Their values are never shown or logged; a file or the environment keeps them from other users of the machine, too. none for none"
+    ),
+    key!(
+        "forward-selector",
+        forward_selector,
+        "SELECTOR",
+        "Which series are sent, by the labels that they are stored with: {service_name!=\"everflame\"}; {} for all"
+    ),
+    key!(
+        "forward-spool",
+        forward_spool,
+        "SIZE",
+        "What is kept on disk, compressed, while the other end is away; when it is full the oldest is not sent, and counted"
     ),
     key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),

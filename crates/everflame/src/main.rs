@@ -5,6 +5,8 @@ mod clock;
 mod config;
 mod delete;
 mod diff;
+mod forward;
+mod forward_settings;
 mod ingest_settings;
 mod keys;
 mod lake;

@@ -3,7 +3,7 @@
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::settings::Age;
-use crate::{logging, print, self_profiling};
+use crate::{forward, logging, print, self_profiling};
 use anyhow::Context;
 use everflame_api::{BuildInfo, Server, ServerConfig};
 use everflame_ingest::{Ingest, Rates, Rules};
@@ -37,12 +37,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lake = Lake::open(lake_config(config), clock.clone()).await?;
-    let ingest = Arc::new(Ingest::with_rules(
-        lake.clone(),
-        ingest_limits(config),
-        ingest_rules(config),
-        clock.clone(),
-    ));
+    let forward = forward::Forward::open(config, clock.clone())?;
+    let rules = Rules { forward: forward.spool(), ..ingest_rules(config) };
+    let ingest = Arc::new(Ingest::with_rules(lake.clone(), ingest_limits(config), rules, clock.clone()));
+    let forwarding = forward.start(&ingest, clock.clone())?;
     let engine = Engine::new(lake.clone(), query_limits(config));
     let engine = Arc::new(match symbolizer(config, clock.clone())? {
         Some(symbolizer) => engine.with_symbolizer(symbolizer),
@@ -69,10 +67,14 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let stopping = stopping.boxed().shared();
     let served =
         future::try_join_all(listeners.into_iter().map(|listener| server.serve(listener, stopping.clone())));
-    let served = served.await;
-    if let Some(profiling) = profiling {
-        profiling.abort();
+    let served = tokio::select! {
+        served = served => served,
+        () = server.tidy() => Ok(Vec::new()),
+    };
+    for task in [profiling, forwarding].into_iter().flatten() {
+        task.abort();
     }
+    forward.sync();
     lake.close().await.context("the last profiles stay in the log, and are stored at the next start")?;
     served?;
     tracing::info!("stopped");
@@ -214,7 +216,11 @@ fn ingest_limits(config: &Config) -> everflame_ingest::Limits {
 }
 
 fn ingest_rules(config: &Config) -> Rules {
-    Rules { relabel: config.relabel.compiled(), overrides: config.limit_overrides.to_rules() }
+    Rules {
+        relabel: config.relabel.compiled(),
+        overrides: config.limit_overrides.to_rules(),
+        ..Rules::default()
+    }
 }
 
 fn query_limits(config: &Config) -> everflame_query::Limits {
@@ -248,6 +254,8 @@ fn server_config(config: &Config) -> ServerConfig {
             concurrency: count(config.sql_concurrency),
             ..SqlLimits::default()
         },
+        trace_bytes: config.traces_size.0,
+        trace_age: config.retention_raw.0,
     }
 }
 

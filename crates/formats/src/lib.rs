@@ -10,7 +10,7 @@
 //! | [`folded`] | `frame;frame count` lines | [`folded::read`] | [`folded::write`] |
 //! | [`tree`] | Pyroscope's binary call tree | [`tree::read`], [`tree::read_profile`] | [`tree::write`] |
 //! | [`trie`] | Pyroscope's binary trie of folded stacks | [`trie::read`] | |
-//! | [`otlp`] | OpenTelemetry profiles, protobuf and JSON | [`otlp::read`], [`otlp::read_json`] | |
+//! | [`otlp`] | OpenTelemetry profiles, protobuf and JSON | [`otlp::read`], [`otlp::read_json`] | [`otlp::ExportWriter`] |
 //! | [`jfr`] | recordings of the JDK and of async-profiler | [`jfr::read`] | |
 //! | [`perf_script`] | what `perf script` prints | [`perf_script::read`] | |
 //! | [`cpuprofile`] | `.cpuprofile` of V8: Node.js, Chrome | [`cpuprofile::read`] | |

@@ -42,11 +42,17 @@ pub enum Reason {
     StackDepth,
     /// Texts are longer than the bound.
     StringLength,
+    /// It is stored here, and was not forwarded: the other end was away for too long.
+    ForwardSpoolFull,
+    /// It is stored here, and was not forwarded: the other end does not take it.
+    ForwardRefused,
+    /// It is stored here, and was not forwarded: the spool could not be written or read.
+    ForwardSpool,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Relabel,
         Self::TenantRate,
         Self::ServiceRate,
@@ -60,6 +66,9 @@ impl Reason {
         Self::LabelSetsPerService,
         Self::StackDepth,
         Self::StringLength,
+        Self::ForwardSpoolFull,
+        Self::ForwardRefused,
+        Self::ForwardSpool,
     ];
 
     /// A name for metrics and messages: `relabel`, `tenant_rate`, …
@@ -78,16 +87,20 @@ impl Reason {
             Self::LabelSetsPerService => "label_sets_per_service",
             Self::StackDepth => "stack_depth",
             Self::StringLength => "string_length",
+            Self::ForwardSpoolFull => "forward_spool_full",
+            Self::ForwardRefused => "forward_refused",
+            Self::ForwardSpool => "forward_spool",
         }
     }
 
     /// What is counted: `profiles` were not stored; `labels`, `stacks`, `strings` were shortened or left out of
-    /// profiles that were.
+    /// profiles that were; `forwards` are profiles that were stored, and not sent on.
     pub fn what(self) -> &'static str {
         match self {
             Self::LabelTooLong | Self::LabelSetsPerUpload | Self::LabelSetsPerService => "labels",
             Self::StackDepth => "stacks",
             Self::StringLength => "strings",
+            Self::ForwardSpoolFull | Self::ForwardRefused | Self::ForwardSpool => "forwards",
             _ => "profiles",
         }
     }

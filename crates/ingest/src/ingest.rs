@@ -12,6 +12,7 @@ use crate::{labels, name, spy};
 use bytes::Bytes;
 use everflame_formats::folded::{self, Lines};
 use everflame_formats::{Decoded, pprof, tree, trie};
+use everflame_forward::Spool;
 use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType, SERVICE_NAME};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) meters: Meters,
     pub(crate) counters: LiveCounters,
     pub(crate) dropped: Ledger,
+    /// Where what is stored goes, too.
+    pub(crate) spool: Option<Arc<Spool>>,
     /// Large bodies that may be decoded at once: each may need a hundred megabytes.
     decoders: Semaphore,
 }
@@ -48,6 +51,8 @@ pub struct Rules {
     pub relabel: Relabel,
     /// Other bounds for some; the first that takes an upload counts.
     pub overrides: Vec<LimitOverride>,
+    /// Where what is stored goes, too, to be forwarded.
+    pub forward: Option<Arc<Spool>>,
 }
 
 /// One sample of `push.v1.PusherService/Push`.
@@ -171,7 +176,7 @@ impl Ingest {
     /// Takes profiles in for `lake` as `rules` say.
     pub fn with_rules(lake: Arc<Lake>, limits: Limits, rules: Rules, clock: Arc<dyn Clock>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
-        let Rules { relabel, overrides } = rules;
+        let Rules { relabel, overrides, forward: spool } = rules;
         Self(Arc::new(Inner {
             lake,
             limits: AllLimits { general: limits, overrides },
@@ -180,6 +185,7 @@ impl Ingest {
             meters: Meters::default(),
             counters: LiveCounters::default(),
             dropped: Ledger::new(clock.now()),
+            spool,
             decoders: Semaphore::new(cores.max(2)),
             clock,
         }))
@@ -299,7 +305,10 @@ impl Ingest {
 
     pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, Error> {
         let samples = batch.samples.len() as u64;
-        let appended = self.0.lake.append(batch).await?;
+        let appended = match &self.0.spool {
+            None => self.0.lake.append(batch).await?,
+            Some(spool) => self.append_and_spool(spool, batch).await?,
+        };
         if appended == Appended::Stored {
             self.0.counters.samples.fetch_add(samples, Relaxed);
         }
@@ -400,6 +409,15 @@ impl Inner {
         id: Option<u128>,
     ) -> Result<Upload, Error> {
         let types = naming::profile_types(name, &profile).map_err(|error| error.of(&labels))?;
+        // Messages with profiles of many services are read within the bounds of all.
+        let (samples, most) = (profile.samples.len(), self.limits.samples(&labels));
+        if samples > most {
+            let message = format!(
+                "the profile has {samples} samples, at most {most} are taken of this service; send a shorter span at \
+                 once, or raise the limit"
+            );
+            return Err(Error::new(crate::ErrorKind::TooLarge, message).of(&labels));
+        }
         let now = self.clock.now();
         let future = self.limits.general.future;
         let time = [profile.time, from].into_iter().find(|&time| time >= YEAR).unwrap_or(now);

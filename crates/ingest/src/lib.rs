@@ -5,10 +5,12 @@
 //! API hands over bytes and fields, and maps [`ErrorKind`] to its status codes.
 
 mod batch;
+mod blobs;
 mod counters;
 mod decode;
 mod dropped;
 mod error;
+mod forward;
 mod groups;
 mod ingest;
 mod label_sets;

@@ -1,6 +1,7 @@
 //! How much an upload may ask for, and how much may come in.
 
 use everflame_profile::{Labels, Nanos};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -76,6 +77,10 @@ pub struct ServiceLimits {
     pub profile_bytes: Option<usize>,
     /// Samples of a profile.
     pub samples: Option<usize>,
+    /// Frames of a stack.
+    pub depth: Option<usize>,
+    /// [`Limits::label_sets_per_upload`].
+    pub upload_label_sets: Option<usize>,
 }
 
 /// Which uploads have other bounds. Sizes are found by the labels that an upload comes with, rates and label
@@ -112,7 +117,23 @@ impl AllLimits {
         let (own, mut decode) = (self.own(labels), self.general.decode.clone());
         decode.inflated_bytes = own.profile_bytes.unwrap_or(decode.inflated_bytes);
         decode.samples = own.samples.unwrap_or(decode.samples);
+        decode.depth = own.depth.unwrap_or(decode.depth);
         decode
+    }
+
+    /// Samples of a profile with these labels.
+    pub(crate) fn samples(&self, labels: &Labels) -> usize {
+        self.own(labels).samples.unwrap_or(self.general.decode.samples)
+    }
+
+    /// The bounds for the labels of the samples of an upload with these labels.
+    pub(crate) fn of(&self, labels: &Labels) -> Cow<'_, Limits> {
+        match self.own(labels).upload_label_sets {
+            None => Cow::Borrowed(&self.general),
+            Some(label_sets_per_upload) => {
+                Cow::Owned(Limits { label_sets_per_upload, ..self.general.clone() })
+            }
+        }
     }
 
     /// Label sets of a day of a service with these labels.

@@ -3,7 +3,7 @@
 use crate::batch::row_id;
 use everflame_lake::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
 use everflame_profile::{Series, StackId, SymbolInterner};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// A batch that grows.
 #[derive(Default)]
@@ -64,6 +64,39 @@ impl Merged {
     }
 }
 
+/// Keeps the frames of the stacks `wanted`, positions in the batch, and no others.
+pub(crate) fn keep_new_stacks(new: &NewStacks, wanted: &[u32]) -> NewStacks {
+    let (mut kept, mut symbols) = (NewStacks::default(), SymbolInterner::default());
+    let mut frames: Vec<Option<u32>> = vec![None; new.symbols.frames.len()];
+    let wanted: HashSet<u32> = wanted.iter().copied().collect();
+    let mut start = 0;
+    for &(stack, end) in &new.stacks {
+        let own = new.frames.get(start as usize..end as usize).unwrap_or_default();
+        start = end;
+        if !wanted.contains(&stack) {
+            continue;
+        }
+        kept.frames.extend(intern(own, new, &mut frames, &mut symbols));
+        kept.stacks.push((stack, kept.frames.len() as u32));
+    }
+    kept.symbols = symbols.into_symbols();
+    kept
+}
+
+/// The positions of the frames `own` of `new` in `symbols`; `known` are those that are there already.
+fn intern<'a>(
+    own: &'a [u32],
+    new: &'a NewStacks,
+    known: &'a mut [Option<u32>],
+    symbols: &'a mut SymbolInterner,
+) -> impl Iterator<Item = u32> + 'a {
+    own.iter().filter_map(move |&frame| {
+        let slot = known.get_mut(frame as usize)?;
+        let content = new.symbols.frames.get(frame as usize)?;
+        Some(*slot.get_or_insert_with(|| symbols.intern(&new.symbols, content)))
+    })
+}
+
 fn at(indices: &[u32], index: u32) -> u32 {
     indices.get(index as usize).copied().unwrap_or_default()
 }
@@ -85,14 +118,7 @@ fn add_new_stacks(
         if stack < first_new {
             continue;
         }
-        for &frame in own {
-            let (Some(known), Some(content)) =
-                (frames.get_mut(frame as usize), new.symbols.frames.get(frame as usize))
-            else {
-                continue;
-            };
-            all.frames.push(*known.get_or_insert_with(|| symbols.intern(&new.symbols, content)));
-        }
+        all.frames.extend(intern(own, new, &mut frames, symbols));
         all.stacks.push((stack, all.frames.len() as u32));
     }
 }
@@ -125,6 +151,20 @@ mod tests {
         let (id, time) = (ProfileId(1), 7);
         batch.profiles.push(ProfileRow { series: 0, id, time, duration: 1, total, samples_end });
         batch
+    }
+
+    #[test]
+    fn stacks_that_are_known_go() {
+        let stacks = [("main", 1), ("work", 2), ("idle", 3)];
+        let new = batch("x", &stacks, &[]).new_stacks;
+        let kept = keep_new_stacks(&new, &[2, 1]);
+        let names: Vec<_> = kept
+            .frames
+            .iter()
+            .map(|&frame| kept.symbols.name(&kept.symbols.frames[frame as usize]))
+            .collect();
+        assert_eq!((names.join(" ").as_str(), &kept.stacks[..]), ("work idle", &[(1, 1), (2, 2)][..]));
+        assert_eq!(keep_new_stacks(&new, &[]), NewStacks::default());
     }
 
     #[test]

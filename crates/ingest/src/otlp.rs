@@ -107,10 +107,12 @@ impl Inner {
             first = Some(self.note_refusal(error.into(), "", rejected as u64, 0));
         }
         let mut uploads = Vec::with_capacity(parts.len());
-        for part in parts {
-            let name = match part.name.is_empty() {
-                true => naming::profile_name(&part.profile),
-                false => part.name.clone(),
+        for mut part in parts {
+            let named = part.labels.iter().position(|(key, _)| key == otlp::PROFILE_NAME_ATTRIBUTE);
+            let name = match named.map(|at| part.labels.remove(at).1) {
+                Some(name) => name,
+                None if part.name.is_empty() => naming::profile_name(&part.profile),
+                None => part.name.clone(),
             };
             match self.otlp_part(part, &name) {
                 Ok(upload) => uploads.push(upload),

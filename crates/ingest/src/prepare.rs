@@ -65,7 +65,7 @@ impl Inner {
         deduplicate: bool,
         bytes: u64,
     ) -> Vec<Batch> {
-        let groups = groups::group(&upload.profile, &upload.labels, &self.limits.general);
+        let groups = groups::group(&upload.profile, &upload.labels, &self.limits.of(&upload.labels));
         if self.relabel.is_empty() {
             let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
             return self.batch(upload, &types, groups, id, deduplicate).into_iter().collect();
@@ -118,19 +118,32 @@ impl Inner {
             upload: id,
             deduplicate,
         };
-        batch::build_for(&self.lake, &source)
+        // What is forwarded needs the frames of all stacks, also of those that the lake knows.
+        match &self.spool {
+            None => batch::build_for(&self.lake, &source),
+            Some(_) => batch::build(&source, |_, stacks| (0..stacks.len() as u32).collect()),
+        }
     }
 
     /// Takes what uploads cost from the rates of the tenant and of the batches' services, or refuses them all.
     pub(crate) fn take(&self, batches: &[(&Batch, Cost)], total: Cost) -> Result<(), Error> {
-        let limits = &self.limits.general;
         let none = Labels::default();
         let services: Vec<_> = batches
             .iter()
             .map(|(batch, cost)| {
                 let labels = batch.series.first().map_or(&none, |series| &series.labels);
-                (batch.service.as_str(), self.limits.rates(labels), *cost)
+                (batch.service.as_str(), labels, *cost)
             })
+            .collect();
+        self.take_from(&services, total)
+    }
+
+    /// The same of services with these labels.
+    pub(crate) fn take_from(&self, services: &[(&str, &Labels, Cost)], total: Cost) -> Result<(), Error> {
+        let limits = &self.limits.general;
+        let services: Vec<_> = services
+            .iter()
+            .map(|(service, labels, cost)| (*service, self.limits.rates(labels), *cost))
             .collect();
         let taken = self.meters.take(limits.tenant, &services, total, limits.burst, self.clock.now());
         taken.map_err(refusal)

@@ -8,6 +8,18 @@ use everflame_profile::{Frame, FrameKind, Labels, Mapping, Series, StackId, Stri
 
 const VERSION: u8 = 1;
 
+impl Batch {
+    /// The batch as bytes: as the write-ahead log has it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads what [`Batch::to_bytes`] wrote. The error says what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        decode(bytes)
+    }
+}
+
 /// Writes `batch`.
 pub(crate) fn encode(batch: &Batch) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(256 + batch.stacks.len() * 16 + batch.samples.len() * 8));

@@ -1,6 +1,9 @@
 //! profefe's API, `/api/0/…`: profiles in, listed, by id, merged; services; version.
 
+mod traces;
 mod whole;
+
+pub(crate) use traces::{Bounds, Trace, Traces};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -9,9 +12,10 @@ use crate::{body, pprof, times};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use everflame_ingest::{Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
-use everflame_profile::{Nanos, SERVICE_NAME};
+use everflame_profile::{Labels, Nanos, SERVICE_NAME};
 use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
@@ -21,8 +25,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Types that are stored here. `trace` is not a profile.
+/// Types of profiles.
 const TYPES: [&str; 7] = ["cpu", "heap", "block", "mutex", "goroutine", "threadcreate", "other"];
+/// The type of execution traces, which are kept as they came.
+const TRACE: &str = "trace";
+/// How far in the future a trace may lie, as for profiles.
+const FUTURE: Nanos = 600 * 1_000_000_000;
 /// Most profiles of a list, and most that are looked at for one.
 const MAX_LISTED: usize = 10_000;
 /// Most ids that one request may join.
@@ -66,16 +74,15 @@ pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answ
     let params = Params::of(&head.uri)?;
     let service = params.required("service", "api")?.to_owned();
     let profile_type = params.required("type", "cpu")?.to_owned();
-    if profile_type == "trace" {
-        let message = "type trace is not stored: an execution trace is not a profile; send pprof files";
-        return Err(ApiError::invalid(message).into());
-    }
     let labels = labels(params.text("labels"))?;
     let created_at = match params.text("created_at") {
         "" => 0,
         text => times::parse_profefe("created_at", text)?,
     };
     let body = body::read_upload(&head.headers, body, &app, &service).await?;
+    if profile_type == TRACE {
+        return store_trace(&app, &service, labels, created_at, body).await;
+    }
     let upload = Profefe {
         service: service.clone(),
         profile_type: profile_type.clone(),
@@ -93,45 +100,87 @@ pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answ
     Ok(ok(entry(stored.id, &profile_type, &service, &labels, stored.time)))
 }
 
+/// Keeps a trace as it came; nobody looks into it.
+async fn store_trace(
+    app: &App,
+    service: &str,
+    labels: Vec<(String, String)>,
+    created_at: Nanos,
+    body: Bytes,
+) -> Answer<Json<Value>> {
+    let now = app.now();
+    let time = if created_at > 0 { created_at } else { now };
+    if time > now.saturating_add(FUTURE) {
+        return Err(ApiError::invalid("created_at is in the future; set the sender's clock").into());
+    }
+    app.ingest.admit_blob(service, labels.clone(), body.len()).map_err(ApiError::from)?;
+    let trace = app.traces.store(service.to_owned(), Labels::from_pairs(labels), time, body).await?;
+    Ok(ok(trace_entry(&trace)))
+}
+
+fn trace_entry(trace: &Trace) -> Value {
+    let labels: Vec<_> =
+        trace.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    entry(ProfileId(trace.id.as_u128()), TRACE, &trace.service, &labels, trace.time)
+}
+
 /// `GET /api/0/profiles`.
 pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<Value>> {
     let params = Params::of(&uri)?;
     let (selector, range) = selection(&params)?;
-    let wanted = params.get("type").filter(|text| !text.is_empty());
-    let limit =
-        params.text("limit").parse().ok().filter(|&limit| limit > 0).unwrap_or(MAX_LISTED).min(MAX_LISTED);
-    let query = ProfileQuery {
-        profile_type: None,
-        selector,
-        range,
-        ids: Vec::new(),
-        totals: ValueRange::ALL,
-        order: Order::OldestFirst,
-        limit: MAX_LISTED,
-    };
-    let rows = app.profiles(&query).await?.profiles;
-    let entries: Vec<Value> = uploads(&rows)
-        .into_iter()
-        .filter(|row| wanted.is_none_or(|wanted| profefe_type(&row.series.profile_type.name) == wanted))
-        .take(limit)
-        .map(|row| {
-            let labels: Vec<(String, String)> = row
-                .series
-                .labels
-                .iter()
-                .filter(|(name, _)| *name != SERVICE_NAME && !name.starts_with("__"))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
-            entry(
-                row.id,
-                profefe_type(&row.series.profile_type.name),
-                row.series.service(),
-                &labels,
-                row.time,
-            )
-        })
-        .collect();
+    // A type that there is not takes every one, as in the peer.
+    let wanted = params.get("type").map(str::trim).filter(|text| TYPES.contains(text) || *text == TRACE);
+    let limit = limit(&params)?;
+    let mut entries: Vec<(Nanos, Value)> = Vec::new();
+    if wanted != Some(TRACE) {
+        let query = ProfileQuery {
+            profile_type: None,
+            selector: selector.clone(),
+            range,
+            ids: Vec::new(),
+            totals: ValueRange::ALL,
+            order: Order::OldestFirst,
+            limit: MAX_LISTED,
+        };
+        let rows = app.profiles(&query).await?.profiles;
+        let types = |row: &&ProfileInfo| {
+            wanted.is_none_or(|wanted| profefe_type(&row.series.profile_type.name) == wanted)
+        };
+        entries.extend(uploads(&rows).into_iter().filter(types).map(|row| (row.time, profile_entry(row))));
+    }
+    if wanted.is_none_or(|wanted| wanted == TRACE) {
+        let takes = move |trace: &Trace| {
+            range.from <= trace.time && trace.time <= range.until && selector.matches(&trace.series())
+        };
+        let traces = app.traces.find(takes).await?;
+        entries.extend(traces.iter().map(|trace| (trace.time, trace_entry(trace))));
+    }
+    entries.sort_by_key(|(time, _)| *time);
+    let entries: Vec<Value> = entries.into_iter().take(limit).map(|(_, entry)| entry).collect();
     if entries.is_empty() { Err(nothing_found()) } else { Ok(ok(entries.into())) }
+}
+
+/// How many there may be; as many as there are when it is 0 or less.
+fn limit(params: &Params) -> Result<usize, ApiError> {
+    let text = params.text("limit").trim();
+    if text.is_empty() {
+        return Ok(MAX_LISTED);
+    }
+    let limit: i64 = text.parse().map_err(|_| {
+        ApiError::invalid(format_args!("limit={text:?} is not a whole number; send how many there may be"))
+    })?;
+    Ok(usize::try_from(limit)
+        .ok()
+        .filter(|&limit| limit > 0)
+        .map_or(MAX_LISTED, |limit| limit.min(MAX_LISTED)))
+}
+
+fn profile_entry(row: &ProfileInfo) -> Value {
+    let labels = row.series.labels.iter();
+    let labels = labels.filter(|(name, _)| *name != SERVICE_NAME && !name.starts_with("__"));
+    let labels: Vec<_> = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let profile_type = profefe_type(&row.series.profile_type.name);
+    entry(row.id, profile_type, row.series.service(), &labels, row.time)
 }
 
 /// `GET /api/0/profiles/merge`.
@@ -150,13 +199,17 @@ pub(crate) async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Respo
     let types =
         types.filter(|found: &everflame_profile::ProfileType| profefe_type(&found.name) == wanted).collect();
     let profile = whole::of(&app, types, &selector, range, &[]).await?.ok_or_else(nothing_found)?;
-    Ok(pprof::attachment(profile, wanted).await?)
+    Ok(pprof::as_file(pprof::bytes(profile).await?, wanted))
 }
 
 /// `GET /api/0/profiles/{id}` and `{id}+{id}…`.
-pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(ids): Path<String>) -> Answer<Response> {
+pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(joined): Path<String>) -> Answer<Response> {
     // A plus sign may have been read as a space.
-    let ids: Vec<&str> = ids.split(['+', ' ']).filter(|id| !id.is_empty()).collect();
+    let ids: Vec<&str> = joined.trim_matches('/').split(['+', ' ']).collect();
+    if ids.iter().any(|id| id.is_empty()) {
+        return Err(ApiError::invalid(format_args!("{joined:?}: an id is empty; write one, or id+id")).into());
+    }
+    let name = ids.join("+");
     if ids.len() > MAX_IDS {
         return Err(ApiError::invalid(format_args!(
             "{} ids are joined; ask for at most {MAX_IDS}",
@@ -167,6 +220,18 @@ pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(ids): Path<String>)
     let uploads: Option<Vec<ProfileId>> =
         ids.iter().map(|id| Uuid::try_parse(id).ok().map(|id| ProfileId(id.as_u128()))).collect();
     let uploads = uploads.filter(|uploads| !uploads.is_empty()).ok_or_else(nothing_found)?;
+    if let [id] = uploads[..] {
+        if let Some(trace) = app.traces.read(Uuid::from_u128(id.0)).await? {
+            return Ok(pprof::as_file(trace, &name));
+        }
+    } else {
+        let wanted: HashSet<u128> = uploads.iter().map(|id| id.0).collect();
+        let found = app.traces.find(move |trace| wanted.contains(&trace.id.as_u128())).await?;
+        if !found.is_empty() {
+            let message = "one of these is a trace, and traces cannot be merged; ask for it alone".to_owned();
+            return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, message, None));
+        }
+    }
     let ids = uploads.iter().flat_map(|&upload| (0..MAX_ROWS).map(move |row| row_id(upload, row))).collect();
     let query = ProfileQuery {
         profile_type: None,
@@ -190,13 +255,16 @@ pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(ids): Path<String>)
         .collect();
     let ids: Vec<ProfileId> = found.into_iter().collect();
     let profile = whole::of(&app, types.into_values().collect(), &Selector::all(), range, &ids).await?;
-    Ok(pprof::attachment(profile.ok_or_else(nothing_found)?, profefe_type(&first.series.profile_type.name))
-        .await?)
+    let bytes = pprof::bytes(profile.ok_or_else(nothing_found)?).await?;
+    Ok(pprof::as_file(bytes, &name))
 }
 
 /// `GET /api/0/services`.
 pub(crate) async fn services(State(app): State<Arc<App>>) -> Answer<Json<Value>> {
-    let names = app.catalogue(|engine| engine.label_values(SERVICE_NAME, &[], TimeRange::ALL)).await?;
+    let mut names = app.catalogue(|engine| engine.label_values(SERVICE_NAME, &[], TimeRange::ALL)).await?;
+    names.extend(app.traces.find(|_| true).await?.into_iter().map(|trace| trace.service));
+    names.sort();
+    names.dedup();
     if names.is_empty() { Err(nothing_found()) } else { Ok(ok(names.into())) }
 }
 

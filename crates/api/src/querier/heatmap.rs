@@ -88,7 +88,7 @@ pub(crate) fn answer(heatmap: Heatmap) -> SelectHeatmapResponse {
     SelectHeatmapResponse { series: series.collect(), ..Default::default() }
 }
 
-fn exemplar(exemplar: HeatmapExemplar) -> types::Exemplar {
+pub(crate) fn exemplar(exemplar: HeatmapExemplar) -> types::Exemplar {
     let hex = |is_known: bool, text: String| if is_known { text } else { String::new() };
     types::Exemplar {
         timestamp: exemplar.time.div_euclid(1_000_000),

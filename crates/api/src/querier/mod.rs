@@ -1,9 +1,11 @@
 //! `querier.v1.QuerierService`: how Grafana, profilecli, the UI and the CLI ask.
 
 pub(crate) mod answers;
+pub(crate) mod background;
 pub(crate) mod encode;
 mod heatmap;
 pub(crate) mod requests;
+mod spans;
 
 use crate::app::{App, blocking};
 use crate::error::ApiError;
@@ -17,7 +19,9 @@ use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceRe
 use encode::{GraphAnswer, SeriesAnswer};
 use everflame_formats::dot;
 use everflame_query::{Aggregation, Exemplars, GoPgo, Merged, SeriesQuery, StackQuery, TimeRange};
+use http::HeaderMap;
 use requests::Filters;
+use spans::SeriesOrSpans;
 use std::sync::Arc;
 
 /// Nanoseconds of the smallest step.
@@ -92,35 +96,12 @@ impl QuerierService for Querier {
         _context: RequestContext,
         request: ServiceRequest<'_, SelectMergeStacktracesRequest>,
     ) -> ServiceResult<Answer<SelectMergeStacktracesResponse>> {
-        let request = request.to_owned_message();
-        let query = stack_query(&request)?;
-        let max_nodes = requests::max_nodes(request.max_nodes)?;
-        let format = format(request.format)?;
-        if request.r#async.as_option().is_some_and(|asked| asked.r#type.to_i32() != 0) {
-            let message = "queries are not run in the background; leave async out and wait for the answer";
-            return Err(ApiError::unimplemented(message).into());
+        let mut request = request.to_owned_message();
+        let asked = std::mem::take(&mut request.r#async);
+        if let Some(asked) = asked.as_option().filter(|asked| asked.r#type.to_i32() != 0) {
+            return Response::ok(Answer::Message(background::answer(&self.0, asked, request)?));
         }
-        let pgo = requests::go_pgo(request.stack_trace_selector.as_option());
-        let merged = shortened(self.0.stacks(&query).await?, pgo).await?;
-        let headers = scan_headers::of(&merged.stats, &merged.warnings);
-        let mut answer = SelectMergeStacktracesResponse::default();
-        let answer = match format {
-            ProfileFormat::PROFILE_FORMAT_PPROF => {
-                Answer::Encoded(answers::pprof_answer(&answers::pprof_bytes(merged, &query).await?))
-            }
-            ProfileFormat::PROFILE_FORMAT_TREE => {
-                let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
-                answer.tree = answers::tree_bytes(merged, cut).await?;
-                Answer::Message(answer)
-            }
-            ProfileFormat::PROFILE_FORMAT_DOT => {
-                let most =
-                    request.max_nodes.filter(|&asked| asked > 0).map_or(dot::DEFAULT_NODES, |_| max_nodes);
-                answer.dot = answers::dot(merged, query.profile_type, most).await?;
-                Answer::Message(answer)
-            }
-            _ => Answer::Graph(GraphAnswer(answers::flame_graph(merged, max_nodes).await?)),
-        };
+        let (answer, headers) = merged_stacktraces(&self.0, request).await?;
         Ok(Response { headers, ..Response::new(answer) })
     }
 
@@ -177,10 +158,20 @@ impl QuerierService for Querier {
         &self,
         _context: RequestContext,
         request: ServiceRequest<'_, SelectSeriesRequest>,
-    ) -> ServiceResult<SeriesAnswer> {
-        let answer = self.0.time_series(&series_query(request.to_owned_message())?).await?;
+    ) -> ServiceResult<SeriesOrSpans> {
+        let request = request.to_owned_message();
+        let spans = EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_SPAN);
+        let wants_spans = request.exemplar_type == spans;
+        let query = series_query(request)?;
+        // Spans of a part of the stacks are not told apart.
+        if wants_spans && query.call_site.is_empty() {
+            let (message, stats, warnings) = spans::with_spans(&self.0, &query).await?;
+            let headers = scan_headers::of(&stats, &warnings);
+            return Ok(Response { headers, ..Response::new(SeriesOrSpans::Spans(message)) });
+        }
+        let answer = self.0.time_series(&query).await?;
         let headers = scan_headers::of(&answer.stats, &answer.warnings);
-        Ok(Response { headers, ..Response::new(SeriesAnswer(answer.series)) })
+        Ok(Response { headers, ..Response::new(SeriesOrSpans::Series(SeriesAnswer(answer.series))) })
     }
 
     async fn select_heatmap(
@@ -251,6 +242,42 @@ impl QuerierService for Querier {
     }
 }
 
+/// The query, the number of nodes and the format that `SelectMergeStacktraces` asks for.
+fn stacks_of(
+    request: &SelectMergeStacktracesRequest,
+) -> Result<(StackQuery, usize, ProfileFormat), ApiError> {
+    Ok((stack_query(request)?, requests::max_nodes(request.max_nodes)?, format(request.format)?))
+}
+
+/// The answer to `SelectMergeStacktraces`, and the headers that say what it read.
+async fn merged_stacktraces(
+    app: &App,
+    request: SelectMergeStacktracesRequest,
+) -> Result<(Answer<SelectMergeStacktracesResponse>, HeaderMap), ApiError> {
+    let (query, max_nodes, format) = stacks_of(&request)?;
+    let pgo = requests::go_pgo(request.stack_trace_selector.as_option());
+    let merged = shortened(app.stacks(&query).await?, pgo).await?;
+    let headers = scan_headers::of(&merged.stats, &merged.warnings);
+    let mut answer = SelectMergeStacktracesResponse::default();
+    let answer = match format {
+        ProfileFormat::PROFILE_FORMAT_PPROF => {
+            Answer::Encoded(answers::pprof_answer(&answers::pprof_bytes(merged, &query).await?))
+        }
+        ProfileFormat::PROFILE_FORMAT_TREE => {
+            let cut = request.max_nodes.filter(|&asked| asked > 0).map(|_| max_nodes);
+            answer.tree = answers::tree_bytes(merged, cut).await?;
+            Answer::Message(answer)
+        }
+        ProfileFormat::PROFILE_FORMAT_DOT => {
+            let most = request.max_nodes.filter(|&asked| asked > 0).map_or(dot::DEFAULT_NODES, |_| max_nodes);
+            answer.dot = answers::dot(merged, query.profile_type, most).await?;
+            Answer::Message(answer)
+        }
+        _ => Answer::Graph(GraphAnswer(answers::flame_graph(merged, max_nodes).await?)),
+    };
+    Ok((answer, headers))
+}
+
 /// What was found, shortened for a compiler of Go when that was asked for.
 async fn shortened(merged: Merged, pgo: Option<GoPgo>) -> Result<Merged, ApiError> {
     match pgo {
@@ -310,10 +337,10 @@ fn series_query(request: SelectSeriesRequest) -> Result<SeriesQuery, ApiError> {
         EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_INDIVIDUAL) if query.call_site.is_empty() => {
             Exemplars::Largest
         }
-        EnumValue::Known(types::ExemplarType::EXEMPLAR_TYPE_SPAN) => {
-            return Err(ApiError::unimplemented(
-                "spans as exemplars are not answered; ask for EXEMPLAR_TYPE_INDIVIDUAL",
-            ));
+        EnumValue::Unknown(number) => {
+            return Err(ApiError::invalid(format_args!(
+                "exemplar_type {number} is not known; send 1 (none), 2 (profiles) or 3 (spans)"
+            )));
         }
         _ => Exemplars::None,
     };

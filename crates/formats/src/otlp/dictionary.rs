@@ -8,9 +8,9 @@ use crate::{Cuts, Error, ErrorKind, Limits};
 use everflame_profile::{Frame, FrameKind, Location, Mapping, MappingIndex, StringIndex, Strings, Symbols};
 
 /// Attribute of a mapping: the build id that the linker wrote.
-const BUILD_ID: &str = "process.executable.build_id.gnu";
+pub(super) const BUILD_ID: &str = "process.executable.build_id.gnu";
 /// Attribute of a location: how its code came to run.
-const FRAME_TYPE: &str = "profile.frame.type";
+pub(super) const FRAME_TYPE: &str = "profile.frame.type";
 
 /// All tables, ready to be referred to.
 #[derive(Default)]
@@ -459,7 +459,9 @@ fn frame_kind(name: &str) -> FrameKind {
         "kernel" => FrameKind::Kernel,
         "native" | "go" | "rust" => FrameKind::Native,
         "jvm" => FrameKind::Jvm,
-        "cpython" | "ruby" | "v8js" | "php" | "perl" | "dotnet" | "beam" | "luajit" => FrameKind::Interpreted,
+        "cpython" | "ruby" | "v8js" | "php" | "perl" | "dotnet" | "beam" | "luajit" | "interpreted" => {
+            FrameKind::Interpreted
+        }
         _ => FrameKind::Unknown,
     }
 }

@@ -6,6 +6,7 @@
 //! that of 1.8 (a profile has comments, and its later fields other numbers).
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/profiles/v1development/profiles.proto>
 
+mod answer;
 mod any_value;
 mod dictionary;
 mod export;
@@ -13,9 +14,16 @@ mod json;
 mod layout;
 mod place;
 mod profile;
+mod write;
 
+pub use answer::{rejected, retry_delay};
 pub use export::{Export, read};
 pub use json::{read as read_json, to_protobuf};
+pub use write::ExportWriter;
+
+/// Attribute of a profile that says which kind it is, `process_cpu` or `memory`, where its types do not tell.
+/// [`ExportWriter`] writes it; readers who do not know it see one attribute more.
+pub const PROFILE_NAME_ATTRIBUTE: &str = "everflame.profile.name";
 
 #[cfg(test)]
 mod message;

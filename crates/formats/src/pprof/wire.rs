@@ -276,6 +276,12 @@ impl Writer {
         }
     }
 
+    /// Eight bytes, written also when they are 0.
+    pub(crate) fn fixed(&mut self, field: u32, number: u64) {
+        self.varint(u64::from(field) << 3 | 1);
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
     pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(bytes.len() as u64);

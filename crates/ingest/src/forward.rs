@@ -1,0 +1,78 @@
+//! What is stored goes into the spool, too, from which it is forwarded.
+//!
+//! First the lake has it, then the spool, then the upload is acknowledged. What goes wrong with the spool is
+//! counted, and never a fault of the upload.
+
+use crate::dropped::{Event, Reason};
+use crate::error::Error;
+use crate::ingest::{Ingest, Inner};
+use crate::merge;
+use everflame_forward::{ForwardStatus, Spool, Unsent, UnsentReason};
+use everflame_lake::{Appended, Batch};
+use std::sync::Arc;
+
+impl Ingest {
+    /// What became of what is forwarded; nothing when nothing is.
+    pub fn forward_status(&self) -> Option<ForwardStatus> {
+        self.0.spool.as_ref().map(|spool| spool.status())
+    }
+
+    /// Records what was stored here, and is not forwarded.
+    pub fn note_unsent(&self, unsent: &Unsent) {
+        self.0.note_unsent(unsent);
+    }
+
+    /// Stores `batch`, which has the frames of all its stacks.
+    pub(crate) async fn append_and_spool(&self, spool: &Arc<Spool>, batch: Batch) -> Result<Appended, Error> {
+        let (inner, own) = (self.0.clone(), spool.clone());
+        let (batch, frame) = blocking(move || {
+            let frame = own.frame(&batch);
+            (inner.without_known_stacks(batch), frame)
+        })
+        .await?;
+        let appended = self.0.lake.append(batch).await?;
+        // What is there already was forwarded when it came first: two servers that forward to each other do not
+        // send the same to and fro.
+        if let (Appended::Stored, Some(frame)) = (appended, frame) {
+            let own = spool.clone();
+            let unsent = blocking(move || own.write(&frame)).await.unwrap_or_default();
+            unsent.iter().for_each(|unsent| self.0.note_unsent(unsent));
+        }
+        Ok(appended)
+    }
+}
+
+impl Inner {
+    /// The batch as the lake wants it: with the frames of the stacks that it does not know.
+    fn without_known_stacks(&self, mut batch: Batch) -> Batch {
+        let unknown = self.lake.unknown_stacks(&batch.service, &batch.stacks);
+        if unknown.len() < batch.new_stacks.stacks.len() {
+            batch.new_stacks = merge::keep_new_stacks(&batch.new_stacks, &unknown);
+        }
+        batch
+    }
+
+    fn note_unsent(&self, unsent: &Unsent) {
+        let reason = match unsent.reason {
+            UnsentReason::SpoolFull => Reason::ForwardSpoolFull,
+            UnsentReason::Refused => Reason::ForwardRefused,
+            UnsentReason::Spool => Reason::ForwardSpool,
+        };
+        let event = Event {
+            service: &unsent.service,
+            reason,
+            count: unsent.profiles,
+            bytes: unsent.bytes,
+            labels: None,
+            message: &unsent.message,
+        };
+        self.dropped.record(event, self.clock.now());
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        let message = format!("the profile was not stored: {error}; please report it with the profile");
+        Error::new(crate::ErrorKind::Internal, message)
+    })
+}
