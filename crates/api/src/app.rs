@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
+use crate::source::{CodePlace, Sources};
 use crate::watch::Watch;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub shutdown_grace: std::time::Duration,
     /// How much one SQL statement may cost.
     pub sql: SqlLimits,
+    /// Where the source code of services is.
+    pub source_code: Vec<CodePlace>,
 }
 
 impl Default for ServerConfig {
@@ -48,6 +51,7 @@ impl Default for ServerConfig {
             max_body_bytes: 512 << 20,
             shutdown_grace: std::time::Duration::from_secs(10),
             sql: SqlLimits::default(),
+            source_code: Vec::new(),
         }
     }
 }
@@ -77,6 +81,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) watch: Watch,
     pub(crate) links: Links,
+    pub(crate) sources: Sources,
 }
 
 impl App {

@@ -38,6 +38,7 @@ mod scan_headers;
 mod server;
 mod settings;
 mod singles;
+mod source;
 #[cfg_attr(not(feature = "sql"), path = "sql/absent.rs")]
 mod sql;
 mod status;
@@ -62,4 +63,5 @@ mod wire {
 }
 
 pub use app::{BuildInfo, ServerConfig};
+pub use source::{CodePlace, CodeSource, check_revision};
 pub use server::{Server, ServerError};

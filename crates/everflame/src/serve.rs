@@ -226,6 +226,7 @@ fn server_config(config: &Config) -> ServerConfig {
             concurrency: count(config.sql_concurrency),
             ..SqlLimits::default()
         },
+        source_code: config.source_code.0.clone(),
     }
 }
 
