@@ -155,14 +155,14 @@ test("the status page tells who takes the room, by tier", async () => {
 });
 
 test("functions are grouped by what runs them", async () => {
-  await pushFolded(url, "mixed.cpu", "main.main;net/http.(*conn).serve;do_syscall_64_[k];vfs_read_[k] 30\nmain.main;tokio::runtime::poll 10", 1);
+  await pushFolded(url, "mixed.cpu", "do_syscall_64_[k];vfs_read_[k] 30\nmain.main;net/http.(*conn).serve 50\ntokio::runtime::poll 20", 1);
   await page.goto(`${url}/explore?v=1&service=mixed&view=flame`);
   await page.getByRole("button", { name: "Look", exact: true }).click();
   await page.getByRole("combobox", { name: "Group by" }).selectOption({ label: "Kind of code" });
   await page.waitForURL(/group=kind/);
-  await page.getByRole("treeitem", { name: /^Go, total/ }).waitFor();
-  await page.getByRole("treeitem", { name: /^kernel, total .*75/ }).waitFor();
-  await page.getByRole("treeitem", { name: /^native, total .*25/ }).waitFor();
+  await page.getByRole("treeitem", { name: /^Go, total .*50/ }).waitFor();
+  await page.getByRole("treeitem", { name: /^kernel, total .*30/ }).waitFor();
+  await page.getByRole("treeitem", { name: /^native, total .*20/ }).waitFor();
 });
 
 test("a short link leads to what was looked at", async () => {
