@@ -51,10 +51,13 @@ impl Lake {
                 unknown_bytes += file.bytes;
                 continue;
             };
+            // Row groups are not all of a file: its footer is everybody's, too.
+            let content: u64 = sizes.values().map(|(_, bytes)| bytes).sum();
             for (name, (rows, bytes)) in sizes.iter() {
+                let share = u128::from(file.bytes) * u128::from(*bytes) / u128::from(content.max(1));
                 let service = services.entry(name.clone()).or_default();
                 let sum = service.tables.entry(table.name()).or_default();
-                (sum.0, sum.1) = (sum.0 + rows, sum.1 + bytes);
+                (sum.0, sum.1) = (sum.0 + rows, sum.1 + share as u64);
             }
             known.insert(file.id, sizes);
         }
