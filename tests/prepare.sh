@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds or installs one program that the tests run, and prints the command for it, one word a line.
-# usage: prepare.sh go|python|rust|node|lake-readers|s3-server
+# usage: prepare.sh go|python|rust|node|lake-readers|s3-server|schemathesis
 # exit 3: its language or packages cannot be had here
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -46,6 +46,10 @@ lake-readers)
 s3-server)
   python_environment "$cache/s3-server" "$here/s3_server.requirements.txt"
   echo "$cache/s3-server/bin/moto_server"
+  ;;
+schemathesis)
+  python_environment "$cache/schemathesis" "$here/schemathesis.requirements.txt"
+  echo "$cache/schemathesis/bin/schemathesis"
   ;;
 rust)
   command -v cargo >/dev/null || missing "cargo is not installed"

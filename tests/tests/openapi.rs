@@ -1,8 +1,10 @@
 //! The document of the own API, compared with a running server: every operation in it is asked, and the answer
 //! must be what the document says.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, bail, ensure};
-use everflame_tests::Server;
+use everflame_tests::{Prepared, Repository, Server, prepare, skip};
 use serde_json::Value;
 
 /// What `reference` in the document leads to.
@@ -78,7 +80,10 @@ async fn ask(
 
 #[tokio::test]
 async fn the_document_is_true() -> Result<()> {
-    let server = Server::start()?;
+    let repository = Repository::new()?;
+    repository.commit("v1", &[("main.go", b"package main\n\nfunc work() {}\n")])?;
+    let source_code = format!("{{}} git={} strip=/app", repository.path().display());
+    let server = Server::start_with(&["--source-code", &source_code])?;
     let name = "api{region=eu}";
     let query = [("name", name), ("format", "folded")];
     let sent = server.http().post(server.url("/ingest")).query(&query).body("main;work 3\n").send().await?;
@@ -140,5 +145,31 @@ async fn the_document_is_true() -> Result<()> {
         ensure!(allowed == known, "{path}: {allowed:?}");
     }
     ensure!(asked >= 20, "{asked}");
+    Ok(())
+}
+
+/// Requests that schemathesis makes up from the document: valid ones, and ones with a fault.
+#[tokio::test]
+async fn made_up_requests_are_answered_as_documented() -> Result<()> {
+    let command = match prepare("schemathesis")? {
+        Prepared::Ready(command) => command,
+        Prepared::Missing(reason) => return skip("schemathesis", &reason),
+    };
+    let (program, args) = command.split_first().context("prepare.sh printed no command")?;
+    let server = Server::start()?;
+    let sent = server.http().post(server.url("/ingest?name=api&format=folded")).body("main;work 3\n");
+    ensure!(sent.send().await?.status() == 200);
+    let folder = tempfile::tempdir()?;
+    let out = Command::new(program)
+        .args(args)
+        .args(["run", &server.url("/api/v1/openapi.json"), "--no-color", "--seed", "1"])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--workers", "1"])
+        // A selector, a time and a statement have grammars that a schema cannot say, so that a text which it
+        // takes is refused.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .current_dir(folder.path())
+        .output()
+        .with_context(|| program.clone())?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
     Ok(())
 }

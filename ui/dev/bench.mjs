@@ -1,10 +1,14 @@
 // How fast the pages are with profiles as large as people have them: time to the first flame graph, and
 // the time between frames while it is hovered, zoomed and panned at 1600 × 900 in software rendering.
 //
-//   EVERFLAME_BIN=../target/release/everflame node dev/bench.mjs [FILE-OF-FOLDED-STACKS…]
+// Files are folded stacks, or trees in the binary form of /ingest when their names end with .bin or .bin.gz.
+//
+//   EVERFLAME_BIN=../target/release/everflame node dev/bench.mjs [FILE…]
 
 import { readFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { basename } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { CHROMIUM } from "../e2e/chromium.mjs";
 import { startServer } from "../e2e/server.mjs";
@@ -20,7 +24,11 @@ const profiles = [
   { name: "220,120 nodes", lines: largeTree(220_119, 11) },
   { name: "1,000,000 samples", lines: manySamples(1_000_000, 13) },
 ];
-for (const file of process.argv.slice(2)) profiles.push({ name: basename(file), lines: (await readFile(file, "utf8")).split("\n").filter(Boolean) });
+for (const file of process.argv.slice(2)) {
+  const bytes = await readFile(file);
+  const tree = /\.bin(\.gz)?$/.test(file) && (file.endsWith(".gz") ? gunzipSync(bytes) : bytes);
+  profiles.push({ name: basename(file), ...(tree ? { tree } : { lines: bytes.toString("utf8").split("\n").filter(Boolean) }) });
+}
 
 const server = await startServer();
 const browser = await chromium.launch(CHROMIUM);
@@ -28,9 +36,11 @@ const at = (values, share) => [...values].sort((a, b) => a - b)[Math.floor((valu
 const ms = (value, digits = 0) => (Number.isNaN(value) ? "-" : value.toFixed(digits));
 
 try {
+  console.log(`load of the machine before: ${loadavg()[0].toFixed(1)} on ${availableParallelism()} processors`);
   console.log("profile                  nodes   first graph   hover p50/p95    zoom p50/p95     pan p50/p95   (ms)");
-  for (const [i, { name, lines }] of profiles.entries()) {
-    await push(`bench-${i}`, lines);
+  for (const [i, { name, lines, tree }] of profiles.entries()) {
+    if (tree) await upload(`bench-${i}`, "tree", tree, Math.floor(Date.now() / 1000));
+    else await push(`bench-${i}`, lines);
     const openings = [];
     let page;
     for (let k = 0; k < OPENINGS; k++) {
@@ -54,9 +64,7 @@ async function push(service, lines) {
   let part = [];
   let bytes = 0;
   const send = async () => {
-    const query = new URLSearchParams({ name: `${service}.cpu`, format: "folded", from: String(until - 10), until: String(until), sampleRate: "100" });
-    const response = await fetch(`${server.url}/ingest?${query}`, { method: "POST", body: part.join("\n") });
-    if (!response.ok) throw new Error(`/ingest answered ${response.status}: ${await response.text()}`);
+    await upload(service, "folded", part.join("\n"), until);
     part = [];
     bytes = 0;
   };
@@ -66,6 +74,12 @@ async function push(service, lines) {
     if (bytes > MOST_UPLOAD_BYTES) await send();
   }
   if (part.length > 0) await send();
+}
+
+async function upload(service, format, body, until) {
+  const query = new URLSearchParams({ name: `${service}.cpu`, format, from: String(until - 10), until: String(until), sampleRate: "100" });
+  const response = await fetch(`${server.url}/ingest?${query}`, { method: "POST", body });
+  if (!response.ok) throw new Error(`/ingest answered ${response.status}: ${await response.text()}`);
 }
 
 /** From asking for the page to the frame in which the graph is painted. */

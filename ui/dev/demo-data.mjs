@@ -5,8 +5,11 @@
 //   node dev/demo-data.mjs [http://127.0.0.1:4040] [minutes]
 
 import { pathToFileURL } from "node:url";
+import { frameOf } from "./demo-code.mjs";
+import { cpuPprof } from "./pprof.mjs";
 
 const STEP_S = 30;
+const TICK_NS = 1e7;
 const WEEK_S = 7 * 86_400;
 /** A week ago a little less was going on. */
 const THEN = 0.8;
@@ -81,12 +84,19 @@ async function send(server, { name, region, from, version, isNew, load }) {
   const { stacks, slower, by, scale } = SERVICES[name];
   const next = random(from + name.length * 7 + region.length);
   const weight = load * scale * (region === "eu" ? 1.5 : 1) * (1 + 0.25 * Math.sin(from / 700));
-  const body = stacks
-    .map(([stack, value]) => `${stack} ${Math.max(1, Math.round(value * weight * (0.85 + 0.3 * next()) * (isNew && slower.test(stack) ? by : 1) * (STEP_S / 10)))}`)
-    .join("\n");
+  const samples = stacks.map(([stack, value]) => [
+    stack,
+    Math.max(1, Math.round(value * weight * (0.85 + 0.3 * next()) * (isNew && slower.test(stack) ? by : 1) * (STEP_S / 10))),
+  ]);
+  // Go's profiles say files and lines.
+  const format = LANGUAGES[name] === "Go" ? "pprof" : "folded";
+  const body =
+    format === "pprof"
+      ? cpuPprof(samples.map(([stack, ticks]) => ({ stack: stack.split(";").map(frameOf), value: ticks * TICK_NS })), from, STEP_S)
+      : samples.map(([stack, ticks]) => `${stack} ${ticks}`).join("\n");
   const query = new URLSearchParams({
-    name: `${name}.cpu{region=${region},version=${version},telemetry_sdk_language=${LANGUAGES[name]}}`,
-    format: "folded",
+    name: `${name}${format === "pprof" ? "" : ".cpu"}{region=${region},version=${version},telemetry_sdk_language=${LANGUAGES[name]}}`,
+    format,
     from: String(from),
     until: String(from + STEP_S),
     sampleRate: "100",

@@ -5,8 +5,8 @@ import { CHROMIUM } from "./chromium.mjs";
 import { startServer } from "./server.mjs";
 
 /** `faults` collects console errors, dialogs, and requests that leave the server. */
-export async function openBrowser(options = {}) {
-  const server = await startServer();
+export async function openBrowser(options = {}, args = []) {
+  const server = await startServer(args);
   const browser = await chromium.launch(CHROMIUM);
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
   const page = await context.newPage();

@@ -49,6 +49,15 @@ test("less is blue, more is orange, and the legend says so", async () => {
   await page.getByRole("button", { name: "Look" }).click();
 });
 
+test("a function of a comparison has a history, by what the sides differ in", async () => {
+  await rows().nth(1).click({ button: "right" });
+  await page.getByRole("menuitem", { name: "History of this function" }).click();
+  await page.waitForURL(/\/function\?.*by=version/);
+  await page.getByRole("img", { name: /Total.*1\.9/ }).waitFor();
+  await page.goBack();
+  await graph().getByRole("treeitem", { name: /^total, before/ }).waitFor();
+});
+
 test("sides are compared as shares, as values a second, and as they are", async () => {
   const growth = () => rows().filter({ hasText: "parse" }).getByRole("cell").nth(3).innerText();
   assert.match(await growth(), /^-30 %$/);

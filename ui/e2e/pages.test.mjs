@@ -138,6 +138,33 @@ test("the status page tells slow queries, who asks, and what goes next", async (
   await page.getByRole("region", { name: "Retention" }).getByText(/without a limit|of \d/).waitFor();
 });
 
+test("the status page tells who takes the room, by tier", async () => {
+  const compacted = await fetch(`${url}/api/v1/lake/compact`, { method: "POST" });
+  assert.ok(compacted.ok);
+  await page.goto(`${url}/status`);
+  const storage = page.getByRole("region", { name: "Storage by service" }).first();
+  const row = (name) => storage.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) });
+  await row("All services").waitFor();
+  const { services } = await (await fetch(`${url}/api/v1/status/storage`)).json();
+  for (const { name, tables } of services) {
+    assert.ok(tables.samples > 0 && tables.stacks > 0, name);
+    await row(name).getByText(/[KMG]iB|B$/).first().waitFor();
+  }
+  await row("beta").getByRole("link").click();
+  await page.waitForURL(/\/explore\?.*service=beta/);
+});
+
+test("functions are grouped by what runs them", async () => {
+  await pushFolded(url, "mixed.cpu", "do_syscall_64_[k];vfs_read_[k] 30\nmain.main;net/http.(*conn).serve 50\ntokio::runtime::poll 20", 1);
+  await page.goto(`${url}/explore?v=1&service=mixed&view=flame`);
+  await page.getByRole("button", { name: "Look", exact: true }).click();
+  await page.getByRole("combobox", { name: "Group by" }).selectOption({ label: "Kind of code" });
+  await page.waitForURL(/group=kind/);
+  await page.getByRole("treeitem", { name: /^Go, total .*50/ }).waitFor();
+  await page.getByRole("treeitem", { name: /^kernel, total .*30/ }).waitFor();
+  await page.getByRole("treeitem", { name: /^native, total .*20/ }).waitFor();
+});
+
 test("a short link leads to what was looked at", async () => {
   await page.goto(`${url}/explore?v=1&service=beta&view=table`);
   await page.getByRole("table", { name: "Functions" }).waitFor();

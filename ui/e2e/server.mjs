@@ -10,12 +10,13 @@ import { serveInFrontOf } from "../dev/front.mjs";
 
 const START_MS = 20_000;
 
-export async function startServer() {
+/** `args` are more arguments of `everflame serve`. */
+export async function startServer(args = []) {
   if (process.env.EVERFLAME_URL) return { url: process.env.EVERFLAME_URL.replace(/\/$/, ""), stop: async () => {} };
   const binary = process.env.EVERFLAME_BIN;
   if (!binary) throw new Error("EVERFLAME_BIN is not set: build the server and name its binary, EVERFLAME_BIN=target/release/everflame npm run e2e");
   const data = await mkdtemp(join(tmpdir(), "everflame-e2e-"));
-  let running = await listen(binary, data, 0);
+  let running = await listen(binary, data, 0, args);
   const { url } = running;
   const front = process.env.EVERFLAME_PAGES === "dist" ? await serveInFrontOf(url) : null;
   return {
@@ -23,7 +24,7 @@ export async function startServer() {
     /** Stops the server; `start` brings it back on the same port with the same data. */
     halt: () => running.end(),
     start: async () => {
-      running = await listen(binary, data, Number(new URL(url).port));
+      running = await listen(binary, data, Number(new URL(url).port), args);
     },
     stop: async () => {
       front?.close();
@@ -33,8 +34,8 @@ export async function startServer() {
   };
 }
 
-async function listen(binary, data, port) {
-  const child = spawn(binary, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`, "--self-profiling=false"], {
+async function listen(binary, data, port, args) {
+  const child = spawn(binary, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`, "--self-profiling=false", ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::profefe::Traces;
 use crate::querier::background::Background;
 use crate::recording::Rules;
+use crate::source::{CodePlace, Sources};
 use crate::watch::Watch;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
@@ -43,6 +44,8 @@ pub struct ServerConfig {
     pub trace_bytes: u64,
     /// How long execution traces are kept; none for ever.
     pub trace_age: Option<std::time::Duration>,
+    /// Where the source code of services is.
+    pub source_code: Vec<CodePlace>,
 }
 
 impl Default for ServerConfig {
@@ -58,6 +61,7 @@ impl Default for ServerConfig {
             sql: SqlLimits::default(),
             trace_bytes: 1 << 30,
             trace_age: None,
+            source_code: Vec::new(),
         }
     }
 }
@@ -91,6 +95,7 @@ pub(crate) struct App {
     pub(crate) background: Background,
     pub(crate) traces: Traces,
     pub(crate) rules: Rules,
+    pub(crate) sources: Sources,
 }
 
 impl App {

@@ -16,9 +16,19 @@ use std::sync::Arc;
 pub(crate) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let params = Params::of(&uri)?;
     let report = app.ingest.dropped();
+    let reason = params.get("reason");
+    if let Some(unknown) =
+        reason.filter(|reason| report.totals.iter().all(|total| total.0.as_str() != *reason))
+    {
+        let known: Vec<&str> = report.totals.iter().map(|total| total.0.as_str()).collect();
+        return Err(ApiError::invalid(format_args!(
+            "reason={unknown:?} is not known; send one of {}",
+            known.join(", ")
+        )));
+    }
     let wanted = |entry: &&Dropped| {
         let service = params.get("service").is_none_or(|service| entry.service.as_deref() == Some(service));
-        service && params.get("reason").is_none_or(|reason| entry.reason.as_str() == reason)
+        service && reason.is_none_or(|reason| entry.reason.as_str() == reason)
     };
     let entries: Vec<Value> =
         report.entries.iter().filter(wanted).map(|entry| dropped(&report.tenant, entry)).collect();

@@ -42,6 +42,7 @@ mod scan_headers;
 mod server;
 mod settings;
 mod singles;
+mod source;
 #[cfg_attr(not(feature = "sql"), path = "sql/absent.rs")]
 mod sql;
 mod status;
@@ -67,3 +68,4 @@ mod wire {
 
 pub use app::{BuildInfo, ServerConfig};
 pub use server::{Server, ServerError};
+pub use source::{CodePlace, CodeSource, check_revision};

@@ -18,6 +18,7 @@ use crate::querier::Querier;
 use crate::querier::background::Background;
 use crate::recording::Rules;
 use crate::settings::Settings;
+use crate::source::{self, Sources};
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
 use crate::{
@@ -90,12 +91,14 @@ impl Server {
             clock.clone(),
         );
         let rules = Rules::new(Kept::new(config.data.as_deref(), lake.tenant(), "recording"));
+        let sources = Sources::new(config.source_code.clone());
         let app = App {
             #[cfg(feature = "sql")]
             sql: everflame_query::Sql::new(engine.clone(), config.sql.clone()),
             config,
             links,
             watch,
+            sources,
             ingest,
             engine,
             lake,
@@ -133,6 +136,8 @@ impl Server {
             .route("/api/v1/heatmap", get(singles::heatmap))
             .route("/api/v1/profiles", get(singles::profiles).delete(deletion::delete))
             .route("/api/v1/spans", get(singles::spans))
+            .route("/api/v1/source", get(source::available))
+            .route("/api/v1/source/file", get(source::file))
             .route("/api/v1/sql", post(sql::post))
             .route("/api/v1/sql/schema", get(sql::schema))
             .route("/api/v1/symbolz", get(pprof::symbolz).post(pprof::symbolz))
@@ -144,6 +149,7 @@ impl Server {
             .route("/api/v1/tenant_limits", get(status::tenant_limits))
             .route("/api/v1/status/dropped", get(dropped::get))
             .route("/api/v1/status/clients", get(watch::clients))
+            .route("/api/v1/status/storage", get(status::storage))
             .route("/api/v1/status/queries", get(watch::queries))
             .route("/api/v1/links", post(links::post))
             .route("/l/{id}", get(links::get))
@@ -171,8 +177,8 @@ impl Server {
             .add_service(Arc::new(self.settings()))
             .add_service(Arc::new(self.app.rules.clone()))
             .add_service(Arc::new(self.ad_hoc()))
-            .add_service(Arc::new(SourceCode))
             .add_service(Arc::new(Debuginfo(self.app.clone())))
+            .add_service(Arc::new(SourceCode(self.app.clone())))
             .add_service(Arc::new(otlp::Exports(self.app.clone())));
         let services = parca::register(&self.app, agents, services);
         let services = {

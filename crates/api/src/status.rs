@@ -1,12 +1,13 @@
 //! Health, readiness, build information and how full the store is.
 
-use crate::app::{App, BuildInfo};
+use crate::app::{App, BuildInfo, blocking};
+use crate::error::ApiError;
 use crate::times;
 use axum::Json;
 use axum::extract::State;
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// `/ready`, `/-/ready`: the server listens only after the store is open and its log is replayed.
@@ -68,11 +69,22 @@ pub(crate) async fn tenant_limits(State(app): State<Arc<App>>) -> Json<Value> {
     }))
 }
 
+/// `/api/v1/status/storage`: what each service takes on disk, by table, the largest service first.
+pub(crate) async fn storage(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+    let lake = app.lake.clone();
+    let sizes = blocking(move || lake.service_sizes()).await?;
+    let services = sizes.services.iter().map(|service| {
+        let tables = service.tables.iter().map(|(name, (_, bytes))| ((*name).to_owned(), json!(bytes)));
+        json!({ "name": service.name, "bytes": service.bytes(), "tables": tables.collect::<Map<_, _>>() })
+    });
+    Ok(Json(json!({ "services": services.collect::<Vec<_>>(), "unknownBytes": sizes.unknown_bytes })))
+}
+
 /// `/api/v1/status`: what is stored, what came in, what was dropped.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
     let lake = app.lake.status();
     let ingest = app.ingest.counters();
-    let rejected: serde_json::Map<String, Value> =
+    let rejected: Map<String, Value> =
         ingest.rejected.iter().map(|(kind, count)| ((*kind).to_owned(), json!(count))).collect();
     let tables: Vec<Value> = lake
         .tables

@@ -1,11 +1,16 @@
-//! `vcs.v1.VCSService`: source code from GitHub. No source of code can be configured in this version, and every
-//! method says so, so that pages which ask do without.
+//! `vcs.v1.VCSService`: source code at a commit. Files come from the repositories that the configuration names
+//! (see [`crate::source`]), found by the repository's address; there is no login to GitHub and no history.
 
+use crate::app::App;
 use crate::error::ApiError;
+use crate::source::Wanted;
 use crate::wire::vcs::v1::*;
-use connectrpc::{ConnectError, RequestContext, ServiceRequest, ServiceResult};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};
+use std::sync::Arc;
 
-pub(crate) struct SourceCode;
+pub(crate) struct SourceCode(pub(crate) Arc<App>);
 
 fn not_configured() -> ConnectError {
     ApiError::unimplemented(
@@ -43,9 +48,31 @@ impl VcsService for SourceCode {
     async fn get_file(
         &self,
         _context: RequestContext,
-        _request: ServiceRequest<'_, GetFileRequest>,
+        request: ServiceRequest<'_, GetFileRequest>,
     ) -> ServiceResult<GetFileResponse> {
-        Err(not_configured())
+        let sources = &self.0.sources;
+        if sources.is_empty() {
+            return Err(not_configured());
+        }
+        let request = request.to_owned_message();
+        let place = sources.of_repository(&request.repositoryURL).ok_or_else(|| {
+            ApiError::not_found(format_args!(
+                "no source-code in the configuration has repository={:?}",
+                request.repositoryURL
+            ))
+        })?;
+        let below_root = match request.rootPath.trim_matches('/') {
+            "" => None,
+            root => Some(crate::source::CodePlace { root: root.to_owned(), ..place.clone() }),
+        };
+        let wanted =
+            Wanted { file: &request.localPath, function: &request.functionName, revision: &request.r#ref };
+        let found = sources.file(below_root.as_ref().unwrap_or(place), wanted).await?;
+        Response::ok(GetFileResponse {
+            content: STANDARD.encode(found.content),
+            URL: found.url,
+            ..Default::default()
+        })
     }
 
     async fn get_commit(

@@ -8,6 +8,7 @@ use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
 use crate::keys::{KEYS, Key};
 use crate::reference;
 use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Servers, Size, StorageUrl, Threads};
+use crate::source_settings::SourceCode;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use everflame_forward::Protocol;
 use everflame_query::Selector;
@@ -72,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) sql_max_rows: u64,
     pub(crate) sql_max_memory: Size,
     pub(crate) sql_concurrency: u64,
+    pub(crate) source_code: SourceCode,
 }
 
 impl Default for Config {
@@ -133,6 +135,7 @@ impl Default for Config {
             sql_max_rows: 100_000,
             sql_max_memory: Size(256 << 20),
             sql_concurrency: 2,
+            source_code: SourceCode::default(),
         }
     }
 }

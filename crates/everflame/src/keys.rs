@@ -272,6 +272,12 @@ pub(crate) const KEYS: &[Key] = &[
         "COUNT",
         "SQL statements that are answered at once; more wait a moment, then are answered with 503"
     ),
+    key!(
+        "source-code",
+        source_code,
+        "LIST",
+        "Where the source code of services is, to be shown beside profiles, the first that takes a service counts: {service_name=\"web\"} git=/srv/web.git, a repository on this machine, or url=https://git.example/web/raw/{ref}/{path}, a server of files (token-variable=NAME is the environment variable with a bearer token). What paths in profiles begin with and the repository has not: strip=/app; the folder of the repository: root=backend; what is shown when no commit is asked for: revision=main; by which address Pyroscope's pages ask for it: repository=https://github.com/example/web"
+    ),
 ];
 
 impl Key {

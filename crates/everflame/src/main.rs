@@ -17,6 +17,7 @@ mod reference;
 mod self_profiling;
 mod serve;
 mod settings;
+mod source_settings;
 mod sql;
 mod text;
 

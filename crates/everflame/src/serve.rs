@@ -256,6 +256,7 @@ fn server_config(config: &Config) -> ServerConfig {
         },
         trace_bytes: config.traces_size.0,
         trace_age: config.retention_raw.0,
+        source_code: config.source_code.0.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::head::Head;
 use crate::record;
 use crate::retention::{Retention, RetentionOverride};
 use crate::series::{SeriesIndex, TouchedDays};
+use crate::service_sizes::KnownSizes;
 use crate::snapshot::{ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 use crate::stacks::{self, StackStore};
 use crate::store::{self, StorageConfig, Store};
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) series: RwLock<SeriesIndex>,
     pub(crate) stacks: RwLock<StackStore>,
     pub(crate) footers: Arc<Footers>,
+    pub(crate) sizes: KnownSizes,
     pub(crate) wal_bytes: AtomicU64,
     pub(crate) wal_syncs: AtomicU64,
     pub(crate) flushes: AtomicU64,
@@ -137,6 +139,7 @@ impl Core {
             series: RwLock::new(SeriesIndex::new(dropped_labels)),
             stacks: RwLock::default(),
             footers: Arc::default(),
+            sizes: KnownSizes::default(),
             wal_bytes: AtomicU64::new(0),
             wal_syncs: AtomicU64::new(0),
             flushes: AtomicU64::new(0),

@@ -21,6 +21,7 @@ mod random;
 mod record;
 mod retention;
 mod series;
+mod service_sizes;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
@@ -47,6 +48,7 @@ pub use footers::{CacheStatus, Footers};
 pub use inspect::{ColumnInfo, Inspection, LakePath, ServiceInfo, TableInfo, inspect};
 pub use lake::{Appended, Lake, LakeConfig};
 pub use retention::{Expiring, Retention, RetentionOverride};
+pub use service_sizes::ServiceSizes;
 pub use snapshot::{HeadChunk, HeadProfile, ResolvedStacks, SeriesMatch, Snapshot, TierSnapshot};
 pub use status::LakeStatus;
 pub use store::{StorageConfig, StorageStatus};

@@ -1,5 +1,6 @@
 // One call of the query API: the Connect protocol, with JSON or protobuf bodies.
 
+import type { Answers, Posted } from "./openapi";
 import { lostServer } from "../shell/connection";
 import { text } from "../text";
 
@@ -62,8 +63,14 @@ export async function getBinary(path: string, signal: AbortSignal): Promise<Bina
   return { bytes: new Uint8Array(await response.arrayBuffer()), cost: costOf(response.headers) };
 }
 
-export async function getJson<Answer>(path: string, signal: AbortSignal): Promise<Answer> {
-  return (await (await ask(path, { signal })).json()) as Answer;
+/** Everflame's own API: each path has one kind of answer. */
+export async function getJson<Path extends keyof Answers>(path: Path, signal: AbortSignal, params?: URLSearchParams): Promise<Answers[Path]> {
+  return (await (await ask(params ? `${path}?${params}` : path, { signal })).json()) as Answers[Path];
+}
+
+export async function postJson<Path extends keyof Posted>(path: Path, body: object, signal?: AbortSignal): Promise<Posted[Path]> {
+  const init = { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json" }, body: JSON.stringify(body), signal: signal ?? null };
+  return (await (await ask(path, init)).json()) as Posted[Path];
 }
 
 /** Asks, and turns every kind of failure into an `ApiError`. */

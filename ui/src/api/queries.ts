@@ -1,7 +1,7 @@
 // The questions that the pages ask, with the answers as the pages use them.
 
 import type { Flame } from "../profile/flame";
-import { type Pprof, readPprof } from "../profile/pprof";
+import { type Pprof, type Raw, readPprof, readRaw } from "../profile/pprof";
 import { byImportance, isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { SERVICE_LABEL, TYPE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
@@ -150,6 +150,12 @@ export function nanos(ms: number, add = 0): string {
 export async function mergedProfile(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Pprof> {
   const { bytes } = await callBinary("SelectMergeProfile", stacksRequest(type, selector, range).bytes(), signal);
   return readPprof(bytes);
+}
+
+/** The same as it is written, for its lines. */
+export async function rawProfile(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Raw> {
+  const { bytes } = await callBinary("SelectMergeProfile", stacksRequest(type, selector, range).bytes(), signal);
+  return readRaw(bytes);
 }
 
 function stacksRequest(type: string, selector: string, range: Range): Writer {

@@ -1,23 +1,16 @@
 // Questions about single profiles and spans: how many by time and value, which, and what they add up to.
 
-import type { Area, Heatmap } from "../profile/heatmap";
+import type { Area } from "../profile/heatmap";
 import type { Range } from "../profile/time";
 import { getJson } from "./client";
+import type { Heatmap, Profile } from "./openapi";
 import { type FlameAnswer, flameColumns, nanos } from "./queries";
 
 export const SINGLES = ["profiles", "spans"] as const;
 export type Singles = (typeof SINGLES)[number];
 
-/** A profile or a span. */
-export interface Single {
-  id: string;
-  /** Milliseconds. */
-  time: number;
-  /** Milliseconds; 0 for a span and for a snapshot. */
-  duration: number;
-  total: number;
-  labels: Record<string, string>;
-}
+/** A profile or a span, whose duration is 0. */
+export type Single = Profile;
 
 export interface SingleList {
   singles: Single[];
@@ -46,7 +39,7 @@ function addArea(params: URLSearchParams, area: Area): void {
 export async function heatmap(query: string, range: Range, of: Singles, columns: number, bands: number, signal: AbortSignal): Promise<Heatmap> {
   const params = paramsOf(query, range);
   for (const [name, value] of [["of", of], ["x", String(columns)], ["y", String(bands)]] as const) params.set(name, value);
-  return getJson<Heatmap>(`/api/v1/heatmap?${params}`, signal);
+  return getJson("/api/v1/heatmap", signal, params);
 }
 
 /** Single profiles of an area, or of the whole range. Spans come with the largest first. */
@@ -57,8 +50,12 @@ export async function singles(query: string, range: Range, of: Singles, area: Ar
   else if (area) for (const bound of ["min", "max"] as const) params.set(bound, String(area[bound]));
   if (of === "profiles") params.set("order", order);
   params.set("limit", String(limit));
-  const answer = await getJson<{ profiles?: Single[]; spans?: Omit<Single, "duration">[]; more: boolean }>(`/api/v1/${of}?${params}`, signal);
-  return { singles: answer.profiles ?? (answer.spans ?? []).map((span) => ({ ...span, duration: 0 })), more: answer.more };
+  if (of === "profiles") {
+    const { profiles, more } = await getJson("/api/v1/profiles", signal, params);
+    return { singles: profiles, more };
+  }
+  const { spans, more } = await getJson("/api/v1/spans", signal, params);
+  return { singles: spans.map((span) => ({ ...span, duration: 0 })), more };
 }
 
 /** Which of them are looked at: one, those of an area, or all. */

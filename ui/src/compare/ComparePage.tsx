@@ -16,7 +16,8 @@ import { TimeRange } from "../shell/TimeRange";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
-import { type CompareState, compareUrl, readCompare, type Sided } from "../url/state";
+import { type CompareState, compareUrl, functionUrl, readCompare, type Sided } from "../url/state";
+import { historyOf } from "./baseline";
 import { BrushTimeline } from "./BrushTimeline";
 import { DiffView } from "./DiffView";
 import "./compare.css";
@@ -171,6 +172,7 @@ function Difference({ state, type, before, after, go }: DifferenceProps) {
           go={go}
           amend={(change) => amend(compareUrl({ ...state, ...change }))}
           title={`${state.after.service} ${type.sampleType}`}
+          links={{ history: (name) => visit(functionUrl({ type: type.id, name, ...historyOf(state, { before, after }) })) }}
         />
       )}
     </section>

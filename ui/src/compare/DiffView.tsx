@@ -8,7 +8,7 @@ import { search } from "../profile/search";
 import { formatValue, growthName, toneOf } from "../profile/units";
 import { text } from "../text";
 import { type CompareState, LAYOUTS } from "../url/state";
-import { type Go, nameActions, nodeActions } from "../views/actions";
+import { type Go, type Links, nameActions, nodeActions } from "../views/actions";
 import { Breadcrumb } from "../views/Breadcrumb";
 import { ExportMenu } from "../views/ExportMenu";
 import { Options } from "../views/Options";
@@ -31,9 +31,10 @@ interface Props {
   go: (change: Partial<CompareState>) => void;
   amend: Go;
   title: string;
+  links?: Links;
 }
 
-export function DiffView({ flame: whole, before, after, scale, sampleUnit, state, stale, go, amend, title }: Props) {
+export function DiffView({ flame: whole, before, after, scale, sampleUnit, state, stale, go, amend, title, links = {} }: Props) {
   const { focus, hide, merge, collapse, group } = state;
   const shapeKey = JSON.stringify([focus, hide, merge, collapse, group]);
   const flame = useMemo(() => reshape(whole, { focus, hide, merge, collapse, group }), [whole, shapeKey]);
@@ -55,7 +56,7 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
       search={found}
       selected={selected}
       onSelect={select}
-      actions={(name) => nameActions(flame.names[name]!, state, go, {}).slice(1)}
+      actions={(name) => nameActions(flame.names[name]!, state, go, links).slice(1)}
     />
   );
   return (
@@ -98,7 +99,7 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
             grows={state.grows}
             onZoom={zoom}
             onSearch={() => field.current?.focus()}
-            actions={(node) => nodeActions(flame, node, state, go, {}).filter(({ label }) => label !== text.actions.sandwich)}
+            actions={(node) => nodeActions(flame, node, state, go, links).filter(({ label }) => label !== text.actions.sandwich)}
           />
         )}
         {state.layout === "sides" && <SidesView before={before} after={after} sampleUnit={sampleUnit} state={state} go={go} />}

@@ -1,7 +1,7 @@
 // What a profile is compared with when nobody says: the same time yesterday or last week, the time just
 // before, or the version before.
 
-import type { QueryState, Sided } from "../url/state";
+import type { FunctionState, QueryState, Sided } from "../url/state";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
 
 export const BASELINES = ["before", "yesterday", "lastWeek", "version"] as const;
@@ -52,4 +52,17 @@ export function versionSides(state: QueryState, range: Range, label: string, pai
     ...fixed({ from: last - length, until: last }),
   });
   return { before: side(pair.old), after: side(pair.now) };
+}
+
+/** Where the history of a function tells the two sides apart: over both times, by the label that they differ in. */
+export function historyOf({ before, after }: Sides, times: { before: Range; after: Range }): Pick<FunctionState, "service" | "filters" | "from" | "until" | "by"> {
+  const same = before.service === after.service;
+  const of = (name: string) => before.filters.find((filter) => filter.name === name);
+  const shared = after.filters.filter((filter) => {
+    const other = of(filter.name);
+    return !same || (other?.operator === filter.operator && other.value === filter.value);
+  });
+  const differs = same ? after.filters.find((filter) => filter.operator === "=" && of(filter.name)?.operator === "=" && !shared.includes(filter)) : undefined;
+  const whole = { from: Math.min(times.before.from, times.after.from), until: Math.max(times.before.until, times.after.until) };
+  return { service: after.service, filters: shared, by: differs?.name ?? "", ...fixed(whole) };
 }

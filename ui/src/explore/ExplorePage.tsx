@@ -17,6 +17,7 @@ import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
 import { type ExploreState, exploreUrl, functionUrl, heatmapUrl, labelsUrl, readExplore, type ViewState } from "../url/state";
 import { ProfileView } from "../views/ProfileView";
+import { useCode } from "../source/use-code";
 import { useFiles } from "./use-files";
 import { TimelinePanel } from "./TimelinePanel";
 import { followLink } from "../url/navigation";
@@ -75,7 +76,8 @@ function Profile({ state, type, range, go }: ProfileProps) {
   useEffect(() => setBelow([]), [selector, type.id, range.from, range.until]);
   const where = `${type.id} ${selector} ${range.from} ${range.until}`;
   const graph = useQuery(`flame ${where} ${below.join("\n")}`, (signal) => flameGraph(type.id, selector, range, signal, below));
-  const files = useFiles(state.group === "file" ? where : null, type.id, selector, range);
+  const files = useFiles(state.group === "file" || state.group === "kind" ? where : null, type.id, selector, range);
+  const hasCode = useCode(state.service) === true;
   const flame = graph.data?.flame;
   const cost: Cost | undefined = graph.data?.cost;
   const title = useMemo(() => `${state.service} ${type.sampleType}`, [state.service, type.sampleType]);
@@ -111,9 +113,11 @@ function Profile({ state, type, range, go }: ProfileProps) {
             links={{
               history: (name) => visit(functionUrl({ ...state, name })),
               openFolded: setBelow,
+              hasCode,
             }}
             source={{ title, pprof: pprofUrl(type.id, selector, range) }}
             files={files}
+            code={hasCode ? { service: state.service, type: type.id, selector, range, filters: state.filters } : undefined}
           />
         )}
         {cost && <p className="soft scan-cost">{text.explore.cost(cost.ms, cost.rows, cost.bytes)}</p>}

@@ -1,4 +1,4 @@
-// The source file of each function: asked for only when functions are grouped by file, because flame
+// The source file of each function: asked for only when functions are grouped by it, because flame
 // graph answers carry names alone.
 
 import { mergedProfile } from "../api/queries";

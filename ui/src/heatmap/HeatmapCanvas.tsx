@@ -1,7 +1,8 @@
 // The heatmap itself: cells on a canvas, a rectangle that is dragged over them or set with the keys.
 
 import { type KeyboardEvent, type PointerEvent, useEffect, useMemo, useRef, useState } from "react";
-import { areaOf, type Area, bandOf, cellsOf, type Corner, countsOf, type Heatmap, roundTimes, strength, ticksOf } from "../profile/heatmap";
+import type { Heatmap } from "../api/openapi";
+import { areaOf, type Area, bandOf, cellsOf, type Corner, countsOf, roundTimes, strength, ticksOf } from "../profile/heatmap";
 import { formatValue, unitOf } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, useTheme } from "../style/theme";

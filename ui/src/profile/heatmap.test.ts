@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
-import { areaOf, bandOf, cellsOf, countIn, type Heatmap, roundTimes, strength, ticksOf } from "./heatmap";
+import type { Heatmap } from "../api/openapi";
+import { areaOf, bandOf, cellsOf, countIn, roundTimes, strength, ticksOf } from "./heatmap";
 
 const map: Heatmap = {
+  type: "",
   start: 1000,
   step: 10,
   columns: 4,

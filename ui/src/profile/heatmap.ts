@@ -1,19 +1,7 @@
 // A heatmap of single profiles or spans: which cell is where, and what lies between two of them.
 
+import type { Heatmap } from "../api/openapi";
 import type { Range } from "./time";
-
-export interface Heatmap {
-  /** Milliseconds: where the first column begins, and how long each is. */
-  start: number;
-  step: number;
-  columns: number;
-  /** null when nothing was found. */
-  values: { min: number; max: number } | null;
-  /** The first value of each band. */
-  bands: number[];
-  /** Column, band, count. */
-  cells: [number, number, number][];
-}
 
 /** A part of a heatmap: times in milliseconds and values, both ends belong to it. */
 export interface Area extends Range {

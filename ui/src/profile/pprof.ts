@@ -22,25 +22,36 @@ export interface Pprof {
   files: Map<string, string>;
 }
 
-interface Sample {
+export interface Sample {
   locations: number[];
   values: number[];
 }
 
 interface Location {
   address: number;
+  /** Inlined ones first. */
   functions: number[];
+  /** The line of each; 0 where it is not known. */
+  lines: number[];
 }
 
-interface Raw {
+/** A file as it is written, before it becomes trees. */
+export interface Raw {
   strings: string[];
   types: { type: number; unit: number }[];
   samples: Sample[];
   locations: Map<number, Location>;
-  functions: Map<number, { name: number; file: number }>;
+  functions: Map<number, Named>;
   usual: number;
   timeNanos: number;
   durationNanos: number;
+}
+
+interface Named {
+  name: number;
+  file: number;
+  /** The line where the function begins; 0 where it is not known. */
+  start: number;
 }
 
 /** More frames than any program has; a file that says so is broken or hostile. */
@@ -86,7 +97,7 @@ function stackOf(raw: Raw, sample: Sample): string[] {
   return stack.reverse();
 }
 
-function readRaw(bytes: Uint8Array): Raw {
+export function readRaw(bytes: Uint8Array): Raw {
   const raw: Raw = { strings: [], types: [], samples: [], locations: new Map(), functions: new Map(), usual: 0, timeNanos: 0, durationNanos: 0 };
   const reader = new Reader(bytes);
   while (reader.next()) {
@@ -144,30 +155,35 @@ function readSample(reader: Reader): Sample {
 
 function readLocation(reader: Reader, into: Map<number, Location>): void {
   let id = 0;
-  const location: Location = { address: 0, functions: [] };
+  const location: Location = { address: 0, functions: [], lines: [] };
   while (reader.next()) {
     if (reader.field === 1) id = reader.unsigned();
     else if (reader.field === 3) location.address = reader.unsigned();
     else if (reader.field === 4) {
       const line = reader.message();
+      const at = { fn: 0, line: 0 };
       while (line.next()) {
-        if (line.field === 1) location.functions.push(line.unsigned());
+        if (line.field === 1) at.fn = line.unsigned();
+        else if (line.field === 2) at.line = line.int();
         else line.skip();
       }
+      location.functions.push(at.fn);
+      location.lines.push(at.line);
     } else reader.skip();
   }
   into.set(id, location);
 }
 
-function readFunction(reader: Reader, into: Map<number, { name: number; file: number }>): void {
+function readFunction(reader: Reader, into: Map<number, Named>): void {
   let id = 0;
-  const found = { name: 0, file: 0 };
+  const found = { name: 0, file: 0, start: 0 };
   let system = 0;
   while (reader.next()) {
     if (reader.field === 1) id = reader.unsigned();
     else if (reader.field === 2) found.name = reader.int();
     else if (reader.field === 3) system = reader.int();
     else if (reader.field === 4) found.file = reader.int();
+    else if (reader.field === 5) found.start = reader.int();
     else reader.skip();
   }
   into.set(id, { ...found, name: found.name || system });

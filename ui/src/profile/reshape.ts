@@ -1,13 +1,14 @@
 // What a reader does to a flame graph to see its point: focus on a function, hide or merge others,
-// collapse recursion, group functions by package, library or file. Each step keeps totals exact: what
+// collapse recursion, group functions by package, library, file or kind. Each step keeps totals exact: what
 // is hidden leaves the total, what is merged belongs to its caller.
 
 import { CallTree } from "./call-tree";
 import { type Flame, nodeCount, ROOT } from "./flame";
+import { kindOf } from "./kind";
 import { hashName } from "./path";
 import { library, splitSymbol } from "./symbol";
 
-export const GROUPS = ["function", "package", "library", "file"] as const;
+export const GROUPS = ["function", "package", "library", "file", "kind"] as const;
 export type Group = (typeof GROUPS)[number];
 
 export interface Shape {
@@ -42,7 +43,9 @@ export function reshape(flame: Flame, shape: Shape, files?: Files): Flame {
   const { names, of: group } = groupNames(flame.names, shape.group, files);
   const folded = flame.folded.indexOf(1);
   const foldedName = folded < 0 ? -1 : names.push(flame.names[flame.name[folded]!]!) - 1;
-  const tree = CallTree.over(names, { foldedName, withSides: flame.sides !== undefined, rootName: group[flame.name[ROOT]!]! });
+  // The root is no function, and of no group.
+  const rootName = shape.group === "function" ? flame.name[ROOT]! : names.push(flame.names[flame.name[ROOT]!]!) - 1;
+  const tree = CallTree.over(names, { foldedName, withSides: flame.sides !== undefined, rootName });
 
   // Parents come before their children, so one pass knows where each parent went.
   const target = new Int32Array(nodeCount(flame));
@@ -95,6 +98,7 @@ function groupNames(names: string[], group: Group, files: Files | undefined): { 
 }
 
 function groupOf(name: string, group: Group, files: Files | undefined): string {
+  if (group === "kind") return kindOf(name, files?.get(name));
   const { origin } = splitSymbol(name);
   if (group === "file") return files?.get(name) || origin || name;
   return (group === "package" ? origin : library(origin)) || name;

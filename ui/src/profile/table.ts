@@ -56,3 +56,16 @@ export function sortRows(rows: TableRow[], names: string[], sort: Sort): TableRo
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
+
+/** The function that does the most itself, or -1. */
+export function mostSelf(flame: Flame): number {
+  let best = -1;
+  let most = 0;
+  for (const row of topTable(flame)) {
+    if (row.self > most) {
+      best = row.name;
+      most = row.self;
+    }
+  }
+  return best;
+}

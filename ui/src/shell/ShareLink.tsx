@@ -1,15 +1,14 @@
 // Copies a short link to what is looked at. The server keeps where it leads.
 
 import { useState } from "react";
-import { ask } from "../api/client";
+import { postJson } from "../api/client";
 import { text } from "../text";
 import { copyText } from "../views/copy";
 
 const SHOWN_MS = 2500;
 
 async function shortLink(): Promise<string> {
-  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ url: location.pathname + location.search }) };
-  const { url } = (await (await ask("/api/v1/links", init)).json()) as { url: string };
+  const { url } = await postJson("/api/v1/links", { url: location.pathname + location.search });
   return new URL(url, location.href).href;
 }
 

@@ -1,7 +1,8 @@
 // Statements over everything that is stored: written, run, shown as a table or a chart, taken along as CSV.
 
 import { type KeyboardEvent, useEffect, useState } from "react";
-import { ApiError, ask, getJson } from "../api/client";
+import { ApiError, getJson, postJson } from "../api/client";
+import type { SqlAnswer, SqlSchema } from "../api/openapi";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
 import { Failure } from "../shell/Failure";
@@ -10,22 +11,17 @@ import { useSearch, visit } from "../url/navigation";
 import { readSql, SQL_SHOWS, sqlUrl } from "../url/state";
 import { saveFile } from "../views/copy";
 import { type Example, EXAMPLES } from "./examples";
-import { chartOf, csvOf, type SqlResult } from "./result";
+import { chartOf, csvOf } from "./result";
 import { ResultChart } from "./ResultChart";
 import { ResultTable } from "./ResultTable";
 import "./sql.css";
 
-interface Schema {
-  tables?: { name: string; description?: string; columns?: { name: string; type: string }[] }[];
-}
-
 /** What a server answers whose build has no SQL, or that is older than it. */
 const ABSENT = [404, 405, 501];
 
-async function run(query: string, signal: AbortSignal): Promise<SqlResult | null> {
+async function run(query: string, signal: AbortSignal): Promise<SqlAnswer | null> {
   try {
-    const init = { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json" }, body: JSON.stringify({ query }), signal };
-    return (await (await ask("/api/v1/sql", init)).json()) as SqlResult;
+    return await postJson("/api/v1/sql", { query }, signal);
   } catch (error) {
     if (error instanceof ApiError && ABSENT.includes(error.status)) return null;
     throw error;
@@ -44,7 +40,7 @@ export function SqlPage() {
   }, [state.query]);
   const schema = useQuery("sql-schema", async (signal) => {
     try {
-      return await getJson<Schema>("/api/v1/sql/schema", signal);
+      return await getJson("/api/v1/sql/schema", signal);
     } catch (error) {
       if (error instanceof ApiError && ABSENT.includes(error.status)) return null;
       throw error;
@@ -117,13 +113,13 @@ export function SqlPage() {
   );
 }
 
-function Result({ result, state, stale }: { result: SqlResult; state: ReturnType<typeof readSql>; stale: boolean }) {
+function Result({ result, state, stale }: { result: SqlAnswer; state: ReturnType<typeof readSql>; stale: boolean }) {
   const chart = chartOf(result);
   return (
     <section className="panel" aria-label={text.sql.result} aria-busy={stale}>
       <div className="panel-bar">
         <h2>{text.sql.rows(result.rowCount)}</h2>
-        <span className="soft">{text.sql.cost(result.milliseconds, result.scanned?.rows ?? 0)}</span>
+        <span className="soft">{text.sql.cost(result.milliseconds, result.scanned.rows)}</span>
         <span className="grow" />
         <div className="group" role="group" aria-label={text.explore.view}>
           {SQL_SHOWS.map((show) => (
@@ -136,7 +132,7 @@ function Result({ result, state, stale }: { result: SqlResult; state: ReturnType
           {text.exports.as("CSV")}
         </button>
       </div>
-      {(result.warnings ?? []).map((warning) => (
+      {result.warnings.map((warning) => (
         <p key={warning} className="notice failed" role="status">
           {warning}
         </p>
@@ -148,7 +144,7 @@ function Result({ result, state, stale }: { result: SqlResult; state: ReturnType
   );
 }
 
-function Tables({ tables }: { tables: NonNullable<Schema["tables"]> }) {
+function Tables({ tables }: { tables: SqlSchema["tables"] }) {
   return (
     <details className="sql-tables">
       <summary>{text.sql.tables(tables.length)}</summary>
@@ -158,7 +154,7 @@ function Tables({ tables }: { tables: NonNullable<Schema["tables"]> }) {
             <dt className="mono">{visible(name)}</dt>
             <dd>
               {description}
-              <p className="soft mono">{(columns ?? []).map((column) => `${column.name} ${column.type}`).join(", ")}</p>
+              <p className="soft mono">{columns.map((column) => `${column.name} ${column.type}`).join(", ")}</p>
             </dd>
           </div>
         ))}

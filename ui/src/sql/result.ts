@@ -1,13 +1,9 @@
 // The answer to a statement: what its columns are, how a cell reads, what a chart can show of it.
 
-export interface SqlResult {
-  columns: { name: string; type: string }[];
-  rows: Record<string, unknown>[];
-  rowCount: number;
-  milliseconds: number;
-  scanned?: { files: number; rows: number; bytes: number };
-  warnings?: string[];
-}
+import type { SqlAnswer } from "../api/openapi";
+
+/** What is shown of an answer. */
+export type SqlResult = Pick<SqlAnswer, "columns" | "rows">;
 
 export type ColumnKind = "number" | "time" | "text";
 

@@ -5,16 +5,10 @@ import { getJson } from "../api/client";
 import { formatValue } from "../profile/units";
 import { Failure } from "../shell/Failure";
 import { text } from "../text";
-import { agoOf, labelsOf, type Dropped } from "./dropped";
-
-interface Report {
-  since: string;
-  now: string;
-  dropped: Dropped[];
-}
+import { agoOf, labelsOf } from "./dropped";
 
 export function DroppedPanel({ now }: { now: number }) {
-  const report = useQuery(`dropped ${now}`, (signal) => getJson<Report>("/api/v1/status/dropped", signal));
+  const report = useQuery(`dropped ${now}`, (signal) => getJson("/api/v1/status/dropped", signal));
   const { data } = report;
   return (
     <section className="panel status-dropped" aria-label={text.status.droppedFor}>

@@ -1,17 +1,10 @@
+import type { Status } from "../api/openapi";
 import { formatValue } from "../profile/units";
 import { clock } from "../shell/clock";
 import { text } from "../text";
 
-/** What goes next because of its age, as `/api/v1/status` says it. */
-export interface Expiring {
-  table: string;
-  oldest: string;
-  at: string;
-  bytes: number;
-}
-
 /** Retention: how full the store is, and what goes next. */
-export function ExpiringPanel({ expiring, bytes, limit }: { expiring: Expiring[]; bytes: number; limit: number }) {
+export function ExpiringPanel({ expiring, bytes, limit }: { expiring: Status["lake"]["expiring"]; bytes: number; limit: number }) {
   return (
     <section className="panel" aria-label={text.status.retention}>
       <h2>{text.status.retention}</h2>

@@ -8,22 +8,11 @@ import { Failure } from "../shell/Failure";
 import { text } from "../text";
 import { DroppedPanel } from "./Dropped";
 import { Clients, SlowQueries } from "./Activity";
-import { type Expiring, ExpiringPanel } from "./Expiring";
+import { ExpiringPanel } from "./Expiring";
+import { StoragePanel } from "./Storage";
 import "./status.css";
 
 const POLL_MS = 5000;
-
-interface Table {
-  name: string;
-  files: number;
-  bytes: number;
-}
-
-interface ServerStatus {
-  version?: string;
-  ingest?: Record<string, number | Record<string, number>>;
-  lake?: Record<string, number | Table[] | Expiring[]>;
-}
 
 export function StatusPage() {
   const [now, setNow] = useState(() => Date.now());
@@ -32,14 +21,13 @@ export function StatusPage() {
     const timer = setInterval(() => document.visibilityState === "visible" && setNow(Date.now()), POLL_MS);
     return () => clearInterval(timer);
   }, []);
-  const status = useQuery(`status ${now}`, async (signal) => ({ at: Date.now(), ...(await getJson<ServerStatus>("/api/v1/status", signal)) }));
+  const status = useQuery(`status ${now}`, async (signal) => ({ at: Date.now(), ...(await getJson("/api/v1/status", signal)) }));
   const [before, setBefore] = useState<{ at: number; received: number; bytes: number } | null>(null);
   const [rate, setRate] = useState<{ profiles: number; bytes: number } | null>(null);
-  const number = (from: Record<string, unknown> | undefined, name: string) => (typeof from?.[name] === "number" ? (from[name] as number) : 0);
   const { data } = status;
   useEffect(() => {
     if (!data || status.stale) return;
-    const next = { at: data.at, received: number(data.ingest, "received"), bytes: number(data.ingest, "receivedBytes") };
+    const next = { at: data.at, received: data.ingest.received, bytes: data.ingest.receivedBytes };
     const seconds = before ? (next.at - before.at) / 1000 : 0;
     if (before && seconds > 0) setRate({ profiles: Math.max(0, next.received - before.received) / seconds, bytes: Math.max(0, next.bytes - before.bytes) / seconds });
     setBefore(next);
@@ -47,9 +35,7 @@ export function StatusPage() {
 
   const ingest = data?.ingest;
   const lake = data?.lake;
-  const rejected = typeof ingest?.rejected === "object" ? Object.entries(ingest.rejected as Record<string, number>) : [];
-  const tables = Array.isArray(lake?.tables) ? (lake.tables as Table[]) : [];
-  const expiring = Array.isArray(lake?.expiring) ? (lake.expiring as Expiring[]) : [];
+  const rejected = Object.entries(ingest?.rejected ?? {});
   const lost = rejected.reduce((sum, [, count]) => sum + count, 0);
   return (
     <main className="page">
@@ -59,14 +45,14 @@ export function StatusPage() {
       </div>
       {status.error && <Failure error={status.error} />}
       {!data && !status.error && <div className="skeleton page-skeleton" />}
-      {data && (
+      {ingest && lake && (
         <div className="status-grid">
           <Panel title={text.status.ingest}>
             <Fact name={text.status.rate} value={rate ? text.status.perSecond(threeDigits(rate.profiles), formatValue(rate.bytes, "bytes")) : "…"} />
-            <Fact name={text.status.received} value={count(number(ingest, "received"))} detail={formatValue(number(ingest, "receivedBytes"), "bytes")} />
-            <Fact name={text.status.stored} value={count(number(ingest, "stored"))} />
-            <Fact name={text.status.samples} value={count(number(ingest, "samples"))} />
-            <Fact name={text.status.deduplicated} value={count(number(ingest, "deduplicated"))} />
+            <Fact name={text.status.received} value={count(ingest.received)} detail={formatValue(ingest.receivedBytes, "bytes")} />
+            <Fact name={text.status.stored} value={count(ingest.stored)} />
+            <Fact name={text.status.samples} value={count(ingest.samples)} />
+            <Fact name={text.status.deduplicated} value={count(ingest.deduplicated)} />
           </Panel>
           <Panel title={text.status.dropped}>
             {lost === 0 && <p className="soft">{text.status.nothingDropped}</p>}
@@ -75,24 +61,25 @@ export function StatusPage() {
               .map(([reason, n]) => (
                 <Fact key={reason} name={text.status.reasons[reason] ?? reason} value={count(n)} />
               ))}
-            <Fact name={text.status.labelsDropped} value={count(number(ingest, "labelsDropped"))} />
-            <Fact name={text.status.stacksCut} value={count(number(ingest, "stacksCut"))} />
-            <Fact name={text.status.stringsCut} value={count(number(ingest, "stringsCut"))} />
+            <Fact name={text.status.labelsDropped} value={count(ingest.labelsDropped)} />
+            <Fact name={text.status.stacksCut} value={count(ingest.stacksCut)} />
+            <Fact name={text.status.stringsCut} value={count(ingest.stringsCut)} />
           </Panel>
-          <ExpiringPanel expiring={expiring} bytes={number(lake, "bytes")} limit={number(lake, "bytesLimit")} />
+          <ExpiringPanel expiring={lake.expiring} bytes={lake.bytes} limit={lake.bytesLimit ?? 0} />
           <Panel title={text.status.memory}>
             <Fact
               name={text.status.head}
-              value={formatValue(number(lake, "headBytes"), "bytes")}
-              detail={text.status.of(formatValue(number(lake, "headBytesLimit"), "bytes"))}
-              share={number(lake, "headBytes") / Math.max(1, number(lake, "headBytesLimit"))}
+              value={formatValue(lake.headBytes, "bytes")}
+              detail={text.status.of(formatValue(lake.headBytesLimit, "bytes"))}
+              share={lake.headBytes / Math.max(1, lake.headBytesLimit)}
             />
-            <Fact name={text.status.headProfiles} value={count(number(lake, "headProfiles"))} />
-            <Fact name={text.status.series} value={count(number(lake, "series"))} />
-            <Fact name={text.status.wal} value={formatValue(number(lake, "walBytes"), "bytes")} />
-            <Fact name={text.status.walDamaged} value={count(number(lake, "walDamagedRecords"))} />
-            <Fact name={text.status.flushes} value={count(number(lake, "flushes"))} detail={text.status.failed(count(number(lake, "flushFailures")))} />
+            <Fact name={text.status.headProfiles} value={count(lake.headProfiles)} />
+            <Fact name={text.status.series} value={count(lake.series)} />
+            <Fact name={text.status.wal} value={formatValue(lake.walBytes, "bytes")} />
+            <Fact name={text.status.walDamaged} value={count(lake.walDamagedRecords)} />
+            <Fact name={text.status.flushes} value={count(lake.flushes)} detail={text.status.failed(count(lake.flushFailures))} />
           </Panel>
+          <StoragePanel now={now} />
           <SlowQueries now={now} />
           <Clients now={now} />
           <Panel title={text.status.storage}>
@@ -105,7 +92,7 @@ export function StatusPage() {
                 </tr>
               </thead>
               <tbody>
-                {tables.map((table) => (
+                {lake.tables.map((table) => (
                   <tr key={table.name}>
                     <th scope="row" className="mono">
                       {table.name}

@@ -1,17 +1,5 @@
 // The record of what was dropped, as the server tells it.
 
-export interface Dropped {
-  tenant: string;
-  service: string | null;
-  reason: string;
-  what: string;
-  count: number;
-  bytes: number;
-  first: string;
-  last: string;
-  example: { labels: Record<string, string>; message: string };
-}
-
 /** Nanoseconds between two times, never below zero: clocks of servers step back. */
 export function agoOf(time: string, now: string): number {
   const ago = Date.parse(now) - Date.parse(time);

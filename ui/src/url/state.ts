@@ -17,7 +17,7 @@ type Upgrade = (params: URLSearchParams) => URLSearchParams;
 /** UPGRADES[n] turns the parameters of version n into those of version n + 1. */
 const UPGRADES: Upgrade[] = [fromPyroscope];
 
-export const VIEWS = ["both", "flame", "table", "sandwich", "tree"] as const;
+export const VIEWS = ["both", "flame", "table", "sandwich", "tree", "source"] as const;
 export type View = (typeof VIEWS)[number];
 
 /** How a profile is looked at, whatever page shows it. */

@@ -3,10 +3,13 @@
 
 import { useEffect, useMemo, useRef, useState } from "react";
 import { FlameGraph } from "../flamegraph/FlameGraph";
-import { type Flame, nodeCount } from "../profile/flame";
+import { type Flame, nodeCount, ROOT } from "../profile/flame";
 import { encodePath, hashName, resolvePath } from "../profile/path";
 import { type Files, isPlain, reshape } from "../profile/reshape";
 import { search } from "../profile/search";
+import { mostSelf } from "../profile/table";
+import { SourceView } from "../source/SourceView";
+import type { Code } from "../source/use-code";
 import { text } from "../text";
 import { VIEWS, type ViewState } from "../url/state";
 import { type Go, type Links, nameActions, nodeActions } from "./actions";
@@ -33,9 +36,11 @@ interface Props {
   links: Links;
   source: ExportSource;
   files?: Files | undefined;
+  /** Where the source code can be shown. */
+  code?: Code | undefined;
 }
 
-export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend, links, source, files }: Props) {
+export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend, links, source, files, code }: Props) {
   const { focus, hide, merge, collapse, group } = state;
   const shapeKey = JSON.stringify([focus, hide, merge, collapse, group]);
   const flame = useMemo(() => reshape(whole, { focus, hide, merge, collapse, group }, files), [whole, shapeKey, files]);
@@ -43,6 +48,7 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
   const found = useMemo(() => search(flame, state.search), [flame, state.search]);
   const zoomed = useMemo(() => resolvePath(flame, state.zoom), [flame, state.zoom]);
   const selected = useMemo(() => (state.fn === "" ? -1 : flame.names.findIndex((name) => hashName(name) === state.fn)), [flame, state.fn]);
+  const views = code || state.view === "source" ? VIEWS : VIEWS.filter((view) => view !== "source");
   const field = useRef<HTMLInputElement>(null);
 
   const select = (name: number) => go({ fn: name < 0 ? "" : hashName(flame.names[name]!) });
@@ -64,7 +70,7 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
         <SearchField field={field} value={pattern} onChange={setPattern} found={found} flame={flame} />
         <span className="grow" />
         <div className="group view-switch" role="group" aria-label={text.explore.view}>
-          {VIEWS.map((view) => (
+          {views.map((view) => (
             <button key={view} type="button" className="button" aria-pressed={state.view === view} onClick={() => go({ view })}>
               {text.explore.views[view]}
             </button>
@@ -76,7 +82,7 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
       {!isPlain(state) && <ShapeChips names={whole.names} state={state} go={go} />}
       {(state.view === "both" || state.view === "flame") && <Breadcrumb flame={flame} zoomed={zoomed} sampleUnit={sampleUnit} onZoom={zoom} />}
       <div className={`views ${state.view}`} aria-busy={stale} data-nodes={nodeCount(flame)}>
-        {(state.view === "both" || state.view === "table" || state.view === "sandwich") && table}
+        {(state.view === "both" || state.view === "table" || state.view === "sandwich" || state.view === "source") && table}
         {(state.view === "both" || state.view === "flame") && (
           <FlameGraph
             {...shared}
@@ -88,6 +94,7 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
           />
         )}
         {state.view === "sandwich" && <Sandwich {...shared} state={state} go={go} links={links} />}
+        {state.view === "source" && <SourcePane flame={flame} whole={whole} selected={selected} code={code} sampleUnit={sampleUnit} />}
         {state.view === "tree" && (
           <CallTreeTable
             flame={flame}
@@ -101,6 +108,22 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
       </div>
     </>
   );
+}
+
+interface SourcePaneProps {
+  flame: Flame;
+  whole: Flame;
+  selected: number;
+  code: Code | undefined;
+  sampleUnit: string;
+}
+
+/** Without a selection, the code of the function that does the most itself is shown. */
+function SourcePane({ flame, whole, selected, code, sampleUnit }: SourcePaneProps) {
+  const name = useMemo(() => (selected >= 0 ? selected : mostSelf(flame)), [flame, selected]);
+  if (!code) return <p className="notice">{text.source.notConfigured}</p>;
+  if (name < 0) return <p className="soft">{text.source.choose}</p>;
+  return <SourceView code={code} name={flame.names[name]!} sampleUnit={sampleUnit} whole={whole.total[ROOT]!} />;
 }
 
 /** What is typed shows at once; the views and the URL follow when the typing rests. */

@@ -9,7 +9,7 @@ import { hashName } from "../profile/path";
 import { calleesOf, callersOf } from "../profile/reshape";
 import type { SearchResult } from "../profile/search";
 import { splitSymbol } from "../profile/symbol";
-import { topTable } from "../profile/table";
+import { mostSelf } from "../profile/table";
 import { formatShare, formatValue } from "../profile/units";
 import { text } from "../text";
 import type { ViewState } from "../url/state";
@@ -98,14 +98,3 @@ function selfOf(flame: Flame, name: number): number {
   return sum;
 }
 
-function mostSelf(flame: Flame): number {
-  let best = -1;
-  let most = 0;
-  for (const row of topTable(flame)) {
-    if (row.self > most) {
-      best = row.name;
-      most = row.self;
-    }
-  }
-  return best;
-}

@@ -14,6 +14,8 @@ export interface Links {
   history?: (name: string) => void;
   /** Asks again for what the server folded below a node. */
   openFolded?: (names: string[]) => void;
+  /** The source code of the service can be shown. */
+  hasCode?: boolean;
 }
 
 export function nodeActions(flame: Flame, node: number, state: ViewState, go: Go, links: Links): MenuItem[] {
@@ -38,6 +40,7 @@ export function nameActions(name: string, state: ViewState, go: Go, links: Links
     { label: text.actions.focus, run: () => go({ focus: hash, zoom: "", fn: hash }) },
     { label: text.actions.hide, run: () => go({ hide: [...state.hide, hash], zoom: "" }) },
     { label: text.actions.merge, run: () => go({ merge: [...state.merge, hash], zoom: "" }) },
+    ...(links.hasCode ? [{ label: text.actions.source, run: () => go({ view: "source", fn: hash }) }] : []),
     ...(history ? [{ label: text.actions.history, run: () => history(name) }] : []),
     { label: text.actions.find, run: () => go({ search: `^${escapeRegex(name)}$` }) },
     { label: text.actions.copyName, run: () => copyText(name) },

@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { kindOf } from "./kind";
+
+test.each([
+  ["do_syscall_64_[k]", "", "kernel"],
+  ["vfs_read", "[kernel.kallsyms]", "kernel"],
+  ["net/http.(*conn).serve", "", "Go"],
+  ["main.main", "", "Go"],
+  ["github.com/acme/shop/internal/cart.(*Cart).Total.func1", "", "Go"],
+  ["gopkg.in/yaml%2ev3.(*parser).node", "", "Go"],
+  ["runtime.memmove", "/usr/local/go/src/runtime/memmove_amd64.s", "Go"],
+  ["net/http.HandlerFunc.ServeHTTP", "", "Go"],
+  ["main.Server.Run", "", "Go"],
+  ["encoding/json.structEncoder.encode", "", "Go"],
+  ["sort.insertionSort[go.shape.int]", "", "Go"],
+  ["java/util/HashMap.put", "", "JVM"],
+  ["com.acme.ledger.Journal$1.append(Object)", "", "JVM"],
+  ["java.lang.Object.<init>", "", "JVM"],
+  ["Microsoft.AspNetCore.Routing!EndpointMiddleware.Invoke", "", ".NET"],
+  ["reports/server.py:12 - serve", "", "Python"],
+  ["serve", "/app/reports/server.py", "Python"],
+  ["lib/user.rb find", "", "Ruby"],
+  ["./dist/server.js:handle:12", "", "JavaScript"],
+  ["handle (/app/server.ts:12:3)", "", "JavaScript"],
+  ["node:internal/fs:readFile:3", "", "JavaScript"],
+  ["index.php:10 - run", "", "PHP"],
+  ["tokio::runtime::task::raw::poll", "", "native"],
+  ["/usr/lib/libc.so.6", "", "native"],
+  ["0x55d0aa01", "", "native"],
+  ["malloc", "/build/glibc/malloc/malloc.c", "native"],
+  ["work", "", "other"],
+  ["", "", "other"],
+])("%s of %s is %s", (name, file, kind) => expect(kindOf(name, file)).toBe(kind));
