@@ -91,10 +91,10 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let mut extract = Extract::new(&symbols, &locations);
     let parts = events.into_iter().map(|(name, event)| {
         let (mut profile, profile_name) = event.describe(&name);
-        extract.fill(&mut profile, event.into_samples());
-        Part { name: profile_name, profile, ..Part::default() }
+        extract.fill("perf script", &mut profile, event.into_samples())?;
+        Ok(Part { name: profile_name, profile, ..Part::default() })
     });
-    Ok(Parts { parts: parts.collect(), cuts })
+    Ok(Parts { parts: parts.collect::<Result<_, _>>()?, cuts })
 }
 
 /// The samples of one kind of event.

@@ -4,6 +4,7 @@ use super::chunk::Chunk;
 use super::cursor::{Broken, Cursor, Text};
 use super::metadata::{Classes, Shape, Step};
 use crate::{Error, Limits};
+use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
 
@@ -78,19 +79,48 @@ impl Content {
     }
 }
 
+/// What the entries of pools are, by class. Each is worked out once.
+struct Layouts<'a> {
+    classes: &'a Classes<'a>,
+    known: HashMap<u64, (Content, Vec<Step>)>,
+}
+
+impl Layouts<'_> {
+    fn get(&mut self, class: u64) -> Result<&(Content, Vec<Step>), Broken> {
+        Ok(match self.known.entry(class) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (content, wanted) = Content::of(self.classes.name(class));
+                // Strings are values themselves and have no fields.
+                let steps = match content {
+                    Content::Texts(TextPool::Strings) => vec![Step { shape: Shape::Text, slot: Some(0) }],
+                    _ => self.classes.steps(class, wanted)?,
+                };
+                new.insert((content, steps))
+            }
+        })
+    }
+}
+
 impl<'a> Pools<'a> {
     /// Reads all pools of `chunk`, which are linked from the last to the first.
     pub(super) fn read(chunk: &Chunk<'a>, classes: &Classes<'_>, limits: &Limits) -> Result<Self, Error> {
         let mut pools = Self { trace_steps: TraceSteps::of(classes), ..Self::default() };
-        let mut entries = 0usize;
+        let (mut entries, mut bytes) = (0usize, 0usize);
         let (mut position, mut seen) = (chunk.pools, HashSet::new());
+        let mut layouts = Layouts { classes, known: HashMap::new() };
         loop {
             let event =
                 chunk.from(position).ok_or_else(|| chunk.broken("a constant pool lies outside of it"))?;
             if !seen.insert(position) {
                 return Err(chunk.broken("its constant pools are linked in a circle"));
             }
-            let delta = pools.event(event, classes, &mut entries, limits).map_err(|fault| match fault {
+            // Pools lie beside each other: those that overlap would be read again and again.
+            bytes = bytes.saturating_add(Cursor::new(event).number().unwrap_or_default() as usize);
+            if bytes > chunk.bytes.len() {
+                return Err(chunk.broken("its constant pools overlap, or reach beyond it"));
+            }
+            let delta = pools.event(event, &mut layouts, &mut entries, limits).map_err(|fault| match fault {
                 Fault::Broken => {
                     chunk.broken(format_args!("the constant pool at byte {position} is damaged"))
                 }
@@ -111,7 +141,7 @@ impl<'a> Pools<'a> {
     fn event(
         &mut self,
         event: &'a [u8],
-        classes: &Classes<'_>,
+        layouts: &mut Layouts<'_>,
         entries: &mut usize,
         limits: &Limits,
     ) -> Result<i64, Fault> {
@@ -127,19 +157,17 @@ impl<'a> Pools<'a> {
         cursor.byte()?;
         for _ in 0..cursor.number()? {
             let (class, count) = (cursor.number()?, cursor.number()?);
-            let (content, wanted) = Content::of(classes.name(class));
-            // Strings are values themselves and have no fields.
-            let steps = match content {
-                Content::Texts(TextPool::Strings) => vec![Step { shape: Shape::Text, slot: Some(0) }],
-                _ => classes.steps(class, wanted)?,
-            };
+            if count == 0 {
+                continue;
+            }
+            let (content, steps) = layouts.get(class)?;
             for _ in 0..count {
                 *entries += 1;
                 if *entries > limits.table_entries {
                     return Err(Fault::TooLarge);
                 }
                 let key = cursor.number()?;
-                self.constant(content, key, &steps, &mut cursor)?;
+                self.constant(*content, key, steps, &mut cursor)?;
             }
         }
         Ok(delta)

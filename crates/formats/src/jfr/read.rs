@@ -55,7 +55,7 @@ pub fn read(bytes: &[u8], options: &Options<'_>, limits: &Limits) -> Result<Part
     let mut extract = Extract::new(&symbols, &locations);
     for part in &mut parts {
         let samples = std::mem::take(&mut part.profile.samples);
-        extract.fill(&mut part.profile, samples);
+        extract.fill("JFR", &mut part.profile, samples)?;
         if !settings.event.is_empty() {
             part.labels.push(("jfr_event".to_owned(), settings.event.clone()));
         }

@@ -11,8 +11,11 @@ mod dictionary;
 mod export;
 mod json;
 mod layout;
+mod locations;
+mod numbers;
 mod place;
 mod profile;
+mod stacks;
 
 pub use export::{Export, read};
 pub use json::{read as read_json, to_protobuf};

@@ -61,7 +61,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let (symbols, locations, _, cuts) = assembly.into_tables();
     let mut extract = Extract::new(&symbols, &locations);
     for (part, samples) in parts.iter_mut().zip(all_samples) {
-        extract.fill(&mut part.profile, samples);
+        extract.fill("speedscope", &mut part.profile, samples)?;
     }
     Ok(Parts { parts, cuts })
 }
