@@ -39,9 +39,9 @@ fuzz() {
   fi
 }
 export -f fuzz
-results=$(printf '%s\n' "$@" | xargs -P "$FUZZ_JOBS" -I{} bash -c 'fuzz {}' | tee /dev/stderr)
+printf '%s\n' "$@" | xargs -P "$FUZZ_JOBS" -I{} bash -c 'fuzz {}' | tee "$work/results"
 rmdir artifacts/* artifacts 2>/dev/null
-passed=$(grep -c '^ok ' <<<"$results")
+passed=$(grep -c '^ok ' "$work/results")
 echo "# pass $passed"
 echo "# fail $(($# - passed))"
 [ "$passed" -eq $# ]

@@ -5,6 +5,7 @@ mod texts;
 use everflame_formats::{Limits, folded, gzip, otlp, pprof, speedscope, tree};
 use everflame_fuzz::recording;
 use everflame_profile::{FlameGraph, Mapping, SampleLabel, Tree, ValueType};
+use libfuzzer_sys as _;
 use std::path::{Path, PathBuf};
 use texts::{CPU_PROFILE, CPU_PROFILE_HITS, EVENTED, FIREFOX, FIREFOX_SHARED, FOLDED, OTLP, PERF_SCRIPT};
 
