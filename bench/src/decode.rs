@@ -44,8 +44,8 @@ const RECORDINGS: [(&str, &[u8]); 4] = [
     ("JDK 17", include_bytes!("../../crates/formats/tests/fixtures/jfr/jdk-17.jfr.gz")),
 ];
 
-/// Profiles of the large export: as many as a collector batches, and many times that.
-const EXPORTS: [(u64, u64); 3] = [(50, 20), (500, 5), (5_000, 5)];
+/// Profiles and samples of each: as a host sends them, and what a gateway makes of a hundred such.
+const EXPORTS: [(u64, u64); 3] = [(50, 4), (500, 4), (5_000, 4)];
 
 /// Measures how fast profiles are decoded on one core.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,9 @@ use everflame_formats::{Limits, gzip};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for limits in [Limits::default(), Limits { inflated_bytes: 1 << 16, inflated_floor: 1 << 12, ..Limits::default() }] {
+    for limits in
+        [Limits::default(), Limits { inflated_bytes: 1 << 16, inflated_floor: 1 << 12, ..Limits::default() }]
+    {
         if let Ok(inflated) = gzip::inflate(bytes, &limits) {
             assert!(inflated.len() <= limits.inflated_bytes);
         }

@@ -16,7 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
         if part.profile.samples.locations.len() > 1 << 16 {
             continue;
         }
-        let again = speedscope::read(speedscope::write(&part.profile, "x").as_bytes(), &Limits::default()).unwrap();
+        let again =
+            speedscope::read(speedscope::write(&part.profile, "x").as_bytes(), &Limits::default()).unwrap();
         let total = values.iter().try_fold(0u64, |sum, value| sum.checked_add(value.unsigned_abs()));
         if total.is_some_and(|total| total < EXACT) {
             assert_eq!(again.parts[0].profile.totals(), part.profile.totals());

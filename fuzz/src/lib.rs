@@ -15,7 +15,7 @@ pub fn use_up(profile: &Profile) {
     assert_eq!(samples.values.len(), samples.len() * profile.sample_types.len());
     assert_eq!(samples.label_ends.len(), samples.len());
     let limits = Limits::default();
-    let entries = samples.locations.len() + samples.values.len() + samples.labels.len();
+    let entries = samples.locations.len() + 2 * (samples.values.len() + samples.labels.len());
     assert!(entries <= limits.entries);
     assert_eq!(profile.stack_ids().len(), samples.len());
     for sample in 0..samples.len() {

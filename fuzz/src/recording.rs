@@ -68,7 +68,11 @@ const CLASSES: &[Class] = &[
         WALL_CLOCK_SAMPLE,
         &[("stackTrace", STACK_TRACE, InPool), ("state", THREAD_STATE, InPool), ("samples", LONG, Here)],
     ),
-    ("jdk.ActiveSetting", ACTIVE_SETTING, &[("id", LONG, Here), ("name", STRING, Here), ("value", STRING, Here)]),
+    (
+        "jdk.ActiveSetting",
+        ACTIVE_SETTING,
+        &[("id", LONG, Here), ("name", STRING, Here), ("value", STRING, Here)],
+    ),
 ];
 
 /// The recording: one sample of each kind, in two stacks.
@@ -91,7 +95,9 @@ pub fn small() -> Vec<u8> {
     out[..4].copy_from_slice(b"FLR\0");
     out[4..8].copy_from_slice(&[0, 2, 0, 1]);
     let start = 1_700_000_000_000_000_000u64;
-    for (at, number) in [(8, length), (16, pools), (24, metadata), (32, start), (40, 5_000_000_000), (56, 2_000_000)] {
+    for (at, number) in
+        [(8, length), (16, pools), (24, metadata), (32, start), (40, 5_000_000_000), (56, 2_000_000)]
+    {
         out[at..at + 8].copy_from_slice(&u64::to_be_bytes(number));
     }
     out[67] = 1;

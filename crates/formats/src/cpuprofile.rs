@@ -2,7 +2,7 @@
 //! <https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::List;
+use crate::list::{self, List};
 use crate::{Error, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Profile, ValueType};
 use hashbrown::HashMap;
@@ -60,7 +60,7 @@ const ROOT: &str = "(root)";
 /// Reads a profile, gzip or plain: samples, and the wall-clock time from each to the next.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+    let file: File<'_> = list::from_json(&body).map_err(|error| {
         Error::malformed("cpuprofile", error, "send the whole file, as V8 or the developer tools write it")
     })?;
     let mut assembly = Assembly::new(limits);
@@ -156,7 +156,11 @@ impl Tree {
             while let Some(at) = next.checked_sub(1).filter(|&at| leaves.get(at) == Some(&OPEN)) {
                 path.push(at);
                 if path.len() > nodes {
-                    return Err(Error::malformed("cpuprofile", "its nodes call each other in a circle", WRITER));
+                    return Err(Error::malformed(
+                        "cpuprofile",
+                        "its nodes call each other in a circle",
+                        WRITER,
+                    ));
                 }
                 next = self.callers.get(at).copied().unwrap_or_default();
             }

@@ -3,7 +3,7 @@
 //! <https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::List;
+use crate::list::{self, List};
 use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
@@ -109,7 +109,7 @@ struct Samples<'a> {
 /// Reads a profile, gzip or plain. Each thread becomes a part, labelled `thread_name` and `process_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+    let file: File<'_> = list::from_json(&body).map_err(|error| {
         Error::malformed("Firefox profile", error, "send the whole file, as the Firefox Profiler saves it")
     })?;
     let mut assembly = Assembly::new(limits);
@@ -130,8 +130,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
         let own_kept = thread.tables.stack_table.as_ref().map(|stacks| stacks.kept(limits.depth));
         let kept = own_kept.as_ref().or(shared_kept.as_ref()).map(Vec::as_slice).unwrap_or_default();
         let mut own_locations = HashMap::new();
-        let locations =
-            if thread.tables.have_frames() { &mut own_locations } else { &mut shared_locations };
+        let locations = if thread.tables.have_frames() { &mut own_locations } else { &mut shared_locations };
         let mut reader = Reader::new(Place(at), thread, &file, kept, locations)?;
         let unit = Unit::of(thread, file.meta.interval);
         reader.samples(&stacks.0, unit, &mut assembly)?;

@@ -2,7 +2,8 @@
 
 use crate::{Cuts, Error};
 use everflame_profile::{
-    Frame, Location, Mapping, MappingIndex, Nanos, Profile, SampleLabel, Samples, StringIndex, Symbols,
+    Frame, Location, Mapping, MappingIndex, Nanos, Profile, SampleLabel, Samples, StringIndex, Strings,
+    Symbols,
 };
 use std::fmt;
 
@@ -30,9 +31,12 @@ pub struct Parts {
     pub cuts: Cuts,
 }
 
-/// Bytes of frames and texts that all profiles of one input may take out of its tables: 128 MiB. Many small
+/// Bytes of frames and texts that all profiles of one input may take out of its tables: 96 MiB. Many small
 /// profiles that all refer to the same long texts would otherwise become much larger than their input.
-const MOST_TAKEN_BYTES: usize = 128 << 20;
+const MOST_TAKEN_BYTES: usize = 96 << 20;
+
+/// Entries for which room is made before they are taken.
+const MOST_RESERVED: usize = 1024;
 
 /// Takes profiles out of one table of frames, each with the frames that it uses and no others, so that many
 /// small profiles over a large table cost what they hold and not what the table holds.
@@ -111,12 +115,23 @@ impl<'a> Extract<'a> {
         samples: Samples,
     ) -> Result<(), Error> {
         profile.samples = samples;
-        profile.symbols = std::mem::take(&mut self.out);
-        profile.locations = std::mem::take(&mut self.out_locations);
+        // The next profile is likely to be as large as this one.
+        let Symbols { strings, frames, .. } = &self.out;
+        let next = Symbols {
+            strings: Strings::with_capacity(
+                strings.len().min(MOST_RESERVED),
+                strings.text_bytes().min(MOST_RESERVED * 32),
+            ),
+            mappings: Symbols::default().mappings,
+            frames: Vec::with_capacity(frames.len().min(MOST_RESERVED)),
+        };
+        let next_locations = Vec::with_capacity(self.out_locations.len().min(MOST_RESERVED));
+        profile.symbols = std::mem::replace(&mut self.out, next);
+        profile.locations = std::mem::replace(&mut self.out_locations, next_locations);
         self.begin();
         let Symbols { strings, mappings, frames } = &profile.symbols;
-        let bytes = strings.text_bytes()
-            + strings.len() * size_of::<StringIndex>()
+        // Texts were counted one by one.
+        let bytes = strings.len() * size_of::<StringIndex>()
             + size_of_val(mappings.as_slice())
             + size_of_val(frames.as_slice())
             + size_of_val(profile.locations.as_slice());
@@ -166,7 +181,12 @@ impl<'a> Extract<'a> {
     fn string(&mut self, index: StringIndex) -> StringIndex {
         let (new, is_new) = self.taken_strings.take(index);
         if is_new {
-            self.out.strings.push(self.symbols.strings.get(index));
+            let text = self.symbols.strings.get(index);
+            self.taken_bytes = self.taken_bytes.saturating_add(text.len());
+            // Too much is refused when the profile is finished.
+            if self.taken_bytes <= MOST_TAKEN_BYTES {
+                self.out.strings.push(text);
+            }
         }
         new
     }

@@ -3,7 +3,7 @@
 
 use crate::assembly::Assembly;
 use crate::part::Extract;
-use crate::{Error, Limits, Part, Parts, gzip};
+use crate::{Error, Limits, Part, Parts, gzip, texts};
 use everflame_profile::{Frame, FrameKind, Mapping, Profile, Samples, ValueType};
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(crate) fn looks_like(text: &[u8]) -> bool {
 /// stack. An event counts one; those that say their period also count that.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let text = String::from_utf8_lossy(&body);
+    let text = texts::lossy(&body);
     let mut assembly = Assembly::new(limits);
     let mut events: BTreeMap<String, Event> = BTreeMap::new();
     let mut current: Option<Head<'_>> = None;
@@ -40,6 +40,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
         if indented && !line.trim().is_empty() {
             if let Some(frame) = parse_frame(line) {
                 stack.push(frame.location(&mut assembly));
+                assembly.charge(format_args!("perf script: line {}", at + 1), 0)?;
             }
             continue;
         }

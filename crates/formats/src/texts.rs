@@ -2,6 +2,7 @@
 
 use crate::{Cuts, Limits};
 use everflame_profile::{StringIndex, Strings};
+use std::borrow::Cow;
 
 /// Copies `table`; for each of its entries the index of the copy, where empty texts are all 0. A byte that is
 /// not UTF-8 becomes U+FFFD.
@@ -34,22 +35,52 @@ fn at_once(table: &[&[u8]], limits: &Limits) -> Option<(Vec<StringIndex>, String
 
 #[cold]
 fn one_by_one(table: &[&[u8]], limits: &Limits, cuts: &mut Cuts) -> (Vec<StringIndex>, Strings) {
-    let mut strings = Strings::new();
+    let mut strings = Strings::with_capacity(table.len(), table.iter().map(|text| text.len()).sum());
+    let mut larger = 0;
     let indices = table
         .iter()
         .map(|bytes| match str::from_utf8(bytes) {
             Ok(text) => strings.push(limits.cut_string(text, cuts)),
-            Err(_) => strings.push(limits.cut_string(&replace_bad_bytes(bytes), cuts)),
+            Err(_) => strings.push(limits.cut_string(&replace_bad_bytes(bytes, &mut larger), cuts)),
         })
         .collect();
     (indices, strings)
 }
 
-fn replace_bad_bytes(bytes: &[u8]) -> String {
+/// U+FFFD is three times as large as what it stands for. Past so many bytes `?` does: 16 MiB.
+const MOST_LARGER: usize = 16 << 20;
+
+fn push_replacement(text: &mut String, larger: &mut usize) {
+    *larger += char::REPLACEMENT_CHARACTER.len_utf8() - 1;
+    text.push(if *larger > MOST_LARGER { '?' } else { char::REPLACEMENT_CHARACTER });
+}
+
+/// A whole text, of which invalid UTF-8 becomes U+FFFD. Checking all at once is several times as fast as looking
+/// for the first fault.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(lossy_copy(bytes)),
+    }
+}
+
+#[cold]
+fn lossy_copy(bytes: &[u8]) -> String {
+    let (mut text, mut larger) = (String::with_capacity(bytes.len()), 0);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            push_replacement(&mut text, &mut larger);
+        }
+    }
+    text
+}
+
+fn replace_bad_bytes(bytes: &[u8], larger: &mut usize) -> String {
     let mut text = String::with_capacity(bytes.len() + 16);
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        chunk.invalid().iter().for_each(|_| push_replacement(&mut text, larger));
     }
     text
 }

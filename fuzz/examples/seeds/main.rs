@@ -28,9 +28,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut profile = folded::read(FOLDED, folded::Lines::Counted, &Limits::default())?.profile;
     let plain = pprof::write_uncompressed(&profile);
     profile.period_type = ValueType::new("cpu", "nanoseconds");
-    (profile.period, profile.time, profile.duration) = (10_000_000, 1_700_000_000_000_000_000, 10_000_000_000);
+    (profile.period, profile.time, profile.duration) =
+        (10_000_000, 1_700_000_000_000_000_000, 10_000_000_000);
     let file = profile.symbols.strings.push("/bin/app");
-    profile.symbols.mappings.push(Mapping { file, memory_start: 0x1000, memory_limit: u64::MAX, ..Mapping::default() });
+    profile.symbols.mappings.push(Mapping {
+        file,
+        memory_start: 0x1000,
+        memory_limit: u64::MAX,
+        ..Mapping::default()
+    });
     for (at, frame) in profile.symbols.frames.iter_mut().enumerate() {
         frame.mapping = 1;
         frame.line = at as i64 * 100 - 1;
@@ -54,11 +60,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"{{"version":1,"flamebearer":{{"names":{:?},"levels":{:?},"numTicks":{},"maxSelf":{}}},"metadata":{{"format":"single","name":"cpu","units":"samples","sampleRate":100}}}}"#,
         graph.names, graph.levels, graph.total, graph.max_self
     );
-    let recorded = std::fs::read(repository.join("crates/formats/tests/fixtures/jfr/async-profiler-2.9.jfr.gz"))?;
+    let recorded =
+        std::fs::read(repository.join("crates/formats/tests/fixtures/jfr/async-profiler-2.9.jfr.gz"))?;
     let recorded = gzip::inflate(&recorded, &Limits::default())?;
     let fixture = |name: &str| std::fs::read(repository.join("tests/fixtures/pprof").join(name));
     let two_members = [gzip::deflate(b"one"), gzip::deflate(FOLDED), vec![0; 3]].concat();
-    let plain_pprof = vec![plain, pprof::write_uncompressed(&profile), pprof::write(&profile), fixture("python-cpu.pb")?, fixture("rust-cpu.pb")?];
+    let plain_pprof = vec![
+        plain,
+        pprof::write_uncompressed(&profile),
+        pprof::write(&profile),
+        fixture("python-cpu.pb")?,
+        fixture("rust-cpu.pb")?,
+    ];
     for (target, seeds) in [
         ("pprof", plain_pprof),
         ("gzip", vec![gzip::deflate(FOLDED), two_members, gzip::deflate(&[])]),
@@ -68,7 +81,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("speedscope", vec![EVENTED.to_vec(), speedscope::write(&profile, "x").into_bytes()]),
         ("otlp", vec![otlp::to_protobuf(OTLP, &Limits::default())?]),
         ("otlp_json", vec![OTLP.to_vec()]),
-        ("jfr", vec![recording::small(), gzip::deflate(&recording::small()), recording::small().repeat(2), recorded]),
+        (
+            "jfr",
+            vec![
+                recording::small(),
+                gzip::deflate(&recording::small()),
+                recording::small().repeat(2),
+                recorded,
+            ],
+        ),
         ("jfr_labels", vec![LABELS.to_vec(), gzip::deflate(LABELS)]),
         ("perf_script", vec![PERF_SCRIPT.to_vec(), gzip::deflate(PERF_SCRIPT)]),
         ("cpuprofile", vec![CPU_PROFILE.to_vec(), CPU_PROFILE_HITS.to_vec(), gzip::deflate(CPU_PROFILE)]),

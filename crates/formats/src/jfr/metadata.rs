@@ -138,14 +138,12 @@ impl Shape {
     pub(super) fn skip(&self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
         match self {
             Self::Byte => _ = cursor.byte()?,
-            Self::Number => _ = cursor.number()?,
+            Self::Number => cursor.skip_numbers(1)?,
             Self::Four => _ = cursor.bytes(4)?,
             Self::Eight => _ = cursor.bytes(8)?,
             Self::Text => cursor.skip_text()?,
             Self::Numbers(count) => {
-                for _ in 0..*count {
-                    cursor.number()?;
-                }
+                cursor.skip_numbers(*count)?;
             }
             Self::Fields(steps) => {
                 for step in steps {
@@ -158,8 +156,14 @@ impl Shape {
                 if count > cursor.len() as u64 && !one.is_nothing() {
                     return Err(Broken);
                 }
-                for _ in 0..if one.is_nothing() { 0 } else { count } {
-                    one.skip(cursor)?;
+                match **one {
+                    // Hot: the frames of a stack trace.
+                    Self::Numbers(each) => cursor.skip_numbers((count as usize).saturating_mul(each))?,
+                    _ => {
+                        for _ in 0..if one.is_nothing() { 0 } else { count } {
+                            one.skip(cursor)?;
+                        }
+                    }
                 }
             }
         }

@@ -199,9 +199,14 @@ impl Dictionary {
     }
 
     /// Hands on the attributes with `indices` that are there.
-    pub(super) fn each_attribute(&self, indices: Value<'_>, mut each: impl FnMut(&Attribute)) -> Result<(), Fault> {
+    pub(super) fn each_attribute(
+        &self,
+        indices: Value<'_>,
+        mut each: impl FnMut(&Attribute),
+    ) -> Result<(), Fault> {
         numbers(indices, |index| {
-            if let Some(attribute) = usize::try_from(index).ok().and_then(|index| self.attributes.get(index)) {
+            if let Some(attribute) = usize::try_from(index).ok().and_then(|index| self.attributes.get(index))
+            {
                 each(attribute);
             }
         })

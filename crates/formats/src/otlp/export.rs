@@ -228,7 +228,7 @@ impl Reader<'_> {
             && format == "pprof"
         {
             let Decoded { profile, cuts } = pprof::read(payload, self.limits)?;
-            self.charge(profile.samples.locations.len() + profile.samples.values.len(), place)?;
+            self.charge(profile.samples.locations.len() + 2 * profile.samples.values.len(), place)?;
             export.cuts.add(cuts);
             export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
             return Ok(());

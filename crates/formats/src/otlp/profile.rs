@@ -17,6 +17,9 @@ pub(super) const SERVICE: &str = "service.name";
 /// Services that the samples of one profile may name.
 const MOST_SERVICES: usize = 4_096;
 
+/// What a moment costs besides its stack and labels: value, time, and where stack and labels end.
+const ENTRIES_OF_MOMENT: usize = 6;
+
 /// A profile, its samples undecoded.
 #[derive(Default)]
 pub(super) struct Head<'a> {
@@ -151,7 +154,9 @@ impl Taken {
         let mut first_label = 0;
         for run in &self.runs {
             let (location, label) = (samples.locations.len(), samples.labels.len());
-            samples.locations.extend(dictionary.stack(run.stack).iter().map(|&index| extract.location(index)));
+            samples
+                .locations
+                .extend(dictionary.stack(run.stack).iter().map(|&index| extract.location(index)));
             let labels = self.labels.get(first_label..run.labels as usize).unwrap_or_default();
             samples.labels.extend(labels.iter().map(|&label| extract.label(label)));
             first_label = run.labels as usize;
@@ -217,7 +222,8 @@ impl SampleReader<'_> {
                 by_service.push((service, Taken::default()));
             }
             let Some((_, taken)) = by_service.get_mut(at) else { continue };
-            self.entries = self.entries.saturating_add(moments.saturating_mul(depth + labels.len() + 1));
+            let each = depth + 2 * labels.len() + ENTRIES_OF_MOMENT;
+            self.entries = self.entries.saturating_add(moments.saturating_mul(each));
             if self.entries > self.limits.entries {
                 let fault = format_args!(
                     "up to here there are more than {} frames, values and labels",
