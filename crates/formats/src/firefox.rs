@@ -3,7 +3,7 @@
 //! <https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::{self, List};
+use crate::list::{self, List, Text};
 use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
@@ -55,7 +55,7 @@ struct Thread<'a> {
 #[serde(rename_all = "camelCase")]
 struct Tables<'a> {
     #[serde(default, borrow)]
-    string_array: Option<List<Cow<'a, str>, MAX>>,
+    string_array: Option<List<Text<'a>, MAX>>,
     #[serde(default)]
     func_table: Option<FuncTable>,
     #[serde(default)]
@@ -232,7 +232,7 @@ impl StackTable {
 
 struct Reader<'a> {
     place: Place,
-    strings: &'a [Cow<'a, str>],
+    strings: &'a [Text<'a>],
     functions: &'a FuncTable,
     frames: &'a FrameTable,
     stacks: &'a StackTable,
@@ -354,9 +354,9 @@ impl<'a> Reader<'a> {
         let text = |index: u32| {
             self.strings.get(index as usize).ok_or_else(|| self.missing("string", index, self.strings.len()))
         };
-        let name = assembly.string(text(*name)?);
+        let name = assembly.string(&text(*name)?.0);
         let file = match functions.file_name.0.get(function as usize).copied().flatten() {
-            Some(file) => assembly.string(text(file)?),
+            Some(file) => assembly.string(&text(file)?.0),
             None => 0,
         };
         let line = self.frames.line.0.get(frame as usize).copied().flatten().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Pyroscope's flame graphs as JSON: bars of four numbers (offset from the end of the bar before, total, self,
 //! index of the name), level by level from the root on.
 
-use crate::list::{self, List};
+use crate::list::{self, List, Text};
 use crate::{Error, Limits, gzip};
 use everflame_profile::{StringIndex, Tree};
 use serde::Deserialize;
@@ -39,7 +39,7 @@ struct File<'a> {
 #[derive(Deserialize)]
 struct Graph<'a> {
     #[serde(borrow)]
-    names: List<Cow<'a, str>, MAX_NAMES>,
+    names: List<Text<'a>, MAX_NAMES>,
     levels: List<List<i64, MAX_NUMBERS>, MAX_LEVELS>,
 }
 
@@ -74,7 +74,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
         return Err(Error::malformed("flamebearer: metadata.format", "it is a comparison of two", remedy));
     }
     let mut tree = Tree::default();
-    let names: Vec<StringIndex> = flamebearer.names.0.iter().map(|name| tree.intern(name)).collect();
+    let names: Vec<StringIndex> = flamebearer.names.0.iter().map(|name| tree.intern(&name.0)).collect();
     // Bars of the level above: where they begin and end, and where their stack ends in `stacks`.
     let mut above: Vec<(i64, i64, Vec<StringIndex>)> = Vec::new();
     let mut entries = 0usize;

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,6 +32,10 @@ pub(crate) fn count<E: Error>(bytes: usize) -> Result<(), E> {
         None => Err(E::custom(format_args!("its lists are larger than {MOST_BYTES} bytes"))),
     }
 }
+
+/// A text of a list, borrowed where it has no escapes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A list that is refused when it has more than `MOST` entries.
 #[derive(Debug)]
