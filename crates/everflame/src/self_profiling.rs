@@ -9,8 +9,9 @@ use std::time::Duration;
 /// Service under which the profiles are stored.
 const SERVICE: &str = "everflame";
 
-/// How long the first profile takes, so that a new server soon has something to show.
-const FIRST: Duration = Duration::from_secs(5);
+/// How long the first profiles take, so that a new server soon has something to show: an idle one has hardly
+/// used the CPU before the first, and the second has what symbolizing the first took.
+const FIRST: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
 
 /// How long every other one takes.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -31,10 +32,9 @@ pub(crate) async fn run(ingest: Arc<Ingest>, clock: Arc<dyn Clock>) {
             return;
         }
     };
-    let mut wait = FIRST;
-    loop {
+    let waits = FIRST.into_iter().chain(std::iter::repeat(INTERVAL));
+    for wait in waits {
         tokio::time::sleep(wait).await;
-        wait = INTERVAL;
         let clock = clock.clone();
         let round = tokio::task::spawn_blocking(move || {
             let cpu = profiler.collect(clock.now());

@@ -39,6 +39,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Makes room for so many more stacks.
+    pub(crate) fn reserve(&mut self, stacks: usize) {
+        self.stacks.reserve_exact(stacks);
+        self.sums.reserve_exact(stacks);
+    }
+
     /// Adds the sum of a stack.
     pub(crate) fn push(&mut self, stack: StackId, sum: i128) {
         match i64::try_from(sum) {
@@ -92,6 +98,11 @@ impl SumCache {
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Relaxed);
         found
+    }
+
+    /// Whether [`Self::get`] will have an answer, most likely. Not counted.
+    pub(crate) fn knows(&self, fragment: &Fragment) -> bool {
+        self.found.contains_key(fragment)
     }
 
     /// Keeps what was found in a fragment.

@@ -99,6 +99,11 @@ impl Engine {
         Self { lake, limits, turns, shared }
     }
 
+    /// The same engine for queries that keep within other limits.
+    pub(crate) fn with_limits(&self, limits: Limits) -> Self {
+        Self { lake: self.lake.clone(), limits, turns: self.turns.clone(), shared: self.shared.clone() }
+    }
+
     /// The limits that it keeps to.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -244,7 +249,7 @@ impl Engine {
                 limit: usize::MAX,
             };
             let part = Part { range, window: 0, files: snapshot.profiles.clone() };
-            let found = self.scan(scan, part, &snapshot, &control).await?;
+            let found = self.scan(vec![(Arc::new(scan), part)], &snapshot, &control).await?;
             let times = || found.partial.iter().map(|row| row.time);
             range = match (times().min(), times().max()) {
                 (Some(from), Some(until)) => TimeRange { from, until },
@@ -261,13 +266,12 @@ impl Engine {
             false => vec![Part { range, window: 0, files: snapshot.samples.clone() }],
         };
         let mut filter = Some(filter);
-        let mut scanned = Scanned::<Sums>::default();
-        for part in parts {
+        let scans = parts.into_iter().map(|part| {
+            // There is one part when there is a filter.
             let filter = filter.take().unwrap_or_default();
-            let scan = StackScan { selection: selection.clone(), range: part.range, filter };
-            let found = self.scan(scan, part, &snapshot, &control).await?;
-            scanned.add::<StackScan>(found);
-        }
+            (Arc::new(StackScan { selection: selection.clone(), range: part.range, filter }), part)
+        });
+        let mut scanned = self.scan(scans.collect(), &snapshot, &control).await?;
         scanned.stats.add(&first.stats);
         scanned.warnings.extend(first.warnings);
         let lake = self.lake.clone();
@@ -298,22 +302,22 @@ impl Engine {
         let mut answer = TimeSeriesAnswer::default();
         let (mut sums, mut counts) = (Buckets::default(), Buckets::default());
         if !query.call_site.is_empty() {
-            let mut scanned = Scanned::<Sums>::default();
-            for part in cover(&snapshot, Table::Samples, level, range, Detail::Sum) {
+            let parts = cover(&snapshot, Table::Samples, level, range, Detail::Sum).into_iter();
+            let scans = parts.map(|part| {
                 let filter = SampleFilter::default();
-                let scan = StackScan { selection: selection.clone(), range: part.range, filter };
-                scanned.add::<StackScan>(self.scan(scan, part, &snapshot, &control).await?);
-            }
+                (Arc::new(StackScan { selection: selection.clone(), range: part.range, filter }), part)
+            });
+            let scanned = self.scan(scans.collect(), &snapshot, &control).await?;
             let (lake, of, call_site) = (self.lake.clone(), selection.clone(), query.call_site.clone());
             let shared = control.clone();
             let below = blocking(move || merged(&lake, &of, scanned, &call_site, &shared)).await?;
             let stacks: Arc<HashSet<_>> = Arc::new(below.ids.iter().copied().collect());
-            let mut scanned = Scanned::<Buckets>::default();
-            for part in cover(&snapshot, Table::Samples, level, range, Detail::Times) {
+            let parts = cover(&snapshot, Table::Samples, level, range, Detail::Times).into_iter();
+            let scans = parts.map(|part| {
                 let (grouping, stacks) = (grouping.clone(), stacks.clone());
-                let scan = CallSiteScan { grouping, stacks, part: part.range, window: part.window };
-                scanned.add::<CallSiteScan>(self.scan(scan, part, &snapshot, &control).await?);
-            }
+                (Arc::new(CallSiteScan { grouping, stacks, part: part.range, window: part.window }), part)
+            });
+            let scanned = self.scan(scans.collect(), &snapshot, &control).await?;
             answer.stats.add(&below.stats);
             answer.stats.add(&scanned.stats);
             answer.warnings.extend(below.warnings);
@@ -321,16 +325,12 @@ impl Engine {
         }
         if query.call_site.is_empty() || query.aggregation == Aggregation::Average {
             let exemplars = if query.call_site.is_empty() { query.exemplars } else { Exemplars::None };
-            let mut scanned = Scanned::<Buckets>::default();
-            for part in cover(&snapshot, Table::Profiles, level, range, Detail::Times) {
-                let scan = TotalScan {
-                    grouping: grouping.clone(),
-                    exemplars,
-                    part: part.range,
-                    window: part.window,
-                };
-                scanned.add::<TotalScan>(self.scan(scan, part, &snapshot, &control).await?);
-            }
+            let parts = cover(&snapshot, Table::Profiles, level, range, Detail::Times).into_iter();
+            let scans = parts.map(|part| {
+                let grouping = grouping.clone();
+                (Arc::new(TotalScan { grouping, exemplars, part: part.range, window: part.window }), part)
+            });
+            let scanned = self.scan(scans.collect(), &snapshot, &control).await?;
             answer.stats.add(&scanned.stats);
             answer.warnings.extend(scanned.warnings);
             match query.call_site.is_empty() {
@@ -351,45 +351,29 @@ impl Engine {
         .await?;
         let (snapshot, selection) = (Arc::new(snapshot), Arc::new(selection));
         let part = Part { range: query.range, window: 0, files: snapshot.profiles.clone() };
-        let scan = ProfileScan {
+        let scan = Arc::new(ProfileScan {
             selection,
             range: query.range,
             ids: query.ids.iter().copied().collect(),
             totals: query.totals,
             order: query.order,
             limit: query.limit,
-        };
-        let (scanned, scan) = self.scan_and_keep(scan, part, &snapshot, &control).await?;
+        });
+        let scanned = self.scan(vec![(scan.clone(), part)], &snapshot, &control).await?;
         let profiles = scan.finish(scanned.partial);
         Ok(ProfileList { profiles, stats: scanned.stats, warnings: scanned.warnings })
     }
 
-    /// Scans one part of a range, and the head.
+    /// Scans parts of a range, and the head for each.
     pub(crate) async fn scan<S: Scan>(
         &self,
-        scan: S,
-        part: Part,
+        parts: Vec<(Arc<S>, Part)>,
         snapshot: &Arc<Snapshot>,
         control: &Arc<Control>,
     ) -> Result<Scanned<S::Partial>, Error> {
-        Ok(self.scan_and_keep(scan, part, snapshot, control).await?.0)
-    }
-
-    async fn scan_and_keep<S: Scan>(
-        &self,
-        scan: S,
-        part: Part,
-        snapshot: &Arc<Snapshot>,
-        control: &Arc<Control>,
-    ) -> Result<(Scanned<S::Partial>, Arc<S>), Error> {
         let (snapshot, planned) = (snapshot.clone(), control.clone());
-        let scan = Arc::new(scan);
-        let planning = scan.clone();
-        let plan = blocking(move || {
-            scan::plan(&part.files, &snapshot.head, planning.selection(), part.range, &planned)
-        })
-        .await?;
-        Ok((scan::run(scan.clone(), plan, control, self.limits.threads).await?, scan))
+        let plan = blocking(move || scan::plan(parts, &snapshot.head, &planned)).await?;
+        scan::run(plan, control, self.limits.threads).await
     }
 }
 

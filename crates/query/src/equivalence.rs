@@ -2,6 +2,7 @@
 //! row groups, pages and the head.
 
 use crate::buckets::Buckets;
+use crate::cover::Part;
 use crate::merged::clamp;
 use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan};
@@ -116,31 +117,30 @@ fn selection(
 
 /// Plans and runs a scan on two threads.
 fn run<S: Scan>(
-    scan: &S,
+    scan: &Arc<S>,
     files: &[Arc<DataFile>],
     head: &[Arc<HeadChunk>],
-    selection: &Arc<Selection>,
     range: TimeRange,
 ) -> Scanned<S::Partial> {
-    run_after(Shared::default(), scan, files, head, selection, range)
+    run_after(Shared::default(), scan, files, head, range)
 }
 
 /// The same, with what earlier scans left in `shared`.
 fn run_after<S: Scan>(
     shared: Shared,
-    scan: &S,
+    scan: &Arc<S>,
     files: &[Arc<DataFile>],
     head: &[Arc<HeadChunk>],
-    selection: &Arc<Selection>,
     range: TimeRange,
 ) -> Scanned<S::Partial> {
     let control = Control::sharing(&Limits::default(), shared);
-    let plan = scan::plan(files, head, selection, range, &control).unwrap();
+    let part = Part { range, window: 0, files: files.to_vec() };
+    let plan = scan::plan(vec![(scan.clone(), part)], head, &control).unwrap();
     let parts = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2).map(|_| scope.spawn(|| scan::work(scan, &plan, &control))).collect();
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(|| scan::work(&plan, &control))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap().unwrap()).collect()
     });
-    scan::gather::<S>(&plan, parts)
+    scan::gather(&plan, parts)
 }
 
 /// Time, value and number of profiles of each point.
@@ -192,8 +192,8 @@ proptest! {
             3 => {
                 let ids = asked.iter().copied().collect();
                 let limit = usize::MAX;
-                let scan = ProfileScan { selection: selection.clone(), range: case.range, ids, totals: ValueRange::ALL, order: Order::NewestFirst, limit };
-                let found = run(&scan, &tables.profiles, &tables.head, &selection, case.range);
+                let scan = Arc::new(ProfileScan { selection: selection.clone(), range: case.range, ids, totals: ValueRange::ALL, order: Order::NewestFirst, limit });
+                let found = run(&scan, &tables.profiles, &tables.head, case.range);
                 filter.profiles = Some(found.partial.iter().map(|row| (row.position, row.time / 1000)).collect());
             }
             _ => {}
@@ -214,8 +214,8 @@ proptest! {
                 }
             }
         }
-        let scan = StackScan { selection: selection.clone(), range: case.range, filter };
-        let scanned = run(&scan, &tables.samples, &tables.head, &selection, case.range);
+        let scan = Arc::new(StackScan { selection: selection.clone(), range: case.range, filter });
+        let scanned = run(&scan, &tables.samples, &tables.head, case.range);
         prop_assert_eq!(&scanned.warnings, &[]);
         prop_assert_eq!(scanned.partial.into_iter().collect::<BTreeMap<_, _>>(), expect);
     }
@@ -231,9 +231,10 @@ proptest! {
         for (selector, range) in asked.iter().chain(&asked) {
             let selector: Selector = SELECTORS[*selector].parse().unwrap();
             let selection = selection(&case.series, Some(&case.profile_type), &selector);
-            let scan = StackScan { selection: selection.clone(), range: *range, filter: SampleFilter::default() };
-            let fresh = run(&scan, &tables.samples, &tables.head, &selection, *range);
-            let kept = run_after(shared.clone(), &scan, &tables.samples, &tables.head, &selection, *range);
+            let filter = SampleFilter::default();
+            let scan = Arc::new(StackScan { selection: selection.clone(), range: *range, filter });
+            let fresh = run(&scan, &tables.samples, &tables.head, *range);
+            let kept = run_after(shared.clone(), &scan, &tables.samples, &tables.head, *range);
             prop_assert_eq!(kept.partial, fresh.partial);
             prop_assert_eq!(kept.stats, fresh.stats);
         }
@@ -258,14 +259,14 @@ proptest! {
         let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
         let grouping = Arc::new(Grouping::new(&query, selection.clone()));
         let (part, window) = (TimeRange::ALL, 0);
-        let totals = TotalScan { grouping: grouping.clone(), exemplars: Exemplars::Largest, part, window };
-        let totals = run(&totals, &tables.profiles, &tables.head, &selection, range);
+        let totals = Arc::new(TotalScan { grouping: grouping.clone(), exemplars: Exemplars::Largest, part, window });
+        let totals = run(&totals, &tables.profiles, &tables.head, range);
         prop_assert_eq!(&totals.warnings, &[]);
         let stacks = [1, 4, 7];
         let got = if call_site {
             let stacks = Arc::new(stacks.into_iter().map(StackId).collect());
-            let scan = CallSiteScan { grouping: grouping.clone(), stacks, part, window };
-            let scanned = run(&scan, &tables.samples, &tables.head, &selection, range);
+            let scan = Arc::new(CallSiteScan { grouping: grouping.clone(), stacks, part, window });
+            let scanned = run(&scan, &tables.samples, &tables.head, range);
             grouping.finish(&query, scanned.partial, &totals.partial)
         } else {
             grouping.finish(&query, totals.partial, &Buckets::default())
@@ -325,8 +326,9 @@ proptest! {
         let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
         let order = [Order::NewestFirst, Order::OldestFirst, Order::LargestFirst][order];
         let totals = ValueRange { min, max: i64::MAX };
-        let scan = ProfileScan { selection: selection.clone(), range: case.range, ids: Default::default(), totals, order, limit };
-        let scanned = run(&scan, &tables.profiles, &tables.head, &selection, case.range);
+        let ids = Default::default();
+        let scan = Arc::new(ProfileScan { selection: selection.clone(), range: case.range, ids, totals, order, limit });
+        let scanned = run(&scan, &tables.profiles, &tables.head, case.range);
         let got = scan.finish(scanned.partial);
         let mut expect: Vec<_> = case.taken(case.range).filter(|profile| profile.total() >= min).collect();
         expect.sort_by_key(|profile| {
@@ -357,8 +359,8 @@ proptest! {
         bytes[at..end].fill(byte);
         std::fs::write(&broken.path, bytes).unwrap();
         let selection = selection(&series, None, &Selector::all());
-        let scan = StackScan { selection: selection.clone(), range: TimeRange::ALL, filter: SampleFilter::default() };
-        let scanned = run(&scan, &tables.samples, &tables.head, &selection, TimeRange::ALL);
+        let scan = Arc::new(StackScan { selection: selection.clone(), range: TimeRange::ALL, filter: SampleFilter::default() });
+        let scanned = run(&scan, &tables.samples, &tables.head, TimeRange::ALL);
         prop_assert!(scanned.warnings.iter().all(|warning| warning.path == broken.path));
         prop_assert!((0..50).all(|stack| scanned.partial.contains_key(&StackId(stack))));
     }
@@ -375,7 +377,7 @@ fn a_missing_file_is_named() {
     let selection = selection(&series, None, &Selector::all());
     let scan =
         StackScan { selection: selection.clone(), range: TimeRange::ALL, filter: SampleFilter::default() };
-    let scanned = run(&scan, &tables.samples, &[], &selection, TimeRange::ALL);
+    let scanned = run(&Arc::new(scan), &tables.samples, &[], TimeRange::ALL);
     assert_eq!(scanned.partial.get(&StackId(1)).map(|&sum| clamp(sum)), Some(5));
     let [warning] = &scanned.warnings[..] else { panic!("{:?}", scanned.warnings) };
     assert_eq!(warning.path, tables.samples[1].path);
@@ -391,13 +393,11 @@ fn limits_end_a_scan() {
     let selection = selection(&series, None, &Selector::all());
     let check = |limits: Limits, expect: &str| {
         let control = Control::new(&limits);
-        let scan = StackScan {
-            selection: selection.clone(),
-            range: TimeRange::ALL,
-            filter: SampleFilter::default(),
-        };
-        let plan = scan::plan(&tables.samples, &[], &selection, TimeRange::ALL, &control);
-        let error = plan.and_then(|plan| scan::work(&scan, &plan, &control).map(|_| ())).unwrap_err();
+        let filter = SampleFilter::default();
+        let scan = StackScan { selection: selection.clone(), range: TimeRange::ALL, filter };
+        let part = Part { range: TimeRange::ALL, window: 0, files: tables.samples.clone() };
+        let plan = scan::plan(vec![(Arc::new(scan), part)], &[], &control);
+        let error = plan.and_then(|plan| scan::work(&plan, &control).map(|_| ())).unwrap_err();
         assert_eq!(
             (error.kind(), error.to_string().contains(expect)),
             (ErrorKind::TooLarge, true),

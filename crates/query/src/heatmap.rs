@@ -6,7 +6,7 @@
 use crate::cover::Part;
 use crate::engine::{Answer, blocking, select};
 use crate::plan::Unit;
-use crate::profiles::{ProfileRow, rows_of_head, rows_of_unit};
+use crate::profiles::{COLUMNS, ProfileRow, rows_of_head, rows_of_unit};
 use crate::scan::{Control, Interrupt, Scan, Scanned};
 use crate::selection::Selection;
 use crate::spans::{self, SpanRow, SpanScan};
@@ -273,6 +273,10 @@ impl Scan for BoundsScan {
         &self.grouping.selection
     }
 
+    fn columns(&self, _: &Unit, _: &Control) -> Vec<&'static str> {
+        COLUMNS.to_vec()
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Self::Partial) -> Result<(), Interrupt> {
         rows_of_unit(unit, &self.grouping.selection, control, |row| self.take(&row, into))
     }
@@ -307,6 +311,10 @@ impl Scan for CellScan {
 
     fn selection(&self) -> &Arc<Selection> {
         &self.grouping.selection
+    }
+
+    fn columns(&self, _: &Unit, _: &Control) -> Vec<&'static str> {
+        COLUMNS.to_vec()
     }
 
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Cells) -> Result<(), Interrupt> {
@@ -398,22 +406,22 @@ impl Engine {
         .await?;
         let (snapshot, grouping) = (Arc::new(snapshot), Arc::new(grouping));
         let range = grouping.covered;
-        let part = |files: &[_]| Part { range, window: 0, files: files.to_vec() };
+        let profiles = || Part { range, window: 0, files: snapshot.profiles.clone() };
         let mut heatmap = Heatmap::default();
         let cells = match query.of {
             Single::Profile => {
                 if query.values.is_none() {
-                    let scan = BoundsScan { grouping: grouping.clone() };
-                    let found = self.scan(scan, part(&snapshot.profiles), &snapshot, &control).await?;
+                    let scan = Arc::new(BoundsScan { grouping: grouping.clone() });
+                    let found = self.scan(vec![(scan, profiles())], &snapshot, &control).await?;
                     heatmap.took(found.stats, found.warnings);
                     heatmap.values = found.partial;
                 } else {
                     heatmap.values = query.values;
                 }
                 let Some(bands) = heatmap.bands(query.bands) else { return Ok(heatmap) };
-                let scan = CellScan { grouping: grouping.clone(), bands };
+                let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
                 let Scanned { partial, stats, warnings } =
-                    self.scan(scan, part(&snapshot.profiles), &snapshot, &control).await?;
+                    self.scan(vec![(scan, profiles())], &snapshot, &control).await?;
                 heatmap.took(stats, warnings);
                 partial
             }
@@ -421,9 +429,10 @@ impl Engine {
                 let selection = grouping.selection.clone();
                 let positions = 0..selection.series.len() as u32;
                 let group_of = positions.map(|position| grouping.group(position)).collect();
-                let scan = SpanScan { selection, range, group_of };
+                let scan = Arc::new(SpanScan { selection, range, group_of });
+                let part = Part { range, window: 0, files: snapshot.samples.clone() };
                 let Scanned { partial, stats, warnings } =
-                    self.scan(scan, part(&snapshot.samples), &snapshot, &control).await?;
+                    self.scan(vec![(scan, part)], &snapshot, &control).await?;
                 heatmap.took(stats, warnings);
                 let rows: Vec<SpanRow> = spans::rows(&partial).collect();
                 heatmap.values =

@@ -80,6 +80,9 @@ pub(crate) struct ProfileRow {
     pub(crate) total: i64,
 }
 
+/// The columns of `profiles` that a [`ProfileRow`] is made of.
+pub(crate) const COLUMNS: [&str; 5] = ["series_id", "time", "duration", "total", "profile_id"];
+
 /// Gives `take` the rows of the selected series in a row group of `profiles`.
 pub(crate) fn rows_of_unit(
     unit: &Unit,
@@ -87,7 +90,7 @@ pub(crate) fn rows_of_unit(
     control: &Control,
     mut take: impl FnMut(ProfileRow) -> Result<(), Interrupt>,
 ) -> Result<(), Interrupt> {
-    let (batches, bytes) = row_group::read(unit, &["series_id", "time", "duration", "total", "profile_id"])?;
+    let (batches, bytes) = row_group::read(unit, &COLUMNS)?;
     control.charge_read(bytes)?;
     let mut lookup = Lookup::default();
     for batch in batches {
@@ -141,6 +144,10 @@ impl Scan for ProfileScan {
 
     fn selection(&self) -> &Arc<Selection> {
         &self.selection
+    }
+
+    fn columns(&self, _: &Unit, _: &Control) -> Vec<&'static str> {
+        COLUMNS.to_vec()
     }
 
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Vec<ProfileRow>) -> Result<(), Interrupt> {

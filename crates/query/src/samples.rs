@@ -49,6 +49,13 @@ impl Scan for StackScan {
         &self.selection
     }
 
+    fn columns(&self, unit: &Unit, control: &Control) -> Vec<&'static str> {
+        match self.fragment(unit).is_some_and(|fragment| control.cache.knows(&fragment)) {
+            true => Vec::new(),
+            false => self.needed(unit),
+        }
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Sums) -> Result<(), Interrupt> {
         let fragment = self.fragment(unit);
         if let Some(found) = fragment.and_then(|fragment| control.cache.get(&fragment)) {
@@ -121,17 +128,23 @@ impl StackScan {
         })
     }
 
-    /// Adds up a row group through Arrow.
-    fn add_batches(&self, unit: &Unit, control: &Control, found: &mut Found) -> Result<(), Interrupt> {
-        let mut columns = vec!["stack_id", "value"];
+    /// The columns that the rows of a unit are chosen by and added up from.
+    fn needed(&self, unit: &Unit) -> Vec<&'static str> {
         let by_profile = self.filter.profiles.is_some();
         let wanted = [
+            ("stack_id", true),
+            ("value", true),
             ("series_id", unit.check_series || by_profile),
             ("time", unit.check_time || by_profile),
             ("span_id", self.filter.spans.is_some()),
             ("trace_id", self.filter.traces.is_some()),
         ];
-        columns.extend(wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name));
+        wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name).collect()
+    }
+
+    /// Adds up a row group through Arrow.
+    fn add_batches(&self, unit: &Unit, control: &Control, found: &mut Found) -> Result<(), Interrupt> {
+        let columns = self.needed(unit);
         let masked = columns.len() > 2;
         let (batches, bytes) = row_group::read(unit, &columns)?;
         control.charge_read(bytes)?;

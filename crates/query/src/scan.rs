@@ -1,6 +1,7 @@
 //! Runs a scan over row groups and head chunks on a few threads, under the limits of a query.
 
 use crate::cache::SumCache;
+use crate::cover::Part;
 use crate::plan::{self, Unit};
 use crate::selection::Selection;
 use crate::{Error, Limits, TimeRange};
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// So many row groups are read ahead: their files stay open until they are scanned.
+const READ_AHEAD_UNITS: usize = 256;
 
 /// What a query read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,24 +187,32 @@ pub(crate) trait Scan: Send + Sync + 'static {
     fn head(&self, chunk: &HeadChunk, control: &Control, into: &mut Self::Partial) -> Result<u64, Interrupt>;
     /// The series that it looks at.
     fn selection(&self) -> &Arc<Selection>;
+    /// The columns that it is about to read of a row group; none when it knows the answer already.
+    fn columns(&self, unit: &Unit, control: &Control) -> Vec<&'static str>;
     /// Adds one partial result to another.
     fn merge(into: &mut Self::Partial, other: Self::Partial);
 }
 
-enum Task {
+/// A piece of a scan.
+struct Task {
+    /// Position of the part that it belongs to.
+    part: usize,
+    work: Work,
+}
+
+enum Work {
     /// A file whose footer is not known yet: it says which row groups there are.
     File(Arc<DataFile>),
     RowGroup(Unit),
     Head(Arc<HeadChunk>),
 }
 
-/// The pieces of a scan, taken by threads one after the other.
-pub(crate) struct Plan {
+/// The pieces of the scans of all parts of a range, taken by threads one after the other.
+pub(crate) struct Plan<S> {
     queue: Mutex<Queue>,
     /// A file was opened.
     opened: Condvar,
-    selection: Arc<Selection>,
-    range: TimeRange,
+    parts: Vec<(Arc<S>, TimeRange)>,
     files: AtomicU64,
     rows: AtomicU64,
 }
@@ -220,70 +232,83 @@ pub(crate) struct Scanned<P> {
     pub(crate) warnings: Vec<Warning>,
 }
 
-impl<P> Scanned<P> {
-    /// Adds the result of a scan of other rows.
-    pub(crate) fn add<S: Scan<Partial = P>>(&mut self, other: Self) {
-        S::merge(&mut self.partial, other.partial);
-        self.stats.add(&other.stats);
-        self.warnings.extend(other.warnings);
-    }
-}
-
-/// Plans a scan over `files` and `head`. Footers that are not known are read by the scan, on all its threads.
-pub(crate) fn plan(
-    files: &[Arc<DataFile>],
+/// Plans scans of parts of a range over their files and `head`. Footers that are not known are read by the
+/// scan, on all its threads.
+pub(crate) fn plan<S: Scan>(
+    parts: Vec<(Arc<S>, Part)>,
     head: &[Arc<HeadChunk>],
-    selection: &Arc<Selection>,
-    range: TimeRange,
     control: &Control,
-) -> Result<Plan, Error> {
-    let plan = Plan {
+) -> Result<Plan<S>, Error> {
+    let mut plan = Plan {
         queue: Mutex::default(),
         opened: Condvar::new(),
-        selection: selection.clone(),
-        range,
+        parts: Vec::with_capacity(parts.len()),
         files: AtomicU64::new(0),
         rows: AtomicU64::new(0),
     };
-    if selection.is_empty() {
-        return Ok(plan);
-    }
-    let mut tasks: Vec<Task> = head.iter().cloned().map(Task::Head).collect();
-    for file in files.iter().filter(|file| plan::takes_file(file, selection, range)) {
-        if control.go_on().is_err() {
-            break;
+    let mut tasks = Vec::new();
+    for (part, (scan, Part { range, files, .. })) in parts.into_iter().enumerate() {
+        plan.parts.push((scan.clone(), range));
+        if scan.selection().is_empty() {
+            continue;
         }
-        let units = control.footers.known(file).map(|footer| guarded(|| plan.units(file, footer, control)));
-        match units {
-            Some(Ok(units)) => tasks.extend(units?.into_iter().map(Task::RowGroup)),
-            // A panic is met again, and told, when the file's turn comes.
-            Some(Err(_)) | None => tasks.push(Task::File(file.clone())),
+        tasks.extend(head.iter().map(|chunk| Task { part, work: Work::Head(chunk.clone()) }));
+        for file in files.iter().filter(|file| plan::takes_file(file, scan.selection(), range)) {
+            if control.go_on().is_err() {
+                break;
+            }
+            let units =
+                control.footers.known(file).map(|footer| guarded(|| plan.units(part, file, footer, control)));
+            match units {
+                Some(Ok(units)) => tasks.extend(units?),
+                // A panic is met again, and told, when the file's turn comes.
+                Some(Err(_)) | None => tasks.push(Task { part, work: Work::File(file.clone()) }),
+            }
         }
     }
+    plan.read_ahead(&tasks, control);
     plan.queue.lock().tasks = tasks;
     Ok(plan)
 }
 
-impl Plan {
-    /// The row groups of `file` that are to be scanned, counted.
+impl<S: Scan> Plan<S> {
+    /// The row groups of `file` that are to be scanned for a part, counted.
     fn units(
         &self,
+        part: usize,
         file: &Arc<DataFile>,
         footer: Arc<ParquetMetaData>,
         control: &Control,
-    ) -> Result<Vec<Unit>, Error> {
-        let units = plan::units(file, footer, &self.selection, self.range);
+    ) -> Result<Vec<Task>, Error> {
+        let Some((scan, range)) = self.parts.get(part) else { return Ok(Vec::new()) };
+        let units = plan::units(file, footer, scan.selection(), *range);
         self.files.fetch_add(u64::from(!units.is_empty()), Relaxed);
         let rows = units.iter().fold(0u64, |rows, unit| rows.saturating_add(unit.row_count));
         let rows = self.rows.fetch_add(rows, Relaxed).saturating_add(rows);
         within("rows", rows, control.limits.rows)?;
-        Ok(units)
+        Ok(units.into_iter().map(|unit| Task { part, work: Work::RowGroup(unit) }).collect())
+    }
+
+    /// Has the operating system read what the tasks that come first (the last ones) will read: all at once
+    /// instead of one short read after the other.
+    fn read_ahead(&self, tasks: &[Task], control: &Control) {
+        let units = tasks.iter().rev().filter_map(|task| match &task.work {
+            Work::RowGroup(unit) => Some((self.parts.get(task.part)?, unit)),
+            Work::File(_) | Work::Head(_) => None,
+        });
+        for ((scan, _), unit) in units.take(READ_AHEAD_UNITS) {
+            let columns = scan.columns(unit, control);
+            // What cannot be read is met again, and told, by the scan.
+            if let (false, Ok(file)) = (columns.is_empty(), unit.source.handle()) {
+                unit.in_file(&file).read_ahead(&columns, &unit.row_ranges());
+            }
+        }
     }
 
     /// How many threads can have something to do.
     fn parallelism(&self) -> usize {
         let queue = self.queue.lock();
-        match queue.tasks.iter().any(|task| matches!(task, Task::File(_))) {
+        match queue.tasks.iter().any(|task| matches!(task.work, Work::File(_))) {
             true => usize::MAX,
             false => queue.tasks.len().max(1),
         }
@@ -294,7 +319,7 @@ impl Plan {
         let mut queue = self.queue.lock();
         loop {
             if let Some(task) = queue.tasks.pop() {
-                queue.opening += usize::from(matches!(task, Task::File(_)));
+                queue.opening += usize::from(matches!(task.work, Work::File(_)));
                 return Some(task);
             }
             if queue.opening == 0 {
@@ -305,29 +330,34 @@ impl Plan {
     }
 
     /// Reads the footer of a file that [`Self::next`] gave out, and adds its row groups.
-    fn open(&self, file: &Arc<DataFile>, control: &Control) -> Result<Result<(), Interrupt>, String> {
+    fn open(
+        &self,
+        part: usize,
+        file: &Arc<DataFile>,
+        control: &Control,
+    ) -> Result<Result<(), Interrupt>, String> {
         let read = || {
             control.go_on()?;
             let footer = control.footers.get(file);
             let footer =
                 footer.map_err(|error| Interrupt::Unreadable(ParquetError::External(Box::new(error))))?;
-            self.units(file, footer, control).map_err(Interrupt::TooLarge)
+            let units = self.units(part, file, footer, control).map_err(Interrupt::TooLarge)?;
+            self.read_ahead(&units, control);
+            Ok(units)
         };
         let units = guarded(read);
         let mut queue = self.queue.lock();
         queue.opening -= 1;
-        let result =
-            units.map(|units| units.map(|units| queue.tasks.extend(units.into_iter().map(Task::RowGroup))));
+        let result = units.map(|units| units.map(|units| queue.tasks.extend(units)));
         drop(queue);
         self.opened.notify_all();
         result
     }
 }
 
-/// Scans on up to `threads` blocking threads and merges what they found.
+/// Runs the scans of a plan on up to `threads` blocking threads and merges what they found.
 pub(crate) async fn run<S: Scan>(
-    scan: Arc<S>,
-    plan: Plan,
+    plan: Plan<S>,
     control: &Arc<Control>,
     threads: usize,
 ) -> Result<Scanned<S::Partial>, Error> {
@@ -335,8 +365,8 @@ pub(crate) async fn run<S: Scan>(
     let plan = Arc::new(plan);
     let workers: Vec<_> = (0..threads)
         .map(|_| {
-            let (scan, plan, control) = (scan.clone(), plan.clone(), control.clone());
-            tokio::task::spawn_blocking(move || work(scan.as_ref(), &plan, &control))
+            let (plan, control) = (plan.clone(), control.clone());
+            tokio::task::spawn_blocking(move || work(&plan, &control))
         })
         .collect();
     let mut parts = Vec::with_capacity(workers.len());
@@ -356,19 +386,20 @@ pub(crate) async fn run<S: Scan>(
 }
 
 /// What one thread does: takes pieces until there are none.
-pub(crate) fn work<S: Scan>(scan: &S, plan: &Plan, control: &Control) -> Result<Scanned<S::Partial>, Error> {
+pub(crate) fn work<S: Scan>(plan: &Plan<S>, control: &Control) -> Result<Scanned<S::Partial>, Error> {
     let mut done = Scanned::<S::Partial>::default();
-    while let Some(task) = plan.next() {
-        let result = match &task {
-            Task::File(file) => plan.open(file, control),
-            Task::RowGroup(unit) => {
+    while let Some(Task { part, work }) = plan.next() {
+        let Some((scan, _)) = plan.parts.get(part) else { continue };
+        let result = match &work {
+            Work::File(file) => plan.open(part, file, control),
+            Work::RowGroup(unit) => {
                 done.stats.row_groups += 1;
                 done.stats.rows += unit.row_count;
                 let result = guarded(|| scan.row_group(unit, control, &mut done.partial));
                 unit.source.done();
                 result
             }
-            Task::Head(chunk) => guarded(|| {
+            Work::Head(chunk) => guarded(|| {
                 done.stats.rows += scan.head(chunk, control, &mut done.partial)?;
                 Ok(())
             }),
@@ -383,17 +414,17 @@ pub(crate) fn work<S: Scan>(scan: &S, plan: &Plan, control: &Control) -> Result<
             Ok(Err(Interrupt::Unreadable(error))) => error.to_string(),
             Err(panic) => panic,
         };
-        match task {
-            Task::File(file) => done.warnings.push(warning(&file, &why)),
-            Task::RowGroup(unit) => done.warnings.push(warning(&unit.source.file, &why)),
-            Task::Head(_) => return Err(Error::Stopped(why)),
+        match work {
+            Work::File(file) => done.warnings.push(warning(&file, &why)),
+            Work::RowGroup(unit) => done.warnings.push(warning(&unit.source.file, &why)),
+            Work::Head(_) => return Err(Error::Stopped(why)),
         }
     }
     Ok(done)
 }
 
 /// Merges what the threads found.
-pub(crate) fn gather<S: Scan>(plan: &Plan, parts: Vec<Scanned<S::Partial>>) -> Scanned<S::Partial> {
+pub(crate) fn gather<S: Scan>(plan: &Plan<S>, parts: Vec<Scanned<S::Partial>>) -> Scanned<S::Partial> {
     let mut parts = parts.into_iter();
     let mut all = parts.next().unwrap_or_default();
     for part in parts {

@@ -98,6 +98,8 @@ pub(crate) struct SpanScan {
     pub(crate) group_of: Vec<u32>,
 }
 
+const COLUMNS: [&str; 5] = ["series_id", "time", "value", "span_id", "trace_id"];
+
 impl Scan for SpanScan {
     type Partial = SpanSums;
 
@@ -105,11 +107,18 @@ impl Scan for SpanScan {
         &self.selection
     }
 
+    fn columns(&self, unit: &Unit, _: &Control) -> Vec<&'static str> {
+        match has_no_spans(unit) {
+            true => Vec::new(),
+            false => COLUMNS.to_vec(),
+        }
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut SpanSums) -> Result<(), Interrupt> {
         if has_no_spans(unit) {
             return Ok(());
         }
-        let (batches, bytes) = row_group::read(unit, &["series_id", "time", "value", "span_id", "trace_id"])?;
+        let (batches, bytes) = row_group::read(unit, &COLUMNS)?;
         control.charge_read(bytes)?;
         let (from, until) = self.range.micros();
         let mut lookup = Lookup::default();
@@ -252,7 +261,8 @@ impl Engine {
     ) -> Result<Scanned<Vec<SpanRow>>, Error> {
         let part = Part { range, window: 0, files: snapshot.samples.clone() };
         let scan = SpanScan { selection: selection.clone(), range, group_of: Vec::new() };
-        let Scanned { partial, stats, warnings } = self.scan(scan, part, snapshot, control).await?;
+        let found = self.scan(vec![(Arc::new(scan), part)], snapshot, control).await?;
+        let Scanned { partial, stats, warnings } = found;
         let partial = rows(&partial)
             .filter(|span| area.times.contains(span.time) && area.values.contains(span.total))
             .collect();

@@ -296,8 +296,12 @@ impl Scan for CallSiteScan {
         &self.grouping.selection
     }
 
+    fn columns(&self, _: &Unit, _: &Control) -> Vec<&'static str> {
+        vec!["stack_id", "series_id", "time", "value"]
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
-        let (batches, bytes) = row_group::read(unit, &["stack_id", "series_id", "time", "value"])?;
+        let (batches, bytes) = row_group::read(unit, &self.columns(unit, control))?;
         control.charge_read(bytes)?;
         let (from, until) = self.part.micros();
         let is_sum = !row_group::has_column(unit, "span_id");

@@ -30,6 +30,16 @@ impl Scan for TotalScan {
         &self.grouping.selection
     }
 
+    fn columns(&self, unit: &Unit, _: &Control) -> Vec<&'static str> {
+        let mut columns = vec!["series_id", "time", "duration", "total"];
+        if row_group::has_column(unit, COUNT) {
+            columns.push(COUNT);
+        } else if self.exemplars == Exemplars::Largest {
+            columns.push("profile_id");
+        }
+        columns
+    }
+
     fn row_group(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
         match self.add_pages(unit, control, into) {
             Ok(()) => Ok(()),
@@ -131,16 +141,9 @@ impl TotalScan {
 
     /// Adds up a row group through Arrow.
     fn add_batches(&self, unit: &Unit, control: &Control, into: &mut Buckets) -> Result<(), Interrupt> {
-        let mut columns = vec!["series_id", "time", "duration", "total"];
         let is_sum = row_group::has_column(unit, COUNT);
         let exemplars = if is_sum { Exemplars::None } else { self.exemplars };
-        if exemplars == Exemplars::Largest {
-            columns.push("profile_id");
-        }
-        if is_sum {
-            columns.push(COUNT);
-        }
-        let (batches, bytes) = row_group::read(unit, &columns)?;
+        let (batches, bytes) = row_group::read(unit, &self.columns(unit, control))?;
         control.charge_read(bytes)?;
         let (from, until) = self.part.micros();
         let mut lookup = Lookup::default();

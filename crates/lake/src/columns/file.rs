@@ -4,6 +4,7 @@ use crate::{DataFile, Error};
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// A file that is open for reading at any place.
@@ -39,6 +40,18 @@ impl OpenFile {
         let mut buffer = vec![0; length];
         self.file.read_exact_at(&mut buffer, start)?;
         Ok(buffer)
+    }
+
+    /// Has `bytes` read by the operating system, without waiting for it. A system that cannot does nothing.
+    pub(super) fn read_ahead(&self, bytes: Range<u64>) {
+        #[cfg(target_os = "linux")]
+        if let Some(length) = std::num::NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            // It is a hint: what is read later is read as well without it.
+            let advice = rustix::fs::Advice::WillNeed;
+            let _ = rustix::fs::fadvise(&self.file, bytes.start, Some(length), advice);
+        }
+        #[cfg(not(target_os = "linux"))]
+        drop(bytes);
     }
 
     /// The same, to be shared.

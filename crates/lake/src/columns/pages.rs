@@ -4,6 +4,8 @@ use super::Fault;
 use super::RowGroup;
 use super::header::{Encoding, Header, Kind};
 use parquet::basic::{Compression, Repetition, Type};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -48,6 +50,42 @@ pub(super) struct Pages {
     page: Vec<u8>,
     /// Compressed bytes of the whole chunk.
     pub(super) chunk_bytes: u64,
+}
+
+/// The bytes of a file that some rows of a column chunk lie in.
+pub(super) struct Needed {
+    /// What comes before the first data page: the dictionary, if there is one.
+    pub(super) head: Range<u64>,
+    /// The pages.
+    pub(super) body: Range<u64>,
+}
+
+impl Needed {
+    /// What `rows` lie in, or all rows when there are none.
+    pub(super) fn new(
+        chunk: &ColumnChunkMetaData,
+        locations: &[PageLocation],
+        rows: &[Range<usize>],
+    ) -> Result<Self, Fault> {
+        let (start, length) = chunk.byte_range();
+        let end = start.checked_add(length).ok_or(Fault::Damaged("a column chunk is too long"))?;
+        let offset = |location: &PageLocation| u64::try_from(location.offset).unwrap_or(0).clamp(start, end);
+        let starts_by = |location: &&PageLocation, row: usize| {
+            usize::try_from(location.first_row_index).is_ok_and(|first| first <= row)
+        };
+        let first = rows.first().map_or(0, |rows| rows.start);
+        let last = rows.last().map_or(usize::MAX, |rows| rows.end.saturating_sub(1));
+        let from = locations.iter().rev().find(|location| starts_by(location, first)).map_or(start, offset);
+        let until = locations.iter().find(|location| !starts_by(location, last)).map_or(end, offset);
+        let head = locations.first().map_or(start, offset).min(from);
+        Ok(Self { head: start..head, body: from..until.max(from) })
+    }
+}
+
+/// Where the data pages of a column chunk begin; nothing when the file does not say.
+pub(super) fn locations(footer: &ParquetMetaData, row_group: usize, column: usize) -> &[PageLocation] {
+    let index = footer.offset_index().and_then(|index| index.get(row_group)?.get(column));
+    index.map(|index| index.page_locations().as_slice()).unwrap_or_default()
 }
 
 /// A page, decompressed.
@@ -97,9 +135,8 @@ impl Pages {
         }
         let row_count = usize::try_from(group.num_rows()).unwrap_or(0);
         let (start, chunk_bytes) = chunk.byte_range();
-        let end = start.checked_add(chunk_bytes).ok_or(Fault::Damaged("a column chunk is too long"))?;
-        let index = footer.offset_index().and_then(|index| index.get(row_group)?.get(column));
-        let locations = index.map(|index| index.page_locations().as_slice()).unwrap_or_default();
+        let locations = locations(footer, row_group, column);
+        let needed = Needed::new(chunk, locations, rows)?;
         if nesting == Nesting::List && locations.is_empty() {
             // Without them only the levels of each page tell its rows.
             return Err(Fault::Unsupported);
@@ -126,20 +163,9 @@ impl Pages {
             };
             pages.locations.push((offset, first));
         }
-        let (first, last) =
-            (rows.first().map_or(0, |rows| rows.start), rows.last().map_or(row_count, |rows| rows.end));
-        let position = |at: Option<&(usize, usize)>| at.map(|(offset, _)| *offset as u64);
-        let length = end.saturating_sub(start);
-        let from = pages.locations.iter().rev().find(|(_, at)| *at <= first);
-        let from = position(from).unwrap_or(0).min(length);
-        let until = pages.locations.iter().find(|(_, at)| *at >= last);
-        let until = position(until).unwrap_or(length).clamp(from, length);
-        let head = position(pages.locations.first()).unwrap_or(0).min(from);
-        if head > 0 {
-            pages.head = file.read(start, head)?;
-        }
-        let Ok(at) = usize::try_from(from) else { return Err(Fault::Unsupported) };
-        pages.body = (at, file.read(start.saturating_add(from), until - from)?);
+        pages.head = file.read(needed.head.start, needed.head.end - needed.head.start)?;
+        let Ok(at) = usize::try_from(needed.body.start - start) else { return Err(Fault::Unsupported) };
+        pages.body = (at, file.read(needed.body.start, needed.body.end - needed.body.start)?);
         Ok(pages)
     }
 

@@ -85,8 +85,8 @@ proptest! {
         let control = Control::new(&Limits::default());
         let (got, expect) = if of_spans {
             let group_of = (0..selection.series.len() as u32).map(|position| grouping.group(position)).collect();
-            let scan = SpanScan { selection: selection.clone(), range, group_of };
-            let found = run(&scan, &tables.samples, &tables.head, &selection, range);
+            let scan = Arc::new(SpanScan { selection: selection.clone(), range, group_of });
+            let found = run(&scan, &tables.samples, &tables.head, range);
             prop_assert_eq!(&found.warnings, &[]);
             let rows: Vec<SpanRow> = spans::rows(&found.partial).collect();
             prop_assert!(rows.iter().all(|row| row.trace == u128::from(row.span) * 10));
@@ -105,12 +105,12 @@ proptest! {
             });
             ((values, cells), count(&query, &entries))
         } else {
-            let scan = BoundsScan { grouping: grouping.clone() };
-            let found = run(&scan, &tables.profiles, &tables.head, &selection, range);
+            let scan = Arc::new(BoundsScan { grouping: grouping.clone() });
+            let found = run(&scan, &tables.profiles, &tables.head, range);
             let values = query.values.or(found.partial);
             let cells = values.map(|values| {
-                let scan = CellScan { grouping: grouping.clone(), bands: Bands::new(values, query.bands) };
-                run(&scan, &tables.profiles, &tables.head, &selection, range).partial
+                let scan = Arc::new(CellScan { grouping: grouping.clone(), bands: Bands::new(values, query.bands) });
+                run(&scan, &tables.profiles, &tables.head, range).partial
             });
             let entries: Vec<_> = case.taken(range).map(|profile| (group(profile), profile.time * 1000, profile.total())).collect();
             ((values, cells), count(&query, &entries))
