@@ -43,6 +43,7 @@ screenshots: build ## take pictures of every page into ui/screenshots and docs/i
 
 bench: build ## run the benchmarks of the server and of the pages, and print their tables
 	@cargo run --release --locked -p everflame-bench -- --server-binary $(BIN)
+	@cargo run --release --locked -p everflame-bench -- decode
 	@if command -v chromium >/dev/null; then EVERFLAME_BIN=$(BIN) node ui/dev/bench.mjs; \
 	else echo "chromium is not installed: the pages are not measured"; fi
 

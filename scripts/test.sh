@@ -114,7 +114,7 @@ if [ -f ui/package.json ]; then
     skip "web pages: unit and browser tests" "npm is not installed"
   fi
 fi
-if [ -x fuzz/smoke.sh ]; then step "fuzz smoke" count_one fuzz/smoke.sh; fi
+if [ -x fuzz/smoke.sh ]; then step "fuzzing of each reader" count_node fuzz/smoke.sh; fi
 step "bans, licences, sources" count_one cargo_deny
 
 echo

@@ -10,6 +10,7 @@ mod bodies;
 mod datasets;
 mod decode;
 mod everflame;
+mod exports;
 mod http;
 mod latency;
 mod load;

@@ -2,10 +2,14 @@
 //! Binary call trees: what is read is written and read as the same tree.
 
 use everflame_formats::{Limits, tree};
+use everflame_fuzz::use_up;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits { inflated_bytes: 1 << 20, entries: 1 << 20, ..Limits::default() };
+    let limits = Limits::default();
+    if let Ok(decoded) = tree::read_profile(bytes, &limits) {
+        use_up(&decoded.profile);
+    }
     let Ok(read) = tree::read(bytes, &limits) else { return };
-    assert_eq!(tree::read(&tree::write(&read), &Limits::default()).unwrap(), read);
+    assert_eq!(tree::read(&tree::write(&read), &limits).unwrap(), read);
 });

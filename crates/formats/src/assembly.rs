@@ -61,7 +61,7 @@ impl<'a> Assembly<'a> {
         }
         let stack = stack.get(excess..).unwrap_or_default();
         self.samples.push(stack, values, labels);
-        self.charge(place, stack.len() + values.len() + labels.len())
+        self.charge(place, stack.len() + 2 * (values.len() + labels.len()))
     }
 
     /// Counts `entries` more against the limits, and looks at all of them.

@@ -2,7 +2,7 @@
 //! <https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::List;
+use crate::list::{self, List};
 use crate::{Error, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Profile, ValueType};
 use hashbrown::HashMap;
@@ -60,18 +60,21 @@ const ROOT: &str = "(root)";
 /// Reads a profile, gzip or plain: samples, and the wall-clock time from each to the next.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+    let file: File<'_> = list::from_json(&body).map_err(|error| {
         Error::malformed("cpuprofile", error, "send the whole file, as V8 or the developer tools write it")
     })?;
     let mut assembly = Assembly::new(limits);
     let tree = Tree::of(&file, &mut assembly)?;
     let weights = weights(&file, &tree)?;
     let mut stack = Vec::new();
+    let leaves = tree.leaves(limits.depth)?;
     for (at, (&[count, nanos], node)) in weights.iter().zip(&file.nodes.0).enumerate() {
         if count == 0 {
             continue;
         }
-        tree.stack(at, limits.depth, &mut stack)?;
+        let leaf = leaves.get(at).map_or(at, |&leaf| leaf as usize);
+        assembly.cuts.stacks = assembly.cuts.stacks.saturating_add(u32::from(leaf != at));
+        tree.stack(leaf, &mut stack);
         assembly.push(format_args!("cpuprofile: node {}", node.id), &stack, &[count, nanos], &[])?;
     }
     let wall = ValueType::new("wall", "nanoseconds");
@@ -96,8 +99,9 @@ struct Tree {
     positions: HashMap<u64, usize>,
     /// Position of the caller + 1; 0 for none.
     callers: Vec<usize>,
-    /// Location of the frame; nothing for the root.
-    locations: Vec<Option<u32>>,
+    locations: Vec<u32>,
+    /// Whether the node has the name of the one above all.
+    is_root: Vec<bool>,
 }
 
 impl Tree {
@@ -107,17 +111,15 @@ impl Tree {
             positions: nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect(),
             callers: vec![0; nodes.len()],
             locations: Vec::with_capacity(nodes.len()),
+            is_root: nodes.iter().map(|node| node.frame.function_name == ROOT).collect(),
         };
         for (at, node) in nodes.iter().enumerate() {
             let CallFrame { function_name, url, line_number } = &node.frame;
-            let location = (function_name != ROOT).then(|| {
-                let name = if function_name.is_empty() { "(anonymous)" } else { function_name };
-                let (function, file) = (assembly.string(name), assembly.string(url));
-                let line = line_number.saturating_add(1).max(0);
-                let kind = if file == 0 { FrameKind::Unknown } else { FrameKind::Interpreted };
-                assembly.frame(Frame { function, file, line, kind, ..Frame::default() })
-            });
-            tree.locations.push(location);
+            let name = if function_name.is_empty() { "(anonymous)" } else { function_name };
+            let (function, file) = (assembly.string(name), assembly.string(url));
+            let line = line_number.saturating_add(1).max(0);
+            let kind = if file == 0 { FrameKind::Unknown } else { FrameKind::Interpreted };
+            tree.locations.push(assembly.frame(Frame { function, file, line, kind, ..Frame::default() }));
             for child in &node.children.0 {
                 let child = tree.position(*child)?;
                 if let Some(caller) = tree.callers.get_mut(child) {
@@ -141,24 +143,54 @@ impl Tree {
         })
     }
 
-    /// The stack of the node at `at`, leaf first.
-    fn stack(&self, at: usize, depth: usize, stack: &mut Vec<u32>) -> Result<(), Error> {
-        stack.clear();
-        let mut next = at + 1;
-        let mut steps = 0;
-        while let Some(at) = next.checked_sub(1) {
-            stack.extend(self.locations.get(at).copied().flatten());
-            next = self.callers.get(at).copied().unwrap_or_default();
-            steps += 1;
-            if steps > self.callers.len() {
-                return Err(Error::malformed("cpuprofile", "its nodes call each other in a circle", WRITER));
+    /// For each node the leaf that its stack keeps: the node itself, or the caller at which the stack is as
+    /// deep as is allowed. Each node is looked at once, however deep its callers are.
+    fn leaves(&self, depth: usize) -> Result<Vec<u32>, Error> {
+        const OPEN: u32 = u32::MAX;
+        let nodes = self.callers.len();
+        let (mut leaves, mut depths) = (vec![OPEN; nodes], vec![0u32; nodes]);
+        let mut path = Vec::new();
+        for start in 0..nodes {
+            let mut next = start + 1;
+            path.clear();
+            while let Some(at) = next.checked_sub(1).filter(|&at| leaves.get(at) == Some(&OPEN)) {
+                path.push(at);
+                if path.len() > nodes {
+                    return Err(Error::malformed(
+                        "cpuprofile",
+                        "its nodes call each other in a circle",
+                        WRITER,
+                    ));
+                }
+                next = self.callers.get(at).copied().unwrap_or_default();
             }
-            // Deep stacks keep their root side: the leaf side is dropped in good time.
-            if stack.len() > 4 * depth.max(1_024) {
-                stack.drain(..stack.len() - depth - 1);
+            let above = next.checked_sub(1);
+            let mut leaf = above.and_then(|at| leaves.get(at)).copied().unwrap_or_default();
+            let mut deep = above.and_then(|at| depths.get(at)).copied().unwrap_or_default();
+            for &at in path.iter().rev() {
+                let is_top = self.callers.get(at) == Some(&0);
+                deep += u32::from(!(is_top && self.is_root.get(at) == Some(&true)));
+                if deep as usize <= depth {
+                    leaf = at as u32;
+                }
+                if let (Some(own_leaf), Some(own_depth)) = (leaves.get_mut(at), depths.get_mut(at)) {
+                    (*own_leaf, *own_depth) = (leaf, deep);
+                }
             }
         }
-        Ok(())
+        Ok(leaves)
+    }
+
+    /// The stack that begins at a node of [`Tree::leaves`], leaf first, without the root above all.
+    fn stack(&self, leaf: usize, stack: &mut Vec<u32>) {
+        stack.clear();
+        let mut next = leaf + 1;
+        while let Some(at) = next.checked_sub(1) {
+            next = self.callers.get(at).copied().unwrap_or_default();
+            if next != 0 || self.is_root.get(at) != Some(&true) {
+                stack.extend(self.locations.get(at));
+            }
+        }
     }
 }
 
@@ -261,5 +293,17 @@ mod tests {
         );
         assert!(change(&|file| file["nodes"][2]["children"] = json!([2])).to_string().contains("circle"));
         assert_eq!(change(&|file| file["nodes"] = json!(7)).kind(), ErrorKind::Malformed);
+    }
+
+    #[test]
+    fn deep_trees_keep_their_root_side_and_take_no_time() {
+        let nodes: Vec<_> = (1..=60_000)
+            .map(|id| json!({"id": id, "callFrame": {"functionName": format!("f{}", id % 10)}, "children": if id < 60_000 { vec![id + 1] } else { vec![] }, "hitCount": 1}))
+            .collect();
+        let file = json!({"nodes": nodes, "startTime": 0, "endTime": 60_000}).to_string();
+        let limits = Limits { depth: 3, ..Limits::default() };
+        let parts = read(file.as_bytes(), &limits).unwrap();
+        assert_eq!(folded::write(&parts.parts[0].profile, 0), "f1 1\nf1;f2 1\nf1;f2;f3 59998\n");
+        assert_eq!(parts.cuts.stacks, 59_997);
     }
 }

@@ -3,10 +3,11 @@
 //! <https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::List;
+use crate::list::{self, List, Text};
 use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
+use hashbrown::HashMap;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -54,13 +55,21 @@ struct Thread<'a> {
 #[serde(rename_all = "camelCase")]
 struct Tables<'a> {
     #[serde(default, borrow)]
-    string_array: Option<List<Cow<'a, str>, MAX>>,
+    string_array: Option<List<Text<'a>, MAX>>,
     #[serde(default)]
     func_table: Option<FuncTable>,
     #[serde(default)]
     frame_table: Option<FrameTable>,
     #[serde(default)]
     stack_table: Option<StackTable>,
+}
+
+impl Tables<'_> {
+    /// Whether any of the tables that frames are made of is here.
+    fn have_frames(&self) -> bool {
+        let Self { string_array, func_table, frame_table, .. } = self;
+        string_array.is_some() || func_table.is_some() || frame_table.is_some()
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,12 +109,15 @@ struct Samples<'a> {
 /// Reads a profile, gzip or plain. Each thread becomes a part, labelled `thread_name` and `process_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+    let file: File<'_> = list::from_json(&body).map_err(|error| {
         Error::malformed("Firefox profile", error, "send the whole file, as the Firefox Profiler saves it")
     })?;
     let mut assembly = Assembly::new(limits);
     let mut parts = Vec::new();
     let mut all_samples = Vec::new();
+    // What is found out about the tables that threads share holds for all of them.
+    let shared_kept = file.shared.stack_table.as_ref().map(|stacks| stacks.kept(limits.depth));
+    let mut shared_locations = HashMap::new();
     for (at, thread) in file.threads.0.iter().enumerate() {
         let Some(stacks) = &thread.samples.stack else {
             return Err(Error::new(
@@ -115,7 +127,11 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
                 "open the file in the Firefox Profiler and save it from there",
             ));
         };
-        let reader = Reader::new(Place(at), thread, &file)?;
+        let own_kept = thread.tables.stack_table.as_ref().map(|stacks| stacks.kept(limits.depth));
+        let kept = own_kept.as_ref().or(shared_kept.as_ref()).map(Vec::as_slice).unwrap_or_default();
+        let mut own_locations = HashMap::new();
+        let locations = if thread.tables.have_frames() { &mut own_locations } else { &mut shared_locations };
+        let mut reader = Reader::new(Place(at), thread, &file, kept, locations)?;
         let unit = Unit::of(thread, file.meta.interval);
         reader.samples(&stacks.0, unit, &mut assembly)?;
         let samples = std::mem::take(&mut assembly.samples);
@@ -144,7 +160,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let (symbols, locations, _, cuts) = assembly.into_tables();
     let mut extract = Extract::new(&symbols, &locations);
     for (part, samples) in parts.iter_mut().zip(all_samples) {
-        extract.fill(&mut part.profile, samples);
+        extract.fill("Firefox profile", &mut part.profile, samples)?;
     }
     Ok(Parts { parts, cuts })
 }
@@ -197,21 +213,50 @@ impl Unit {
     }
 }
 
+impl StackTable {
+    /// For each stack the one that is kept of it: itself, or the caller at which it is as deep as is allowed.
+    fn kept(&self, depth: usize) -> Vec<u32> {
+        let count = self.frame.0.len();
+        let (mut kept, mut depths) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for at in 0..count {
+            // Callers come first in the table. Where that is not so, reading the stack says it.
+            let caller = self.prefix.0.get(at).copied().flatten().map(|caller| caller as usize);
+            let above: u32 = caller.and_then(|caller| depths.get(caller)).copied().unwrap_or_default();
+            let of_caller = caller.and_then(|caller| kept.get(caller)).copied().unwrap_or_default();
+            kept.push(if (above as usize) < depth { at as u32 } else { of_caller });
+            depths.push(above.saturating_add(1));
+        }
+        kept
+    }
+}
+
 struct Reader<'a> {
     place: Place,
-    strings: &'a [Cow<'a, str>],
+    strings: &'a [Text<'a>],
     functions: &'a FuncTable,
     frames: &'a FrameTable,
     stacks: &'a StackTable,
     weights: Option<&'a [f64]>,
+    /// [`StackTable::kept`].
+    kept: &'a [u32],
+    /// Locations of the frames that were met.
+    locations: &'a mut HashMap<u32, u32>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(place: Place, thread: &'a Thread<'a>, file: &'a File<'a>) -> Result<Self, Error> {
+    fn new(
+        place: Place,
+        thread: &'a Thread<'a>,
+        file: &'a File<'a>,
+        kept: &'a [u32],
+        locations: &'a mut HashMap<u32, u32>,
+    ) -> Result<Self, Error> {
         let (own, shared) = (&thread.tables, &file.shared);
         let missing = |what: &str| Error::malformed(place, format_args!("it has no {what}"), WRITER);
         Ok(Self {
             place,
+            kept,
+            locations,
             strings: own
                 .string_array
                 .as_ref()
@@ -238,29 +283,35 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn samples(&self, stacks: &[Option<u32>], unit: Unit, assembly: &mut Assembly<'_>) -> Result<(), Error> {
+    fn samples(
+        &mut self,
+        stacks: &[Option<u32>],
+        unit: Unit,
+        assembly: &mut Assembly<'_>,
+    ) -> Result<(), Error> {
         // Own weight by stack: equal stacks have equal numbers.
-        let mut weights = vec![0.0; self.stacks.frame.0.len()];
+        let mut weighed: Vec<(u32, f64)> = Vec::new();
         for (at, stack) in stacks.iter().enumerate() {
-            let Some(stack) = stack else { continue };
+            let Some(stack) = *stack else { continue };
             let weight = self.weights.map_or(1.0, |weights| weights.get(at).copied().unwrap_or(0.0));
-            match weights.get_mut(*stack as usize) {
-                Some(sum) => *sum += weight,
-                None => return Err(self.missing("stack", *stack, weights.len())),
-            }
+            weighed.push((stack, weight));
         }
-        let mut locations: Vec<Option<u32>> = vec![None; self.frames.func.0.len()];
+        weighed.sort_by_key(|&(stack, _)| stack);
         let mut stack = Vec::new();
-        for (at, &weight) in weights.iter().enumerate() {
-            let (values, count) = unit.values(weight);
+        for same in weighed.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(at, _)) = same.first() else { continue };
+            let Some(&kept) = self.kept.get(at as usize) else {
+                return Err(self.missing("stack", at, self.kept.len()));
+            };
+            let (values, count) = unit.values(same.iter().map(|(_, weight)| weight).sum());
             let Some(values) = values.get(..count).filter(|values| values.iter().any(|&value| value != 0))
             else {
                 continue;
             };
             stack.clear();
-            let mut next = Some(at as u32);
+            let mut next = Some(kept);
             while let Some(at) = next {
-                stack.push(self.location(at, &mut locations, assembly)?);
+                stack.push(self.location(at, assembly)?);
                 let prefix = self.stacks.prefix.0.get(at as usize).copied().flatten();
                 // Callers come first in the table, so that there is no circle.
                 if prefix.is_some_and(|prefix| prefix >= at) {
@@ -269,6 +320,7 @@ impl<'a> Reader<'a> {
                 }
                 next = prefix;
             }
+            assembly.cuts.stacks = assembly.cuts.stacks.saturating_add(u32::from(kept != at));
             assembly.push(self.place, &stack, values, &[])?;
             if assembly.samples.len() > assembly.limits.samples {
                 return Err(Error::too_large(self.place, "it has too many stacks", SMALLER));
@@ -277,24 +329,22 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn location(
-        &self,
-        stack: u32,
-        locations: &mut [Option<u32>],
-        assembly: &mut Assembly<'_>,
-    ) -> Result<u32, Error> {
-        let count = locations.len();
+    fn location(&mut self, stack: u32, assembly: &mut Assembly<'_>) -> Result<u32, Error> {
         let frame = *self
             .stacks
             .frame
             .0
             .get(stack as usize)
             .ok_or_else(|| self.missing("stack", stack, self.stacks.frame.0.len()))?;
-        let known = locations.get_mut(frame as usize).ok_or_else(|| self.missing("frame", frame, count))?;
-        if let Some(location) = known {
-            return Ok(*location);
+        if let Some(&location) = self.locations.get(&frame) {
+            return Ok(location);
         }
-        let function = self.frames.func.0.get(frame as usize).copied().unwrap_or_default();
+        let function = *self
+            .frames
+            .func
+            .0
+            .get(frame as usize)
+            .ok_or_else(|| self.missing("frame", frame, self.frames.func.0.len()))?;
         let functions = self.functions;
         let name = functions
             .name
@@ -304,15 +354,17 @@ impl<'a> Reader<'a> {
         let text = |index: u32| {
             self.strings.get(index as usize).ok_or_else(|| self.missing("string", index, self.strings.len()))
         };
-        let name = assembly.string(text(*name)?);
+        let name = assembly.string(&text(*name)?.0);
         let file = match functions.file_name.0.get(function as usize).copied().flatten() {
-            Some(file) => assembly.string(text(file)?),
+            Some(file) => assembly.string(&text(file)?.0),
             None => 0,
         };
         let line = self.frames.line.0.get(frame as usize).copied().flatten().unwrap_or_default();
         let is_js = functions.is_js.0.get(function as usize).copied().unwrap_or_default();
         let kind = if is_js { FrameKind::Interpreted } else { FrameKind::Unknown };
-        Ok(*known.insert(assembly.frame(Frame { function: name, file, line, kind, ..Frame::default() })))
+        let location = assembly.frame(Frame { function: name, file, line, kind, ..Frame::default() });
+        self.locations.insert(frame, location);
+        Ok(location)
     }
 
     #[cold]
@@ -402,5 +454,23 @@ mod tests {
             refuse(one(), &|tables| _ = tables.as_object_mut().unwrap().remove("funcTable"))
                 .contains("no funcTable")
         );
+    }
+
+    #[test]
+    fn deep_stacks_keep_their_root_side_and_take_no_time() {
+        let prefix: Vec<_> = (0..60_000).map(|at| (at > 0).then(|| at - 1)).collect();
+        let frame: Vec<_> = (0..60_000).map(|at| at % 2).collect();
+        let stack: Vec<_> = (0..60_000).collect();
+        let tables = json!({
+            "stringArray": ["a", "b"], "funcTable": {"name": [0, 1]}, "frameTable": {"func": [0, 1]},
+            "stackTable": {"frame": frame, "prefix": prefix},
+        });
+        let one = thread("x", json!({"stack": stack}), json!({}));
+        let file = json!({"meta": {"interval": 1}, "shared": tables, "threads": [one, one, one]}).to_string();
+        let limits = Limits { depth: 3, ..Limits::default() };
+        let parts = read(file.as_bytes(), &limits).unwrap();
+        assert_eq!(parts.parts.len(), 3);
+        assert_eq!(folded::write(&parts.parts[2].profile, 0), "a 1\na;b 1\na;b;a 59998\n");
+        assert_eq!(parts.cuts.stacks, 3 * 59_997);
     }
 }

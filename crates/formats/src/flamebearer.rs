@@ -1,7 +1,7 @@
 //! Pyroscope's flame graphs as JSON: bars of four numbers (offset from the end of the bar before, total, self,
 //! index of the name), level by level from the root on.
 
-use crate::list::List;
+use crate::list::{self, List, Text};
 use crate::{Error, Limits, gzip};
 use everflame_profile::{StringIndex, Tree};
 use serde::Deserialize;
@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 const WRITER: &str = "save the flame graph again, or repair the program that writes it";
 /// Levels of a flame graph, bars of one level, and names.
+/// What a bar costs besides its stack.
+const ENTRIES_OF_BAR: usize = 10;
 const MAX_LEVELS: usize = 4_096;
 const MAX_NUMBERS: usize = 4 << 20;
 const MAX_NAMES: usize = 1 << 20;
@@ -37,7 +39,7 @@ struct File<'a> {
 #[derive(Deserialize)]
 struct Graph<'a> {
     #[serde(borrow)]
-    names: List<Cow<'a, str>, MAX_NAMES>,
+    names: List<Text<'a>, MAX_NAMES>,
     levels: List<List<i64, MAX_NUMBERS>, MAX_LEVELS>,
 }
 
@@ -64,7 +66,7 @@ pub fn looks_like(bytes: &[u8], limits: &Limits) -> bool {
 /// Reads a flame graph, gzip or plain.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let File { flamebearer, metadata } = serde_json::from_slice(&body).map_err(|error| {
+    let File { flamebearer, metadata } = list::from_json(&body).map_err(|error| {
         Error::malformed(format_args!("flamebearer: line {}", error.line()), error, WRITER)
     })?;
     if metadata.format == "double" {
@@ -72,7 +74,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
         return Err(Error::malformed("flamebearer: metadata.format", "it is a comparison of two", remedy));
     }
     let mut tree = Tree::default();
-    let names: Vec<StringIndex> = flamebearer.names.0.iter().map(|name| tree.intern(name)).collect();
+    let names: Vec<StringIndex> = flamebearer.names.0.iter().map(|name| tree.intern(&name.0)).collect();
     // Bars of the level above: where they begin and end, and where their stack ends in `stacks`.
     let mut above: Vec<(i64, i64, Vec<StringIndex>)> = Vec::new();
     let mut entries = 0usize;
@@ -109,7 +111,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
                 stack.extend_from_slice(calls);
                 stack.push(name);
             }
-            entries += stack.len() + 1;
+            entries += stack.len() + ENTRIES_OF_BAR;
             if entries > limits.entries {
                 let fault = format!("there are more than {} frames of stacks", limits.entries);
                 return Err(Error::too_large("flamebearer", fault, "save a smaller flame graph"));

@@ -1,6 +1,6 @@
 //! Folded stacks, as flame graph scripts write them: `frame;frame;frame count`, root first, one a line.
 
-use crate::{Cuts, Decoded, Error, Limits};
+use crate::{Cuts, Decoded, Error, Limits, texts};
 use everflame_profile::{Frame, FrameKind, Location, Profile, StringInterner, ValueType};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub enum Lines {
 /// names. Invalid UTF-8 becomes U+FFFD.
 pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Error> {
     let body = crate::gzip::inflate_if_gzip(bytes, limits)?;
-    let text = String::from_utf8_lossy(&body);
+    let text = texts::lossy(&body);
     let mut cuts = Cuts::default();
     let mut names = StringInterner::default();
     let mut profile =

@@ -41,6 +41,7 @@ pub mod perf_script;
 pub mod pprof;
 pub mod speedscope;
 pub mod svg;
+mod texts;
 pub mod tree;
 pub mod trie;
 pub mod units;

@@ -13,10 +13,12 @@ pub struct Limits {
     pub sample_types: usize,
     /// Samples of a profile, lines of a folded one: 1,000,000.
     pub samples: usize,
-    /// Frames of all stacks, values and text labels, added up: 32 Mi. It bounds memory where each entry
-    /// costs one byte of input and several of memory.
+    /// Frames of all stacks, values and text labels, added up: 16 Mi, of four bytes each. A value and a label
+    /// are as large as two frames and count two. It bounds memory where each entry costs one byte of input and
+    /// several of memory.
     pub entries: usize,
-    /// Entries of each table of the format (strings, functions, locations, mappings, tree nodes): 2 Mi.
+    /// Entries of each table of the format (strings, functions, locations, frames): 512 Ki. The largest costs
+    /// some 200 bytes an entry while it is read.
     pub table_entries: usize,
     /// Frames of a stack: 2,048, the deepest that Java's agent sends. Deeper stacks keep their root side.
     pub depth: usize,
@@ -34,8 +36,8 @@ impl Default for Limits {
             inflated_floor: 1 << 20,
             sample_types: 64,
             samples: 1_000_000,
-            entries: 32 << 20,
-            table_entries: 2 << 20,
+            entries: 16 << 20,
+            table_entries: 512 << 10,
             depth: 2_048,
             labels_per_sample: 100,
             string_bytes: 65_535,

@@ -3,8 +3,39 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Bytes that all lists of a file may become: 96 MiB. An entry may be two bytes in the file and eight here.
+const MOST_BYTES: usize = 96 << 20;
+
+thread_local! {
+    /// Bytes that the lists of the file that is being read may still become.
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Reads a file of JSON whose lists are bounded one by one and together.
+pub(crate) fn from_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, serde_json::Error> {
+    LEFT.set(MOST_BYTES);
+    serde_json::from_slice(body)
+}
+
+/// Counts an entry of `bytes` bytes.
+pub(crate) fn count<E: Error>(bytes: usize) -> Result<(), E> {
+    match LEFT.get().checked_sub(bytes) {
+        Some(left) => {
+            LEFT.set(left);
+            Ok(())
+        }
+        None => Err(E::custom(format_args!("its lists are larger than {MOST_BYTES} bytes"))),
+    }
+}
+
+/// A text of a list, borrowed where it has no escapes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A list that is refused when it has more than `MOST` entries.
 #[derive(Debug)]
@@ -32,6 +63,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
                     if entries.len() == MOST {
                         return Err(A::Error::custom(format_args!("a list has more than {MOST} entries")));
                     }
+                    count(size_of::<T>())?;
                     entries.push(entry);
                 }
                 Ok(List(entries))

@@ -3,7 +3,7 @@
 
 use crate::assembly::Assembly;
 use crate::part::Extract;
-use crate::{Error, Limits, Part, Parts, gzip};
+use crate::{Error, Limits, Part, Parts, gzip, texts};
 use everflame_profile::{Frame, FrameKind, Mapping, Profile, Samples, ValueType};
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(crate) fn looks_like(text: &[u8]) -> bool {
 /// stack. An event counts one; those that say their period also count that.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let text = String::from_utf8_lossy(&body);
+    let text = texts::lossy(&body);
     let mut assembly = Assembly::new(limits);
     let mut events: BTreeMap<String, Event> = BTreeMap::new();
     let mut current: Option<Head<'_>> = None;
@@ -40,6 +40,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
         if indented && !line.trim().is_empty() {
             if let Some(frame) = parse_frame(line) {
                 stack.push(frame.location(&mut assembly));
+                assembly.charge(format_args!("perf script: line {}", at + 1), 0)?;
             }
             continue;
         }
@@ -91,10 +92,10 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let mut extract = Extract::new(&symbols, &locations);
     let parts = events.into_iter().map(|(name, event)| {
         let (mut profile, profile_name) = event.describe(&name);
-        extract.fill(&mut profile, event.into_samples());
-        Part { name: profile_name, profile, ..Part::default() }
+        extract.fill("perf script", &mut profile, event.into_samples())?;
+        Ok(Part { name: profile_name, profile, ..Part::default() })
     });
-    Ok(Parts { parts: parts.collect(), cuts })
+    Ok(Parts { parts: parts.collect::<Result<_, _>>()?, cuts })
 }
 
 /// The samples of one kind of event.

@@ -7,6 +7,9 @@ use crate::{Cuts, Decoded, Error, ErrorKind, Limits};
 use everflame_profile::{NodeIndex, Profile, Tree, ValueType};
 use std::borrow::Cow;
 
+/// Nodes are not kept: there may be more of them than names.
+const NODES_OF_ENTRIES: usize = 4;
+
 /// Reads a tree, gzip or plain. A name in the first node becomes a frame of its own.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Tree, Error> {
     let mut tree = Tree::default();
@@ -73,9 +76,12 @@ fn walk<T>(
         let text = reader.name(limits)?;
         let (self_value, children) = (reader.number()? as i64, reader.children()?);
         nodes += 1;
-        if nodes > limits.table_entries || open.len() > limits.depth {
-            let fault =
-                format!("it has more than {} nodes or is deeper than {}", limits.table_entries, limits.depth);
+        if nodes > NODES_OF_ENTRIES * limits.table_entries || open.len() > limits.depth {
+            let fault = format!(
+                "it has more than {} nodes or is deeper than {}",
+                NODES_OF_ENTRIES * limits.table_entries,
+                limits.depth
+            );
             return Err(reader.error(ErrorKind::TooLarge, &fault));
         }
         let depth = path.len();

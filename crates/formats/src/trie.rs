@@ -7,10 +7,12 @@ use crate::leb::Reader;
 use crate::{Decoded, Error, ErrorKind, Limits};
 use everflame_profile::{Profile, ValueType};
 
+/// Nodes are not kept: there may be more of them than names.
+const NODES_OF_ENTRIES: usize = 4;
 /// Deepest chain of nodes: a name may be cut into single bytes.
 const MAX_DEPTH: usize = 1 << 20;
-/// Hashing so many bytes of a name costs about as much as a frame.
-const BYTES_PER_ENTRY: usize = 16;
+/// So many bytes of a name are as large as a frame of a stack: each node may spell one that is a little longer.
+const BYTES_PER_ENTRY: usize = 4;
 
 /// Reads a trie, gzip or plain, into a profile of `samples` in `count`; the caller knows what they really
 /// measure.
@@ -30,10 +32,14 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         spelled.spell(reader.bytes(limits)?, &mut assembly);
         let (value, children) = (reader.number()? as i64, reader.children()?);
         nodes += 1;
-        if nodes > limits.table_entries || open.len() > MAX_DEPTH || spelled.is_too_long(limits) {
+        if nodes > NODES_OF_ENTRIES * limits.table_entries
+            || open.len() > MAX_DEPTH
+            || spelled.is_too_long(limits)
+        {
             let fault = format!(
                 "it has more than {} nodes, or spells a name of more than {} bytes",
-                limits.table_entries, limits.string_bytes
+                NODES_OF_ENTRIES * limits.table_entries,
+                limits.string_bytes
             );
             return Err(reader.error(ErrorKind::TooLarge, &fault));
         }

@@ -8,6 +8,9 @@ use std::hash::BuildHasher;
 /// Position of a string in a [`Strings`] table.
 pub type StringIndex = u32;
 
+/// Bytes of text from which on a table is large: 1 MiB.
+const LARGE: usize = 1 << 20;
+
 /// An append-only table of strings. It does not look for duplicates: who needs unique entries interns
 /// through a map of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,10 @@ impl Strings {
             return 0;
         }
         let Ok(end) = u32::try_from(self.text.len() + text.len()) else { return 0 };
+        // What is large grows by an eighth: doubling it would waste as much again.
+        if self.text.len() > LARGE && self.text.capacity() - self.text.len() < text.len() {
+            self.text.reserve_exact(text.len() + self.text.len() / 8);
+        }
         self.text.push_str(text);
         self.ends.push(end);
         (self.ends.len() - 1) as StringIndex

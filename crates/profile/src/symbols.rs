@@ -5,8 +5,9 @@
 
 use crate::stack::FrameId;
 use crate::strings::{StringIndex, StringInterner, Strings};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::borrow::Cow;
+use std::hash::BuildHasher;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Position of a frame in [`Symbols::frames`].
@@ -219,7 +220,9 @@ pub struct SymbolInterner {
     mappings: Vec<Mapping>,
     frames: Vec<Frame>,
     mapping_indices: HashMap<Mapping, MappingIndex>,
-    frame_indices: HashMap<Frame, FrameIndex>,
+    /// Where frames are, found by their content: a map would hold each a second time.
+    frame_indices: HashTable<FrameIndex>,
+    hasher: DefaultHashBuilder,
 }
 
 impl SymbolInterner {
@@ -261,11 +264,15 @@ impl SymbolInterner {
 
     /// The index of `frame`, whose strings and mapping are indices of this interner.
     pub fn intern_frame(&mut self, frame: Frame) -> FrameIndex {
-        let next = self.frames.len() as FrameIndex;
-        let index = *self.frame_indices.entry(frame).or_insert(next);
-        if index == next {
-            self.frames.push(frame);
+        let (frames, hasher) = (&mut self.frames, &self.hasher);
+        let hash = hasher.hash_one(frame);
+        let known = |&index: &FrameIndex| frames.get(index as usize) == Some(&frame);
+        if let Some(&index) = self.frame_indices.find(hash, known) {
+            return index;
         }
+        let index = frames.len() as FrameIndex;
+        frames.push(frame);
+        self.frame_indices.insert_unique(hash, index, |&index| hasher.hash_one(frames[index as usize]));
         index
     }
 

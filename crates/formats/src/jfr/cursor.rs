@@ -6,6 +6,9 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a>(&'a [u8]);
 
+/// The bit of each byte that says that the number goes on.
+const CONTINUES: u64 = 0x8080_8080_8080_8080;
+
 /// Bytes end in the middle of something, or hold what is not defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Broken;
@@ -50,7 +53,60 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A number that may as well have one as two bytes: without a branch on that.
+    #[inline(always)]
+    pub(super) fn short_number(&mut self) -> Result<u64, Broken> {
+        match self.0.first_chunk() {
+            Some(&[low, high]) if low & high < 0x80 => {
+                let more = low >> 7;
+                self.0 = self.0.get(1 + usize::from(more)..).unwrap_or_default();
+                Ok(u64::from(low & 0x7f) | u64::from(high * more) << 7)
+            }
+            _ => self.number(),
+        }
+    }
+
+    /// Up to eight bytes at once: finds the last byte of the number and pushes the groups of seven bits
+    /// together, without a loop.
+    #[inline]
     fn long_number(&mut self) -> Result<u64, Broken> {
+        let Some(&chunk) = self.0.first_chunk::<8>() else { return self.number_bytewise() };
+        let word = u64::from_le_bytes(chunk);
+        let ends = !word & CONTINUES;
+        if ends == 0 {
+            return self.number_bytewise();
+        }
+        // The lowest end bit and all bits below it.
+        let bits = word & (ends ^ (ends - 1)) & !CONTINUES;
+        let bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+        let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) >> 2;
+        let bits = bits & 0x0000_0000_0fff_ffff | (bits & 0x0fff_ffff_0000_0000) >> 4;
+        let length = ends.trailing_zeros() as usize / 8 + 1;
+        self.0 = self.0.get(length..).unwrap_or_default();
+        Ok(bits)
+    }
+
+    /// Passes over `count` numbers. Hot: eight bytes at once, of which those are counted that end a number.
+    pub(super) fn skip_numbers(&mut self, mut count: usize) -> Result<(), Broken> {
+        while count > 0 {
+            let ends = self.0.first_chunk::<8>().map_or(0, |&chunk| !u64::from_le_bytes(chunk) & CONTINUES);
+            // Each end is one bit of a byte of its own: the product adds them up in the highest byte.
+            let whole = ((ends >> 7).wrapping_mul(0x0101_0101_0101_0101) >> 56) as usize;
+            if whole == 0 || whole > count {
+                self.number()?;
+                count -= 1;
+                continue;
+            }
+            // The next chunk begins with a number, so that one of nine bytes is seen as such.
+            let length = 8 - ends.leading_zeros() as usize / 8;
+            self.0 = self.0.get(length..).unwrap_or_default();
+            count -= whole;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn number_bytewise(&mut self) -> Result<u64, Broken> {
         let mut number = 0;
         for (at, &byte) in self.0.iter().enumerate().take(9) {
             if at == 8 || byte < 0x80 {
@@ -126,6 +182,7 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn numbers() {
@@ -138,6 +195,32 @@ mod tests {
             (&[], Err(Broken)),
         ] {
             assert_eq!(Cursor::new(bytes).number(), expect, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_skipped_as_they_are_read(numbers in prop::collection::vec((any::<u64>(), 0u32..64), 0..40), skip in 0usize..40) {
+            let mut bytes = Vec::new();
+            for &(number, shift) in &numbers {
+                let mut left = number >> shift;
+                for at in 0u32.. {
+                    if at == 8 || left < 0x80 {
+                        bytes.push(left as u8);
+                        break;
+                    }
+                    bytes.push(left as u8 | 0x80);
+                    left >>= 7;
+                }
+            }
+            let (mut read, mut skipped) = (Cursor::new(&bytes), Cursor::new(&bytes));
+            for &(number, shift) in numbers.iter().take(skip) {
+                prop_assert_eq!(read.number(), Ok(number >> shift));
+            }
+            prop_assert_eq!(skipped.skip_numbers(skip).is_ok(), skip <= numbers.len());
+            if skip <= numbers.len() {
+                prop_assert_eq!(skipped.len(), read.len());
+            }
         }
     }
 

@@ -102,9 +102,11 @@ impl Readers {
         let events = EVENTS.into_iter().map(|(name, event)| (name, ReaderKind::Event(event), &FIELDS[..]));
         for (name, kind, wanted) in events.chain(settings) {
             let Some(id) = classes.id(name) else { continue };
-            let steps = classes
+            let mut steps = classes
                 .steps(id, wanted)
                 .map_err(|Broken| chunk.broken(format_args!("its metadata describe {name} without end")))?;
+            // What comes behind the last field that is taken is passed over by the event's length.
+            steps.truncate(steps.iter().rposition(|step| step.slot.is_some()).map_or(0, |last| last + 1));
             let reader = Reader { kind, steps };
             if id < DENSE_TYPES {
                 let at = id as usize;

@@ -3,11 +3,14 @@
 use super::cursor::{Broken, Cursor, Text};
 use crate::Limits;
 use hashbrown::HashMap;
+use std::cell::Cell;
 
 /// All classes of a chunk.
 pub(super) struct Classes<'a> {
     classes: HashMap<u64, Class<'a>>,
     ids: HashMap<&'a str, u64>,
+    /// Steps that may still be made, so that no short chunk takes long.
+    steps: Cell<usize>,
 }
 
 struct Class<'a> {
@@ -45,9 +48,11 @@ pub(super) struct Step {
     pub(super) slot: Option<usize>,
 }
 
-/// Deepest nesting of fields within fields, and steps of one class in all.
+/// Deepest nesting of fields within fields, and steps of one class.
 const MAX_DEPTH: usize = 12;
 const MAX_STEPS: usize = 10_000;
+/// Steps of all classes of a chunk: the some 200 classes of the JDK have 1,500 fields.
+const MAX_CHUNK_STEPS: usize = 200_000;
 /// Deepest nesting of the elements of the metadata.
 const MAX_ELEMENTS_DEPTH: usize = 16;
 
@@ -57,7 +62,7 @@ impl<'a> Classes<'a> {
         let mut reader = Elements { names, classes: HashMap::new(), entries: limits.table_entries };
         reader.element(&mut cursor, None, 0)?;
         let ids = reader.classes.iter().map(|(&id, class)| (class.name, id)).collect();
-        Ok(Self { classes: reader.classes, ids })
+        Ok(Self { classes: reader.classes, ids, steps: Cell::new(MAX_CHUNK_STEPS) })
     }
 
     /// The id of a class by its name.
@@ -72,8 +77,11 @@ impl<'a> Classes<'a> {
 
     /// How to read a value of `class`, of which the fields `wanted` are taken.
     pub(super) fn steps(&self, class: u64, wanted: &[&str]) -> Result<Vec<Step>, Broken> {
-        let mut budget = MAX_STEPS;
-        self.fields(class, wanted, 0, &mut budget)
+        let mut budget = self.steps.get().min(MAX_STEPS);
+        let most = budget;
+        let steps = self.fields(class, wanted, 0, &mut budget);
+        self.steps.set(self.steps.get() - (most - budget));
+        steps
     }
 
     fn fields(
@@ -96,7 +104,15 @@ impl<'a> Classes<'a> {
             let shape = if field.is_array { Shape::Array(Box::new(one)) } else { one };
             Ok(Step { shape, slot: wanted.iter().position(|name| *name == field.name) })
         };
-        class.fields.iter().map(|field| step(field, budget)).collect()
+        let mut steps = Vec::with_capacity(class.fields.len());
+        for field in &class.fields {
+            let step = step(field, budget)?;
+            // What takes no bytes would take time.
+            if !step.shape.is_nothing() {
+                steps.push(step);
+            }
+        }
+        Ok(steps)
     }
 
     fn shape(&self, class: u64, depth: usize, budget: &mut usize) -> Result<Shape, Broken> {
@@ -122,14 +138,12 @@ impl Shape {
     pub(super) fn skip(&self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
         match self {
             Self::Byte => _ = cursor.byte()?,
-            Self::Number => _ = cursor.number()?,
+            Self::Number => cursor.skip_numbers(1)?,
             Self::Four => _ = cursor.bytes(4)?,
             Self::Eight => _ = cursor.bytes(8)?,
             Self::Text => cursor.skip_text()?,
             Self::Numbers(count) => {
-                for _ in 0..*count {
-                    cursor.number()?;
-                }
+                cursor.skip_numbers(*count)?;
             }
             Self::Fields(steps) => {
                 for step in steps {
@@ -142,8 +156,14 @@ impl Shape {
                 if count > cursor.len() as u64 && !one.is_nothing() {
                     return Err(Broken);
                 }
-                for _ in 0..if one.is_nothing() { 0 } else { count } {
-                    one.skip(cursor)?;
+                match **one {
+                    // Hot: the frames of a stack trace.
+                    Self::Numbers(each) => cursor.skip_numbers((count as usize).saturating_mul(each))?,
+                    _ => {
+                        for _ in 0..if one.is_nothing() { 0 } else { count } {
+                            one.skip(cursor)?;
+                        }
+                    }
                 }
             }
         }

@@ -5,15 +5,22 @@ use std::borrow::Cow;
 
 /// The name of a frame.
 pub(super) fn frame(class: &str, method: &str) -> String {
-    format!("{}.{method}", stable(class))
+    let class = stable(class);
+    let mut name = String::with_capacity(class.len() + 1 + method.len());
+    name.push_str(&class);
+    name.push('.');
+    name.push_str(method);
+    name
 }
 
 /// `class` with a `_` in place of generated numbers.
 fn stable(class: &str) -> Cow<'_, str> {
     // Most classes are none of these.
-    let suspicious = [b'$', b'-'].iter().any(|&byte| memchr::memchr(byte, class.as_bytes()).is_some())
+    let suspicious = class.starts_with("lib")
         || class.ends_with(|c: char| c.is_ascii_digit())
-        || class.starts_with("lib");
+        || class.ends_with(".so")
+        || memchr::memchr(b'$', class.as_bytes())
+            .is_some_and(|at| class.get(at..).unwrap_or_default().contains("$$"));
     if !suspicious {
         return class.into();
     }

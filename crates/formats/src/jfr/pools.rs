@@ -4,8 +4,15 @@ use super::chunk::Chunk;
 use super::cursor::{Broken, Cursor, Text};
 use super::metadata::{Classes, Shape, Step};
 use crate::{Error, Limits};
+use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
+
+/// Pools are several tables.
+const ENTRIES_OF_POOLS: usize = 2;
+
+/// Entries for which room is made before they are read.
+const MOST_RESERVED: usize = 1 << 14;
 
 /// The pools that profiles are made of. Keys are the chunk's own.
 #[derive(Default)]
@@ -41,7 +48,12 @@ pub(super) struct TraceFrame {
 struct TraceSteps {
     trace: Vec<Step>,
     frame: Vec<Step>,
+    /// Where the numbers of a frame go, when it has nothing but numbers: method, line, type, or [`NOWHERE`].
+    numbers: Option<Vec<usize>>,
 }
+
+/// Where a number goes that is not taken.
+const NOWHERE: usize = 3;
 
 /// What a pool holds, as far as it matters here.
 #[derive(Clone, Copy, PartialEq)]
@@ -78,28 +90,61 @@ impl Content {
     }
 }
 
+/// What the entries of pools are, by class. Each is worked out once.
+struct Layouts<'a> {
+    classes: &'a Classes<'a>,
+    known: HashMap<u64, (Content, Vec<Step>)>,
+}
+
+impl Layouts<'_> {
+    fn get(&mut self, class: u64) -> Result<&(Content, Vec<Step>), Broken> {
+        Ok(match self.known.entry(class) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (content, wanted) = Content::of(self.classes.name(class));
+                // Strings are values themselves and have no fields.
+                let steps = match content {
+                    Content::Texts(TextPool::Strings) => vec![Step { shape: Shape::Text, slot: Some(0) }],
+                    _ => self.classes.steps(class, wanted)?,
+                };
+                new.insert((content, steps))
+            }
+        })
+    }
+}
+
 impl<'a> Pools<'a> {
     /// Reads all pools of `chunk`, which are linked from the last to the first.
     pub(super) fn read(chunk: &Chunk<'a>, classes: &Classes<'_>, limits: &Limits) -> Result<Self, Error> {
         let mut pools = Self { trace_steps: TraceSteps::of(classes), ..Self::default() };
-        let mut entries = 0usize;
+        let (mut entries, mut bytes) = (0usize, 0usize);
         let (mut position, mut seen) = (chunk.pools, HashSet::new());
+        let mut layouts = Layouts { classes, known: HashMap::new() };
         loop {
             let event =
                 chunk.from(position).ok_or_else(|| chunk.broken("a constant pool lies outside of it"))?;
             if !seen.insert(position) {
                 return Err(chunk.broken("its constant pools are linked in a circle"));
             }
-            let delta = pools.event(event, classes, &mut entries, limits).map_err(|fault| match fault {
-                Fault::Broken => {
-                    chunk.broken(format_args!("the constant pool at byte {position} is damaged"))
-                }
-                Fault::TooLarge => Error::too_large(
-                    format_args!("JFR: chunk {}", chunk.at),
-                    format_args!("its constant pools have more than {} entries", limits.table_entries),
-                    crate::assembly::SMALLER,
-                ),
-            })?;
+            // Pools lie beside each other: those that overlap would be read again and again.
+            bytes = bytes.saturating_add(Cursor::new(event).number().unwrap_or_default() as usize);
+            if bytes > chunk.bytes.len() {
+                return Err(chunk.broken("its constant pools overlap, or reach beyond it"));
+            }
+            let delta =
+                pools.event(event, &mut layouts, &mut entries, limits).map_err(|fault| match fault {
+                    Fault::Broken => {
+                        chunk.broken(format_args!("the constant pool at byte {position} is damaged"))
+                    }
+                    Fault::TooLarge => Error::too_large(
+                        format_args!("JFR: chunk {}", chunk.at),
+                        format_args!(
+                            "its constant pools have more than {} entries",
+                            ENTRIES_OF_POOLS * limits.table_entries
+                        ),
+                        crate::assembly::SMALLER,
+                    ),
+                })?;
             if delta == 0 {
                 return Ok(pools);
             }
@@ -111,7 +156,7 @@ impl<'a> Pools<'a> {
     fn event(
         &mut self,
         event: &'a [u8],
-        classes: &Classes<'_>,
+        layouts: &mut Layouts<'_>,
         entries: &mut usize,
         limits: &Limits,
     ) -> Result<i64, Fault> {
@@ -127,22 +172,33 @@ impl<'a> Pools<'a> {
         cursor.byte()?;
         for _ in 0..cursor.number()? {
             let (class, count) = (cursor.number()?, cursor.number()?);
-            let (content, wanted) = Content::of(classes.name(class));
-            // Strings are values themselves and have no fields.
-            let steps = match content {
-                Content::Texts(TextPool::Strings) => vec![Step { shape: Shape::Text, slot: Some(0) }],
-                _ => classes.steps(class, wanted)?,
-            };
+            if count == 0 {
+                continue;
+            }
+            let (content, steps) = layouts.get(class)?;
+            self.reserve(*content, usize::try_from(count).unwrap_or(usize::MAX).min(cursor.len() / 2));
             for _ in 0..count {
                 *entries += 1;
-                if *entries > limits.table_entries {
+                if *entries > ENTRIES_OF_POOLS * limits.table_entries {
                     return Err(Fault::TooLarge);
                 }
                 let key = cursor.number()?;
-                self.constant(content, key, &steps, &mut cursor)?;
+                self.constant(*content, key, steps, &mut cursor)?;
             }
         }
         Ok(delta)
+    }
+
+    /// Makes room for entries, each of which takes two bytes at least.
+    fn reserve(&mut self, content: Content, count: usize) {
+        let count = count.min(MOST_RESERVED);
+        match content {
+            Content::Traces => self.traces.reserve(count),
+            Content::Methods => self.methods.reserve(count),
+            Content::Classes => self.classes.reserve(count),
+            Content::Texts(TextPool::Symbols) => self.symbols.reserve(count),
+            Content::Texts(_) | Content::Other => {}
+        }
     }
 
     fn constant(
@@ -203,10 +259,7 @@ impl<'a> Pools<'a> {
                         return Err(Broken);
                     }
                     for _ in 0..count {
-                        let mut values = [0; 3];
-                        take(&self.trace_steps.frame, &mut cursor, &mut values)?;
-                        let [method, line, kind] = values;
-                        frames.push(TraceFrame { method, line, kind });
+                        frames.push(self.trace_steps.frame(&mut cursor)?);
                     }
                     // The root side stays, as in all formats.
                     if frames.len() > most {
@@ -263,7 +316,31 @@ impl TraceSteps {
                 step.slot = None;
             }
         }
-        Self { trace, frame: steps("jdk.types.StackFrame", &["method", "lineNumber", "type"]) }
+        let frame = steps("jdk.types.StackFrame", &["method", "lineNumber", "type"]);
+        let numbers = frame.iter().map(|step| match (&step.shape, step.slot) {
+            (Shape::Number, slot) => Some(slot.unwrap_or(NOWHERE)),
+            _ => None,
+        });
+        Self { trace, numbers: numbers.collect(), frame }
+    }
+
+    /// Reads a frame. Hot.
+    #[inline]
+    fn frame(&self, cursor: &mut Cursor<'_>) -> Result<TraceFrame, Broken> {
+        let mut values = [0; NOWHERE + 1];
+        match &self.numbers {
+            Some(slots) => {
+                for &slot in slots {
+                    let number = cursor.short_number()?;
+                    if let Some(value) = values.get_mut(slot) {
+                        *value = number;
+                    }
+                }
+            }
+            None => take(&self.frame, cursor, &mut values)?,
+        }
+        let [method, line, kind, _] = values;
+        Ok(TraceFrame { method, line, kind })
     }
 }
 

@@ -55,7 +55,7 @@ pub fn read(bytes: &[u8], options: &Options<'_>, limits: &Limits) -> Result<Part
     let mut extract = Extract::new(&symbols, &locations);
     for part in &mut parts {
         let samples = std::mem::take(&mut part.profile.samples);
-        extract.fill(&mut part.profile, samples);
+        extract.fill("JFR", &mut part.profile, samples)?;
         if !settings.event.is_empty() {
             part.labels.push(("jfr_event".to_owned(), settings.event.clone()));
         }
@@ -80,8 +80,8 @@ struct Recording<'a> {
     settings: Settings,
 }
 
-/// What tells the samples of a chunk apart: kind, key of the stack, state of the thread, context.
-type Key = (Event, u64, State, Context);
+/// What tells the samples of a chunk apart: key of the stack, kind, state of the thread, number of the context.
+type Key = (u64, Event, State, u32);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Context {
@@ -90,6 +90,33 @@ struct Context {
     span_name: u64,
     trace: (u64, u64),
 }
+
+/// Contexts of a chunk, each once; number 0 is that of events without one, which nearly all are.
+#[derive(Default)]
+struct Numbered {
+    numbers: HashMap<Context, u32>,
+    contexts: Vec<Context>,
+}
+
+impl Numbered {
+    fn number(&mut self, context: Context) -> u32 {
+        if context == Context::default() {
+            return 0;
+        }
+        *self.numbers.entry(context).or_insert_with(|| {
+            self.contexts.push(context);
+            self.contexts.len() as u32
+        })
+    }
+
+    fn get(&self, number: u32) -> Context {
+        let at = (number as usize).checked_sub(1);
+        at.and_then(|at| self.contexts.get(at)).copied().unwrap_or_default()
+    }
+}
+
+/// Distinct stacks of a chunk, by kind of event, state and context, and distinct contexts.
+const MOST_SUMS: usize = 512 << 10;
 
 /// Number of events, and sum of their sizes or durations.
 type Sums = HashMap<Key, (i64, u64)>;
@@ -107,6 +134,8 @@ impl Recording<'_> {
         let pools = Pools::read(chunk, &classes, limits)?;
         let readers = Readers::of(&classes, chunk)?;
 
+        let most = limits.samples.min(MOST_SUMS);
+        let mut contexts = Numbered::default();
         let mut of_chunk = (Sums::new(), &mut self.settings);
         let mut states: HashMap<u64, State> = HashMap::new();
         readers.for_each(
@@ -117,11 +146,11 @@ impl Recording<'_> {
                     .entry(values[events::STATE])
                     .or_insert_with_key(|&state| State::of(&pools.thread_state(state)));
                 let (count, amount) = measured(event, values);
-                let key = (event, values[events::STACK], state, context(values));
+                let key = (values[events::STACK], event, state, contexts.number(context(values)));
                 let sum = sums.entry(key).or_default();
                 *sum = (sum.0.saturating_add(count), sum.1.saturating_add(amount));
-                if sums.len() > limits.samples {
-                    let fault = format_args!("it has more than {} distinct stacks", limits.samples);
+                if sums.len() > most || contexts.contexts.len() > most {
+                    let fault = format_args!("it has more than {most} distinct stacks, or contexts");
                     return Err(Error::too_large(format_args!("JFR: chunk {}", chunk.at), fault, SMALLER));
                 }
                 Ok(())
@@ -131,8 +160,8 @@ impl Recording<'_> {
         let (sums, _) = of_chunk;
         let mut sums: Vec<(Key, (i64, u64))> = sums.into_iter().collect();
         // By stack, so that each is resolved once; and the same whatever the hash.
-        sums.sort_unstable_by_key(|((event, stack, state, context), _)| {
-            (*stack, *event as u8, *state as u8, context.id, context.span, context.trace, context.span_name)
+        sums.sort_unstable_by_key(|((stack, event, state, context), _)| {
+            (*stack, *event as u8, *state as u8, *context)
         });
         let mut frames = Frames {
             pools: &pools,
@@ -142,7 +171,7 @@ impl Recording<'_> {
             stack: Vec::new(),
         };
         let mut last = None;
-        for ((event, stack, state, context), (count, amount)) in sums {
+        for ((stack, event, state, context), (count, amount)) in sums {
             let number = match last {
                 Some((key, number)) if key == stack => number,
                 _ => {
@@ -154,7 +183,7 @@ impl Recording<'_> {
                     number
                 }
             };
-            let labels = self.labels(context);
+            let labels = self.labels(contexts.get(context));
             self.add((event, state), number, labels, (count, amount), chunk);
             if self.totals.entries() > limits.entries {
                 let fault = format_args!("it has more than {} frames and values", limits.entries);

@@ -4,7 +4,7 @@ use super::any_value::{self, Text};
 use super::dictionary::{Dictionary, RawTables};
 use super::layout::SampleLayout;
 use super::place::Place;
-use super::profile::{Head, LinkKeys, SERVICE, SampleReader, Taken, unnamed};
+use super::profile::{Head, LinkKeys, SERVICE, SampleReader, unnamed};
 use crate::part::Extract;
 use crate::pprof::wire::{Cursor, Fault};
 use crate::{Cuts, Decoded, Error, Limits, Part, gzip, pprof};
@@ -228,7 +228,7 @@ impl Reader<'_> {
             && format == "pprof"
         {
             let Decoded { profile, cuts } = pprof::read(payload, self.limits)?;
-            self.charge(profile.samples.locations.len() + profile.samples.values.len(), place)?;
+            self.charge(profile.samples.locations.len() + 2 * profile.samples.values.len(), place)?;
             export.cuts.add(cuts);
             export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
             return Ok(());
@@ -244,8 +244,9 @@ impl Reader<'_> {
         };
         let mut by_service = reader.read(&head.samples, factor)?;
         (self.layout_before, self.entries) = (reader.layout_before, reader.entries);
+        check_count("profiles of services", export.parts.len() + by_service.len())?;
         by_service.sort_unstable_by_key(|(service, _)| *service);
-        for (service, Taken { samples, timestamps }) in by_service {
+        for (service, mut taken) in by_service {
             let mut profile = Profile {
                 sample_types: vec![sample_type.clone()],
                 period_type: head.period_type.clone(),
@@ -254,7 +255,9 @@ impl Reader<'_> {
                 duration: head.duration,
                 ..Profile::default()
             };
-            self.extract.fill(&mut profile, samples);
+            let samples = taken.into_samples(self.dictionary, &mut self.extract);
+            let timestamps = taken.timestamps;
+            self.extract.finish(place, &mut profile, samples)?;
             export.parts.push(Part {
                 name: name.to_owned(),
                 labels: with_service(labels.clone(), self.dictionary.text(service)),

@@ -1,6 +1,6 @@
 //! Which layout a profile is in. Senders do not say; the wire types of the fields do.
 
-use super::dictionary::numbers;
+use super::numbers::numbers;
 use crate::pprof::wire::{Cursor, Fault, Value};
 
 /// The order of a sample's fields.

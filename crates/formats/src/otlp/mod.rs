@@ -12,8 +12,11 @@ mod dictionary;
 mod export;
 mod json;
 mod layout;
+mod locations;
+mod numbers;
 mod place;
 mod profile;
+mod stacks;
 mod write;
 
 pub use answer::{rejected, retry_delay};

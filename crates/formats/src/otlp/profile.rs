@@ -1,15 +1,24 @@
 //! One profile of an export: its head, and its samples in whatever layout they are.
 
-use super::dictionary::{Dictionary, fixed, numbers, too_old};
+use super::dictionary::{Dictionary, Role, too_old};
 use super::layout::{self, SampleLayout};
+use super::numbers::{fixed, numbers};
 use super::place::Place;
 use crate::assembly::SMALLER;
+use crate::part::Extract;
 use crate::pprof::wire::{Cursor, Fault, Value};
 use crate::{Error, ErrorKind, Limits};
 use everflame_profile::{Nanos, SampleLabel, Samples, StringIndex, ValueType};
+use hashbrown::HashMap;
 
 /// Sample attribute that names the service, before the resource does.
 pub(super) const SERVICE: &str = "service.name";
+
+/// Services that the samples of one profile may name.
+const MOST_SERVICES: usize = 4_096;
+
+/// What a moment costs besides its stack and labels: value, time, and where stack and labels end.
+const ENTRIES_OF_MOMENT: usize = 6;
 
 /// A profile, its samples undecoded.
 #[derive(Default)]
@@ -110,23 +119,58 @@ fn value_type(bytes: &[u8], place: Place, dictionary: &Dictionary) -> Result<Val
     Ok(ValueType { kind: text(kind)?, unit: text(unit)? })
 }
 
-/// Samples of one service with their times, 0 when a sample has none.
+/// Samples of one service, each with the moments at which it was taken.
 #[derive(Default)]
 pub(super) struct Taken {
-    pub(super) samples: Samples,
+    runs: Vec<Run>,
+    labels: Vec<SampleLabel>,
+    values: Vec<i64>,
+    /// One for each value, 0 when a sample has none.
     pub(super) timestamps: Vec<Nanos>,
+    /// Frames and labels, at all moments.
+    locations: usize,
+    labels_at_all: usize,
+}
+
+/// A stack at one or several moments.
+struct Run {
+    stack: u32,
+    moments: u32,
+    /// Where its labels end.
+    labels: u32,
 }
 
 impl Taken {
-    /// Makes room for `moments` samples with stacks of `depth`. Of a new one, for as many as there are samples.
-    fn reserve(&mut self, moments: usize, depth: usize, samples: usize) {
-        let Samples { locations, stack_ends, values, label_ends, .. } = &mut self.samples;
-        let more = if stack_ends.is_empty() { moments.max(samples) } else { moments };
-        locations.reserve(moments * depth);
-        stack_ends.reserve(more);
-        values.reserve(more);
-        label_ends.reserve(more);
-        self.timestamps.reserve(more);
+    /// A sample for each moment, with the frames and texts that `extract` takes. Hot: what a stack is in the
+    /// profile is looked up once for all of its moments.
+    pub(super) fn into_samples(&mut self, dictionary: &Dictionary, extract: &mut Extract<'_>) -> Samples {
+        let mut samples = Samples {
+            locations: Vec::with_capacity(self.locations),
+            stack_ends: Vec::with_capacity(self.values.len()),
+            labels: Vec::with_capacity(self.labels_at_all),
+            label_ends: Vec::with_capacity(self.values.len()),
+            values: std::mem::take(&mut self.values),
+        };
+        let mut first_label = 0;
+        for run in &self.runs {
+            let (location, label) = (samples.locations.len(), samples.labels.len());
+            samples
+                .locations
+                .extend(dictionary.stack(run.stack).iter().map(|&index| extract.location(index)));
+            let labels = self.labels.get(first_label..run.labels as usize).unwrap_or_default();
+            samples.labels.extend(labels.iter().map(|&label| extract.label(label)));
+            first_label = run.labels as usize;
+            let (depth, labels) = (samples.locations.len() - location, labels.len());
+            for moment in 0..run.moments {
+                if moment > 0 {
+                    samples.locations.extend_from_within(location..location + depth);
+                    samples.labels.extend_from_within(label..label + labels);
+                }
+                samples.stack_ends.push(samples.locations.len() as u32);
+                samples.label_ends.push(samples.labels.len() as u32);
+            }
+        }
+        samples
     }
 }
 
@@ -155,21 +199,31 @@ impl SampleReader<'_> {
         let layout = self.layout(raw).map_err(|fault| self.place.broken(fault))?;
         // Few profiles name more than one.
         let mut by_service: Vec<(StringIndex, Taken)> = Vec::new();
+        let (mut positions, mut last) = (HashMap::new(), None);
         let mut sample = RawSample::default();
         let mut labels = Vec::new();
         for bytes in raw {
             sample.read(bytes, layout).map_err(|fault| self.place.broken(fault))?;
             labels.clear();
             let service = self.labels(&sample, &mut labels)?;
-            let stack = self.dictionary.stack(sample.stack, self.place)?;
-            let at = by_service.iter().position(|(known, _)| *known == service).unwrap_or_else(|| {
-                by_service.push((service, Taken::default()));
-                by_service.len() - 1
-            });
-            let Some((_, taken)) = by_service.get_mut(at) else { continue };
+            let number = self.dictionary.stack_number(sample.stack, self.place)?;
+            let depth = self.dictionary.stack(number).len();
             let moments = sample.moments();
-            self.entries =
-                self.entries.saturating_add(moments.saturating_mul(stack.len() + labels.len() + 1));
+            if moments == 0 {
+                continue;
+            }
+            let at = match last {
+                Some((known, at)) if known == service => at,
+                _ => *positions.entry(service).or_insert(by_service.len()),
+            };
+            last = Some((service, at));
+            if at == by_service.len() {
+                self.check_services(at)?;
+                by_service.push((service, Taken::default()));
+            }
+            let Some((_, taken)) = by_service.get_mut(at) else { continue };
+            let each = depth + 2 * labels.len() + ENTRIES_OF_MOMENT;
+            self.entries = self.entries.saturating_add(moments.saturating_mul(each));
             if self.entries > self.limits.entries {
                 let fault = format_args!(
                     "up to here there are more than {} frames, values and labels",
@@ -177,14 +231,25 @@ impl SampleReader<'_> {
                 );
                 return Err(Error::too_large(self.place, fault, SMALLER));
             }
-            taken.reserve(moments, stack.len(), raw.len());
-            for at in 0..moments {
-                let (value, time) = sample.moment(at);
-                taken.samples.push(stack, &[value.saturating_mul(factor)], &labels);
-                taken.timestamps.push(time);
-            }
+            sample.take(factor, &mut taken.values, &mut taken.timestamps);
+            taken.labels.extend_from_slice(&labels);
+            taken.locations += moments * depth;
+            taken.labels_at_all += moments * labels.len();
+            let labels = taken.labels.len() as u32;
+            taken.runs.push(Run { stack: number, moments: moments as u32, labels });
         }
         Ok(by_service)
+    }
+
+    fn check_services(&self, known: usize) -> Result<(), Error> {
+        match known >= MOST_SERVICES {
+            true => Err(Error::too_large(
+                self.place,
+                format_args!("its samples name more than {MOST_SERVICES} services"),
+                "send a profile for each service",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn layout(&mut self, raw: &[&[u8]]) -> Result<SampleLayout, Fault> {
@@ -214,10 +279,9 @@ impl SampleReader<'_> {
             if attribute.value == 0 {
                 continue;
             }
-            if self.dictionary.text(attribute.key) == SERVICE {
-                service = attribute.value;
-            } else {
-                labels.push(SampleLabel { key: attribute.key, value: attribute.value });
+            match attribute.role {
+                Role::Service => service = attribute.value,
+                _ => labels.push(SampleLabel { key: attribute.key, value: attribute.value }),
             }
         }
         if sample.link != 0 {
@@ -295,16 +359,23 @@ impl RawSample {
         }
     }
 
-    /// Value and time of one of them. A timestamp without a value counts one. Numbers of values and
+    /// Appends value and time of all of them. A timestamp without a value counts one. Numbers of values and
     /// timestamps that do not fit are added up at the first timestamp.
-    fn moment(&self, at: usize) -> (i64, Nanos) {
-        let time = self.timestamps.get(at).copied().unwrap_or_default();
-        if self.values.is_empty() {
-            return (1, time);
-        }
-        match self.values.len() == self.timestamps.len() {
-            true => (self.values.get(at).copied().unwrap_or_default(), time),
-            false => (self.values.iter().fold(0i64, |sum, &value| sum.saturating_add(value)), time),
+    fn take(&self, factor: i64, values: &mut Vec<i64>, timestamps: &mut Vec<Nanos>) {
+        match (self.values.len(), self.timestamps.len()) {
+            (0, moments) => {
+                values.resize(values.len() + moments, factor);
+                timestamps.extend_from_slice(&self.timestamps);
+            }
+            (all, moments) if all == moments => {
+                values.extend(self.values.iter().map(|value| value.saturating_mul(factor)));
+                timestamps.extend_from_slice(&self.timestamps);
+            }
+            _ => {
+                let sum = self.values.iter().fold(0i64, |sum, &value| sum.saturating_add(value));
+                values.push(sum.saturating_mul(factor));
+                timestamps.push(self.timestamps.first().copied().unwrap_or_default());
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::field::{label, profile, sample, value_type};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
 use super::tables::{self, Ids, RawTables};
 use super::texts::Texts;
-use super::wire::{Cursor, Fault, Value, bytes_key};
+use super::wire::{Cursor, Fault, Value, bytes_key, number_key};
 use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
 use everflame_profile::{Location, Profile, SampleLabel, Samples, ValueType};
 
@@ -127,6 +127,9 @@ struct RawProfile<'a> {
 /// After so many fields their number is checked.
 const CHECKED_FIELDS: usize = 1 << 16;
 
+/// Locations of samples for which room is made before they are read: 16 MiB.
+const MOST_RESERVED: usize = 4 << 20;
+
 /// Comments that are read; each may repeat the longest string.
 const MAX_COMMENTS: usize = 64;
 
@@ -176,7 +179,7 @@ impl<'a> RawProfile<'a> {
         for (what, count, most) in [
             ("sample types", self.sample_types.len(), limits.sample_types),
             ("samples", self.samples.len(), limits.samples),
-            ("mappings", tables.mappings.len(), limits.table_entries),
+            ("mappings", tables.mappings.len(), limits.table_entries / 8),
             ("locations", tables.locations.len(), limits.table_entries),
             ("functions", tables.functions.len(), limits.table_entries),
             ("strings", self.strings.len(), limits.table_entries),
@@ -274,17 +277,22 @@ struct SampleReader<'a> {
 
 impl SampleReader<'_> {
     fn read(mut self, raw: &[&[u8]]) -> Result<Samples, Error> {
-        // A location id takes a byte at least; what is reserved and not used costs no memory.
+        // A location id takes a byte at least.
         let bytes: usize = raw.iter().map(|sample| sample.len()).sum();
         let mut samples = Samples {
-            locations: Vec::with_capacity(bytes.min(self.limits.entries)),
+            locations: Vec::with_capacity(bytes.min(MOST_RESERVED)),
             stack_ends: Vec::with_capacity(raw.len()),
             label_ends: Vec::with_capacity(raw.len()),
-            values: Vec::with_capacity(raw.len().saturating_mul(self.types).min(self.limits.entries)),
+            values: Vec::with_capacity(raw.len().saturating_mul(self.types).min(self.limits.entries / 2)),
             ..Samples::default()
         };
         for (at, bytes) in raw.iter().enumerate() {
-            self.sample(Place::Sample(at), bytes, &mut samples)?;
+            // Before the arrays grow once more.
+            if self.entries + 2 * self.types <= self.limits.entries {
+                self.sample(Place::Sample(at), bytes, &mut samples)?;
+            } else {
+                self.entries = usize::MAX;
+            }
             if self.entries > self.limits.entries {
                 let most = self.limits.entries;
                 let fault = format!("up to here there are more than {most} frames, values and labels");
@@ -295,43 +303,47 @@ impl SampleReader<'_> {
     }
 
     fn sample(&mut self, place: Place, bytes: &[u8], samples: &mut Samples) -> Result<(), Error> {
+        const LOCATION_IDS: u64 = bytes_key(sample::LOCATION_ID);
+        const VALUES: u64 = bytes_key(sample::VALUE);
+        const LABEL: u64 = bytes_key(sample::LABEL);
         let (first_location, first_label) = (samples.locations.len(), samples.labels.len());
         let (mut missing, mut values) = (None, 0);
-        let room = self.limits.entries - self.entries.min(self.limits.entries);
+        let broken = |fault| place.broken(fault);
         let mut cursor = Cursor::new(bytes);
-        while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
-            match number {
-                sample::LOCATION_ID => match value {
-                    Value::Bytes(ids) => {
-                        // An id takes a byte at least.
-                        let room = room.saturating_sub(samples.locations.len() - first_location);
-                        if ids.len() > room && count_numbers(ids) > room {
-                            self.entries = usize::MAX;
-                            return Ok(());
-                        }
-                        self.location_ids
-                            .resolve(ids, &mut samples.locations)
-                            .map(|id| missing = missing.or(id))
-                    }
-                    _ => value.number(number).map(|id| match self.location_ids.get(id) {
+        // Hot: nearly all writers pack numbers and put fields in the order of their numbers.
+        if cursor.next_is(LOCATION_IDS) {
+            missing =
+                self.packed_ids(cursor.sized().map_err(broken)?, first_location, samples).map_err(broken)?;
+        }
+        if cursor.next_is(VALUES) {
+            let packed = Value::Bytes(cursor.sized().map_err(broken)?);
+            self.values(packed, &mut values, samples).map_err(broken)?;
+        }
+        while cursor.next_is(LABEL) {
+            samples.labels.extend(self.label(place, cursor.sized().map_err(broken)?)?);
+        }
+        while let Some((number, value)) = cursor.field().map_err(broken)? {
+            match (number, value) {
+                (sample::LOCATION_ID, Value::Bytes(ids)) => {
+                    let id = self.packed_ids(ids, first_location, samples).map_err(broken)?;
+                    missing = missing.or(id);
+                }
+                (sample::LOCATION_ID, value) => {
+                    let id = value.number(number).map_err(broken)?;
+                    match self.location_ids.get(id) {
                         Some(location) => samples.locations.push(location),
                         None => missing = Some(id),
-                    }),
-                },
-                sample::VALUE => numbers(value, number, |number| {
-                    values += 1;
-                    if values <= self.types {
-                        samples.values.push(number as i64);
                     }
-                }),
-                sample::LABEL => {
-                    let bytes = value.bytes(number).map_err(|fault| place.broken(fault))?;
-                    samples.labels.extend(self.label(place, bytes)?);
-                    Ok(())
                 }
-                _ => Ok(()),
+                (sample::VALUE, value) => self.values(value, &mut values, samples).map_err(broken)?,
+                (sample::LABEL, value) => {
+                    samples.labels.extend(self.label(place, value.bytes(number).map_err(broken)?)?);
+                }
+                _ => {}
             }
-            .map_err(|fault| place.broken(fault))?;
+        }
+        if self.entries > self.limits.entries {
+            return Ok(());
         }
         if let Some(id) = missing {
             return Err(self.missing_location(place, id));
@@ -346,10 +358,34 @@ impl SampleReader<'_> {
             return Err(Error::too_large(place, fault, "label samples with fewer keys"));
         }
         let frames = self.cut_stack(first_location, &mut samples.locations);
-        self.entries += frames + values + labels;
+        self.entries += frames + 2 * (values + labels);
         samples.stack_ends.push(samples.locations.len() as u32);
         samples.label_ends.push(samples.labels.len() as u32);
         Ok(())
+    }
+
+    /// Appends the locations of packed `ids`; an id that is missing is returned.
+    #[inline(always)]
+    fn packed_ids(&mut self, ids: &[u8], first: usize, samples: &mut Samples) -> Result<Option<u64>, Fault> {
+        // An id takes a byte at least.
+        let here = samples.locations.len() - first;
+        let room = self.limits.entries.saturating_sub(self.entries).saturating_sub(here);
+        if ids.len() > room && count_numbers(ids) > room {
+            self.entries = usize::MAX;
+            return Ok(None);
+        }
+        self.location_ids.resolve(ids, &mut samples.locations)
+    }
+
+    /// Appends values, and counts them: those for which there is no type are not kept.
+    #[inline(always)]
+    fn values(&self, value: Value<'_>, count: &mut usize, samples: &mut Samples) -> Result<(), Fault> {
+        numbers(value, sample::VALUE, |number| {
+            *count += 1;
+            if *count <= self.types {
+                samples.values.push(number as i64);
+            }
+        })
     }
 
     /// Cuts the leaf side of the stack that begins at `first` to the depth allowed; returns its frames.
@@ -383,8 +419,16 @@ impl SampleReader<'_> {
     }
 
     fn label(&self, place: Place, bytes: &[u8]) -> Result<Option<SampleLabel>, Error> {
+        const KEY: u64 = number_key(label::KEY);
+        const STR: u64 = number_key(label::STR);
         let (mut key, mut text) = (0, 0);
         let mut cursor = Cursor::new(bytes);
+        if cursor.next_is(KEY) {
+            key = cursor.short_number().map_err(|fault| place.broken(fault))?;
+        }
+        if cursor.next_is(STR) {
+            text = cursor.short_number().map_err(|fault| place.broken(fault))?;
+        }
         while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
             let target = match number {
                 label::KEY => &mut key,

@@ -1,7 +1,7 @@
 //! Mappings, functions and locations of a message, resolved into frames.
 
 use super::field::{function, line, location, mapping};
-use super::place::{CUT_OFF, Place, SENDER};
+use super::place::{CUT_OFF, Place, SENDER, SMALLER};
 use super::texts::Texts;
 use super::wire::{Cursor, Fault, bytes_key, each_number, number_key};
 use crate::{Cuts, Error, Limits};
@@ -181,6 +181,11 @@ pub(super) fn decode(
         }
         out.push(Location { first, count: lines.len() as u32 });
         ids.push(location.id);
+        // A line is two bytes of the message at least, and a frame 72.
+        if symbols.frames.len() > limits.table_entries {
+            let fault = format!("up to here there are more than {} frames", limits.table_entries);
+            return Err(Error::too_large(Place::Location(at), fault, SMALLER));
+        }
     }
     Ok(Tables { symbols, locations: out, location_ids: Ids::new(&ids, Place::Location)? })
 }

@@ -1,7 +1,7 @@
-//! The string table: all texts are copied at once, checked at once, and keep their order.
+//! The string table.
 
 use super::place::{CUT_OFF, Place};
-use crate::{Cuts, Error, Limits};
+use crate::{Cuts, Error, Limits, texts};
 use everflame_profile::{StringIndex, Strings};
 
 pub(super) struct Texts {
@@ -20,43 +20,8 @@ impl Texts {
                 "begin the string table with \"\"",
             ));
         }
-        Ok(Self::at_once(table, limits).unwrap_or_else(|| Self::one_by_one(table, limits, cuts)))
-    }
-
-    /// Hot. Nothing when a text is too long or not UTF-8.
-    fn at_once(table: &[&[u8]], limits: &Limits) -> Option<Self> {
-        let bytes: usize = table.iter().map(|text| text.len()).sum();
-        u32::try_from(bytes).ok()?;
-        let mut text = Vec::with_capacity(bytes);
-        let mut ends = Vec::with_capacity(table.len() + 1);
-        let mut indices = Vec::with_capacity(table.len());
-        ends.push(0);
-        for piece in table {
-            if piece.len() > limits.string_bytes {
-                return None;
-            }
-            if piece.is_empty() {
-                indices.push(0);
-                continue;
-            }
-            indices.push(ends.len() as u32);
-            text.extend_from_slice(piece);
-            ends.push(text.len() as u32);
-        }
-        Some(Self { indices, strings: Strings::from_pieces(text, ends)? })
-    }
-
-    #[cold]
-    fn one_by_one(table: &[&[u8]], limits: &Limits, cuts: &mut Cuts) -> Self {
-        let mut strings = Strings::new();
-        let indices = table
-            .iter()
-            .map(|bytes| match str::from_utf8(bytes) {
-                Ok(text) => strings.push(limits.cut_string(text, cuts)),
-                Err(_) => strings.push(limits.cut_string(&replace_bad_bytes(bytes), cuts)),
-            })
-            .collect();
-        Self { indices, strings }
+        let (indices, strings) = texts::copy(table, limits, cuts);
+        Ok(Self { indices, strings })
     }
 
     /// The text that `index` of the message stands for.
@@ -89,13 +54,4 @@ impl Texts {
     pub(super) fn into_strings(self) -> Strings {
         self.strings
     }
-}
-
-fn replace_bad_bytes(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 16);
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-    }
-    text
 }

@@ -207,7 +207,7 @@ pub(super) const fn bytes_key(field: u32) -> u64 {
 /// nothing may branch on which it is. Eight bytes are looked at together: where their numbers end is one
 /// bit mask, and walking it does not wait for the bytes.
 #[inline(always)]
-pub(super) fn each_number(packed: &[u8], mut each: impl FnMut(u64)) -> Result<(), Fault> {
+pub(crate) fn each_number(packed: &[u8], mut each: impl FnMut(u64)) -> Result<(), Fault> {
     const CONTINUES: u64 = 0x8080_8080_8080_8080;
     let mut rest = packed;
     while let Some(&chunk) = rest.first_chunk::<8>() {

@@ -1,6 +1,6 @@
 //! The file as it is, borrowed where it can be.
 
-use crate::list::List;
+use crate::list::{self, List};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -140,6 +140,7 @@ impl<'de> Visitor<'de> for Frames<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(frame) = list.next_element()? {
+            list::count(size_of::<u32>())?;
             self.0.push(frame);
         }
         Ok(())

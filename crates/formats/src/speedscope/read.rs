@@ -4,6 +4,7 @@
 use super::SCHEMA;
 use super::file::{Event, EventKind, File, Profile as FileProfile};
 use crate::assembly::{Assembly, Calls, SMALLER};
+use crate::list;
 use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts};
 use everflame_profile::{Frame, Profile, ValueType};
@@ -14,7 +15,7 @@ const WRITER: &str = "repair the program that writes the file, or export it agai
 /// Reads a file, gzip or plain. Each of its profiles becomes a part, labelled `profile_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = crate::gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = serde_json::from_slice(&body).map_err(|error| {
+    let file: File<'_> = list::from_json(&body).map_err(|error| {
         Error::malformed("speedscope", error, "send the whole file, as speedscope or its exporters write it")
     })?;
     if file.schema != SCHEMA {
@@ -61,7 +62,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let (symbols, locations, _, cuts) = assembly.into_tables();
     let mut extract = Extract::new(&symbols, &locations);
     for (part, samples) in parts.iter_mut().zip(all_samples) {
-        extract.fill(&mut part.profile, samples);
+        extract.fill("speedscope", &mut part.profile, samples)?;
     }
     Ok(Parts { parts, cuts })
 }
