@@ -33,6 +33,7 @@ mod pprof;
 mod profefe;
 mod push;
 mod querier;
+mod reflection;
 mod render;
 mod scan_headers;
 mod server;
