@@ -108,7 +108,11 @@ pub(crate) fn year(plan: &Plan) -> Vec<Query> {
     let service = plan.services().first().copied().unwrap_or_default();
     let one = format!("{{service_name=\"{service}\"}}");
     let mut request = select(&one, range.0, range.1);
-    wire::double(&mut request, 6, (6 * HOUR / SECOND) as f64);
+    let step = 6 * HOUR;
+    wire::double(&mut request, 6, (step / SECOND) as f64);
+    // A point is what comes up to its time: the first begins a step before the range, and what is left after
+    // the last whole step has none.
+    let covered = (range.0 - step, range.1 - (range.1 - range.0) % step + 1);
     vec![
         flame_graph("year_flame_graph_300d", "one service", (&one, Some(service)), range, plan),
         Query {
@@ -116,7 +120,7 @@ pub(crate) fn year(plan: &Plan) -> Vec<Query> {
             title: "timeline of one service, 300 days at 6 h".to_owned(),
             path: SELECT_SERIES,
             request,
-            answer: Answer::Timeline { series: 1, total: plan.cpu(None, range.0, range.1), points: None },
+            answer: Answer::Timeline { series: 1, total: plan.cpu(None, covered.0, covered.1), points: None },
         },
     ]
 }

@@ -43,6 +43,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         clock.clone(),
     ));
     let engine = Arc::new(Engine::new(lake.clone(), query_limits(config)));
+    if config.storage.0.is_empty() {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.warm_up().await });
+    }
     let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
     let profiling = config.self_profiling.then(|| tokio::spawn(self_profiling::run(ingest, clock)));
 

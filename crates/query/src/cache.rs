@@ -39,6 +39,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Makes room for so many more stacks.
+    pub(crate) fn reserve(&mut self, stacks: usize) {
+        self.stacks.reserve_exact(stacks);
+        self.sums.reserve_exact(stacks);
+    }
+
     /// Adds the sum of a stack.
     pub(crate) fn push(&mut self, stack: StackId, sum: i128) {
         match i64::try_from(sum) {

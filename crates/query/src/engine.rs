@@ -99,6 +99,11 @@ impl Engine {
         Self { lake, limits, turns, shared }
     }
 
+    /// The same engine for queries that keep within other limits.
+    pub(crate) fn with_limits(&self, limits: Limits) -> Self {
+        Self { lake: self.lake.clone(), limits, turns: self.turns.clone(), shared: self.shared.clone() }
+    }
+
     /// The limits that it keeps to.
     pub fn limits(&self) -> &Limits {
         &self.limits

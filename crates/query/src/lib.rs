@@ -34,6 +34,7 @@ mod sums;
 mod test_tables;
 mod time_series;
 mod totals;
+mod warm_up;
 
 pub use engine::{Bounds, Engine, StackQuery};
 pub use error::{Error, ErrorKind};

@@ -11,6 +11,7 @@ use crate::samples::{NONE, StackScan};
 use crate::scan::{Control, Interrupt};
 use everflame_lake::columns::{self, Ids, Numbers};
 use everflame_profile::StackId;
+use memchr::memchr;
 use std::ops::Range;
 
 /// Rows that are masked and added at a time: a mask stays in the second-level cache.
@@ -75,6 +76,7 @@ impl StackScan {
                 row = end;
             }
         }
+        found.reserve(dense.seen.iter().filter(|&&seen| seen).count());
         for ((id, &sum), &seen) in stacks.ids().iter().zip(&dense.sums).zip(&dense.seen) {
             if seen {
                 found.push(StackId(u128::from_be_bytes(*id)), sum);
@@ -91,8 +93,8 @@ struct Mask<'a> {
     series: Option<Ids<8>>,
     /// For each id of the column its position in the selection, or [`NONE`].
     positions: Vec<u32>,
-    /// −1 for the rows that count, and 0 for the others.
-    rows: Vec<i64>,
+    /// 1 for the rows that count, and 0 for the others.
+    rows: Vec<u8>,
     /// Runs of those that count.
     kept: Vec<Range<usize>>,
 }
@@ -120,15 +122,15 @@ impl Mask<'_> {
                 let (from, until) = self.scan.range.micros();
                 times.mask(rows.clone(), from, until, &mut self.rows);
             }
-            _ => self.rows.resize(rows.len(), -1),
+            _ => self.rows.resize(rows.len(), 1),
         }
         self.keep_series(rows.clone());
         self.kept.clear();
         let mut at = 0;
         // Runs are long, those that do not count most of all.
         while let Some(rest) = self.rows.get(at..) {
-            let Some(start) = rest.iter().position(|&keep| keep != 0) else { break };
-            let length = rest.iter().skip(start).position(|&keep| keep == 0).unwrap_or(rest.len() - start);
+            let Some(start) = memchr(1, rest) else { break };
+            let length = memchr(0, rest.get(start..).unwrap_or_default()).unwrap_or(rest.len() - start);
             at += start + length;
             self.kept.push(rows.start + at - length..rows.start + at);
         }
@@ -153,7 +155,7 @@ impl Mask<'_> {
                 Some(&position) if position != NONE => {
                     let Some(profiles) = profiles else { return };
                     for (keep, &time) in run.iter_mut().zip(run_times) {
-                        *keep &= -i64::from(profiles.contains(&(position, time)));
+                        *keep &= u8::from(profiles.contains(&(position, time)));
                     }
                 }
                 _ => run.fill(0),

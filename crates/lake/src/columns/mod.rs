@@ -73,9 +73,9 @@ pub struct RowGroup<'a> {
 pub struct Numbers {
     pages: Pages,
     dictionary: Vec<i64>,
-    /// For each number of the dictionary −1 when it lies in the bounds that [`Self::mask`] was asked for
+    /// For each number of the dictionary 1 when it lies in the bounds that [`Self::mask`] was asked for
     /// last, otherwise 0.
-    inside: (Option<(i64, i64)>, Vec<i64>),
+    inside: (Option<(i64, i64)>, Vec<u8>),
     /// Positions in the dictionary for the rows of the current page; empty when it has none.
     keys: Vec<u32>,
     /// The values of the current page, or of the rows that were asked for last.
@@ -142,11 +142,11 @@ impl Numbers {
         &self.values
     }
 
-    /// Appends to `mask` for each of `rows`, which lie in the current page, −1 when its number is one of
+    /// Appends to `mask` for each of `rows`, which lie in the current page, 1 when its number is one of
     /// `from` to `until`, and 0 otherwise.
-    pub fn mask(&mut self, rows: Range<usize>, from: i64, until: i64, mask: &mut Vec<i64>) {
+    pub fn mask(&mut self, rows: Range<usize>, from: i64, until: i64, mask: &mut Vec<u8>) {
         let rows = self.in_page(rows);
-        let is_inside = |&number: &i64| -i64::from((number >= from) & (number <= until));
+        let is_inside = |&number: &i64| u8::from((number >= from) & (number <= until));
         if self.keys.is_empty() {
             mask.extend(self.values.get(rows).unwrap_or_default().iter().map(is_inside));
             return;

@@ -80,68 +80,85 @@ fn pieces(width: u8, mut bytes: &[u8], count: usize, mut take: impl FnMut(Piece<
         return Err(Fault::Damaged("the positions of a page are too wide"));
     }
     let mut left = u32::try_from(count).map_err(|_| CUT)?;
-    let mut group = [0u32; 8];
+    let mut unpacked = [[0u32; 8]; GROUPS];
     while left > 0 {
         let (head, rest) = varint(bytes)?;
         bytes = rest;
-        if head & 1 == 0 {
-            let length = u32::try_from(head >> 1).unwrap_or(u32::MAX).min(left);
+        if head >> 1 == 0 {
+            return Err(Fault::Damaged("the positions of a page have an empty run"));
+        }
+        if head & 1 == 0 || width == 0 {
+            let values = if head & 1 == 0 { head >> 1 } else { (head >> 1).saturating_mul(8) };
+            let length = u32::try_from(values).unwrap_or(u32::MAX).min(left);
             let (value, rest) = bytes.split_at_checked(usize::from(width).div_ceil(8)).ok_or(CUT)?;
             bytes = rest;
             let key = value.iter().rev().fold(0u32, |key, &byte| key << 8 | u32::from(byte));
-            if length == 0 {
-                return Err(Fault::Damaged("the positions of a page have an empty run"));
-            }
             take(Piece::Run(Run { key, length }));
             left -= length;
             continue;
         }
         let groups = usize::try_from(head >> 1).unwrap_or(usize::MAX);
-        let packed = groups.saturating_mul(usize::from(width)).min(bytes.len());
-        let (mut packed, rest) = bytes.split_at_checked(packed).ok_or(CUT)?;
+        let length = groups.saturating_mul(usize::from(width)).min(bytes.len());
+        let (mut packed, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
         bytes = rest;
-        for _ in 0..groups {
-            if left == 0 {
-                break;
-            }
-            let (first, rest) = packed.split_at_checked(usize::from(width)).ok_or(CUT)?;
-            packed = rest;
-            unpack(first, &mut group);
-            let taken = left.min(8);
-            take(Piece::Keys(group.get(..taken as usize).unwrap_or_default()));
-            left -= taken;
+        while left > 0 && packed.len() >= usize::from(width) {
+            let groups = unpack(width, packed, &mut unpacked);
+            packed = packed.get(groups * usize::from(width)..).unwrap_or_default();
+            let keys = unpacked.get(..groups).unwrap_or_default().as_flattened();
+            let keys = keys.get(..left as usize).unwrap_or(keys);
+            take(Piece::Keys(keys));
+            left -= keys.len() as u32;
         }
-        if groups == 0 {
-            return Err(Fault::Damaged("the positions of a page have an empty run"));
+        if left > 0 && length < groups.saturating_mul(usize::from(width)) {
+            return Err(CUT);
         }
     }
     Ok(())
 }
 
-/// Eight values out of as many bytes as one value has bits.
+/// So many groups of eight values are unpacked at a time.
+const GROUPS: usize = 64;
+
+/// Bytes that the eight values of a group are cut out of: those of the widest, and what a word read at the
+/// last one reaches beyond.
+const WINDOW: usize = 40;
+
+/// Unpacks the first groups of `packed`, each of as many bytes as one value has bits; returns how many.
 #[inline]
-fn unpack(bytes: &[u8], out: &mut [u32; 8]) {
+fn unpack(width: u8, packed: &[u8], out: &mut [[u32; 8]; GROUPS]) -> usize {
     macro_rules! by_width {
         ($($width:literal)*) => {
-            match bytes.len() {
-                $($width => unpack_width::<$width>(bytes, out),)*
-                _ => *out = [0; 8],
+            match width {
+                $($width => unpack_width::<$width>(packed, out),)*
+                _ => 0,
             }
         };
     }
-    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+    by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
+}
+
+fn unpack_width<const WIDTH: usize>(packed: &[u8], out: &mut [[u32; 8]; GROUPS]) -> usize {
+    let groups = (packed.len() / WIDTH).min(GROUPS);
+    for (at, values) in out.iter_mut().take(groups).enumerate() {
+        let rest = packed.get(at * WIDTH..).unwrap_or_default();
+        match rest.first_chunk::<WINDOW>() {
+            Some(window) => unpack_group::<WIDTH>(window, values),
+            None => {
+                let mut window = [0; WINDOW];
+                window.iter_mut().zip(rest).for_each(|(to, &byte)| *to = byte);
+                unpack_group::<WIDTH>(&window, values);
+            }
+        }
+    }
+    groups
 }
 
 #[inline]
-fn unpack_width<const WIDTH: usize>(bytes: &[u8], out: &mut [u32; 8]) {
-    let mut padded = [0u8; 40];
-    if let Some((target, source)) = padded.first_chunk_mut::<WIDTH>().zip(bytes.first_chunk::<WIDTH>()) {
-        *target = *source;
-    }
+fn unpack_group<const WIDTH: usize>(window: &[u8; WINDOW], values: &mut [u32; 8]) {
     let mask = u64::MAX >> (64 - WIDTH);
-    for (at, value) in out.iter_mut().enumerate() {
+    for (at, value) in values.iter_mut().enumerate() {
         let bit = at * WIDTH;
-        let word = padded.get(bit / 8..).and_then(|rest| rest.first_chunk::<8>());
+        let word = window.get(bit / 8..).and_then(|rest| rest.first_chunk::<8>());
         let word = word.map_or(0, |word| u64::from_le_bytes(*word));
         *value = (word >> (bit % 8) & mask) as u32;
     }
