@@ -90,6 +90,11 @@ if command -v python3 >/dev/null && ! python3 -c "import ensurepip" 2>/dev/null;
   apt_install python3-venv || true
 fi
 
+# Java's agent and recorders are tested where there is a JDK.
+if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
+  apt_install default-jdk-headless maven || true
+fi
+
 step "web pages: build" count_one scripts/build-ui.sh
 step "format" count_one cargo fmt --all --check
 step "binary" count_one cargo build --release --locked -p everflame

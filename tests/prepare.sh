@@ -1,12 +1,16 @@
 #!/bin/sh
 # Builds or installs one program that the tests run, and prints the command for it, one word a line.
-# usage: prepare.sh go|python|rust|node|lake-readers|s3-server|schemathesis
+# usage: prepare.sh go|python|rust|node|java|pyroscope-api|otlp-go|grpc-python|lake-readers|s3-server|schemathesis
 # exit 3: its language or packages cannot be had here
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${EVERFLAME_CACHE:-$HOME/.cache/everflame}
 program=$1
 mkdir -p "$cache/clients"
+
+# Several tests may want the same program at once.
+exec 9>"$cache/clients/.$program.lock"
+flock 9
 
 missing() {
   echo "$1" >&2
@@ -22,18 +26,51 @@ python_environment() {
   if ! current "$1" "$2"; then
     rm -rf "$1"
     python3 -m venv "$1" >&2 || missing "python3 cannot make a virtual environment (Debian: python3-venv)"
-    "$1/bin/pip" install -q -r "$2" >&2 || missing "$(tr '\n' ' ' <"$2")cannot be installed"
+    "$1/bin/pip" install -q -r "$2" >&2 || missing "$(grep -v '^#' "$2" | tr '\n' ' ')cannot be installed"
     sha256sum <"$2" >"$1/.made-from"
   fi
 }
 
 case $program in
-go)
+go | otlp-go | pyroscope-api)
   command -v go >/dev/null || missing "go is not installed"
-  cd "$here/clients/go"
+  cd "$here/clients/$program"
+  # An older Go must not fetch a newer one.
+  export GOTOOLCHAIN=local
   go mod download >&2 || missing "the Go modules cannot be fetched"
-  go build -o "$cache/clients/go" . >&2
-  echo "$cache/clients/go"
+  go build -o "$cache/clients/$program" . >&2
+  echo "$cache/clients/$program"
+  ;;
+java)
+  for tool in java javac mvn; do
+    command -v "$tool" >/dev/null || missing "$tool is not installed (Debian: default-jdk-headless, maven)"
+  done
+  folder=$cache/clients/java
+  if ! current "$folder" "$here/clients/java/pom.xml"; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$here/clients/java/pom.xml" "$folder"
+    mvn -B -q -f "$folder/pom.xml" dependency:copy-dependencies -DoutputDirectory="$folder/lib" >&2 ||
+      missing "the Java packages cannot be fetched"
+    sha256sum <"$here/clients/java/pom.xml" >"$folder/.made-from"
+  fi
+  javac -d "$folder/classes" -cp "$folder/lib/*" "$here"/clients/java/*.java >&2
+  printf '%s\n' java -cp "$folder/classes:$folder/lib/*"
+  ;;
+grpc-python)
+  folder=$cache/clients/grpc-python
+  python_environment "$folder" "$here/clients/grpc-python/requirements.txt"
+  # The packages of the protocol in older layouts, each in a folder of its own.
+  for layout in "$here"/clients/grpc-python/layout-*.txt; do
+    packages=$folder/$(basename "$layout" .txt)
+    if ! current "$packages" "$layout"; then
+      rm -rf "$packages"
+      "$folder/bin/pip" install -q --no-deps --target "$packages" -r "$layout" >&2 ||
+        missing "$(grep -v '^#' "$layout" | tr '\n' ' ')cannot be installed"
+      sha256sum <"$layout" >"$packages/.made-from"
+    fi
+  done
+  echo "$folder/bin/python"
   ;;
 python)
   python_environment "$cache/clients/python" "$here/clients/python/requirements.txt"

@@ -16,6 +16,8 @@ pub enum Client {
     Rust,
     /// `@pyroscope/nodejs`
     Node,
+    /// `io.pyroscope:agent`
+    Java,
 }
 
 /// Whether a program can run here.
@@ -36,6 +38,7 @@ impl Client {
             Self::Python => "python",
             Self::Rust => "rust",
             Self::Node => "node",
+            Self::Java => "java",
         }
     }
 
@@ -47,28 +50,54 @@ impl Client {
         prepare(self.name())
     }
 
-    /// Runs the prepared client against `server` for `seconds`, until it has flushed and ended.
+    /// Runs the prepared client against `server` for `seconds`, until it has flushed and ended. Returns what it
+    /// printed.
     ///
     /// # Errors
-    /// When it does not exit with 0, or complains: the SDKs log what the server refuses.
-    pub fn run(self, command: &[String], server: &str, seconds: f64) -> Result<()> {
-        let (program, args) = command.split_first().context("prepare.sh printed no command")?;
-        let out = Command::new(program)
-            .args(args)
-            .args([server, &seconds.to_string()])
-            // What each SDK needs to say aloud what went wrong with an upload.
-            .env("DEBUG", "pyroscope")
-            .env("RUST_LOG", "error")
-            .output()
-            .with_context(|| format!("running {program}"))?;
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        let complaint =
-            ["rejected", "failed to upload", "Failed to send", "Sending Session failed", "Error sending"];
-        if !out.status.success() || complaint.iter().any(|c| stderr.contains(c)) {
-            bail!("the {} client: {}\n{stderr}", self.name(), out.status);
+    /// As [`run`].
+    pub fn run(self, command: &[String], server: &str, seconds: f64) -> Result<String> {
+        let seconds = seconds.to_string();
+        match self {
+            // Its command is followed by the program.
+            Self::Java => run(command, &["Client", server, &seconds]),
+            _ => run(command, &[server, &seconds]),
         }
-        Ok(())
     }
+}
+
+/// Runs a prepared program with more arguments. Returns what it printed.
+///
+/// # Errors
+/// When it does not exit with 0, or complains: the SDKs log what the server refuses.
+pub fn run(command: &[String], args: &[&str]) -> Result<String> {
+    let (program, first) = command.split_first().context("prepare.sh printed no command")?;
+    let out = Command::new(program)
+        .args(first)
+        .args(args)
+        // What each SDK needs to say aloud what went wrong with an upload.
+        .env("DEBUG", "pyroscope")
+        .env("RUST_LOG", "error")
+        .output()
+        .with_context(|| format!("running {program}"))?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let complaint = [
+        "rejected",
+        "failed to upload",
+        "Failed to send",
+        "Sending Session failed",
+        "Error sending",
+        "[ERROR]",
+    ];
+    if !out.status.success() || complaint.iter().any(|c| stderr.contains(c) || stdout.contains(c)) {
+        bail!("{program} {args:?}: {}\n{stderr}\n{stdout}", out.status);
+    }
+    Ok(stdout.into_owned())
+}
+
+/// The path of a file in `tests/clients/`.
+#[must_use]
+pub fn program(name: &str) -> String {
+    format!("{}/clients/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What `go tool pprof -top URL` prints, or why there is no such tool.

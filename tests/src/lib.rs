@@ -18,11 +18,14 @@ mod stored;
 mod upload;
 
 pub use bucket::Bucket;
-pub use clients::{Client, Prepared, go_pprof_top, prepare};
+pub use clients::{Client, Prepared, go_pprof_top, prepare, program, run};
 pub use far_end::{FarEnd, Manner, Received};
 pub use flame_graph::FlameGraph;
 pub use repository::Repository;
 pub use server::{Ran, Server, binary, everflame, now_ms};
 pub use skip::skip;
 pub use stored::{Stacks, stacks_of, type_ids};
-pub use upload::{Message, UPLOAD_TYPE, Upload, check_uploads, pprof, push, push_message, stored_uploads};
+pub use upload::{
+    Message, Stack, UPLOAD_TYPE, Upload, check_uploads, pprof, pprof_labelled, push, push_message,
+    stored_uploads,
+};

@@ -78,23 +78,50 @@ pub const UPLOAD_TYPE: &str = "process_cpu:samples:count:cpu:nanoseconds";
 /// may be empty.
 #[must_use]
 pub fn pprof(time_ns: i64, stacks: &[(&[u64], i64, &str)], functions: &[&str]) -> Vec<u8> {
-    const STRINGS: [&str; 6] = ["", "samples", "count", "cpu", "nanoseconds", "label"];
-    let mut profile = Message::new().bytes(1, Message::new().number(1, 1).number(2, 2));
-    let mut strings: Vec<&str> = STRINGS.to_vec();
+    let stacks: Vec<_> = stacks
+        .iter()
+        .map(|&(frames, value, label)| {
+            let labels = if label.is_empty() { Vec::new() } else { vec![("label", label)] };
+            (frames, value, labels)
+        })
+        .collect();
+    let stacks: Vec<_> =
+        stacks.iter().map(|(frames, value, labels)| (*frames, *value, labels.as_slice())).collect();
+    typed_pprof(time_ns, ("samples", "count"), &stacks, functions)
+}
+
+/// Frames from the leaf to the root, the value, and text labels.
+pub type Stack<'a> = (&'a [u64], i64, &'a [(&'a str, &'a str)]);
+
+/// Like [`pprof`], of CPU time in nanoseconds, and with any labels.
+#[must_use]
+pub fn pprof_labelled(time_ns: i64, stacks: &[Stack<'_>], functions: &[&str]) -> Vec<u8> {
+    typed_pprof(time_ns, ("cpu", "nanoseconds"), stacks, functions)
+}
+
+fn typed_pprof(
+    time_ns: i64,
+    (kind, unit): (&str, &str),
+    stacks: &[Stack<'_>],
+    functions: &[&str],
+) -> Vec<u8> {
+    let mut strings: Vec<&str> = vec!["", kind, unit, "cpu", "nanoseconds"];
+    let first_function = strings.len() as u64;
     strings.extend(functions);
-    for (frames, value, label) in stacks {
+    let mut profile = Message::new().bytes(1, Message::new().number(1, 1).number(2, 2));
+    for (frames, value, labels) in stacks {
         let mut sample = Message::new().packed(1, frames.iter().copied()).packed(2, [*value as u64]);
-        if !label.is_empty() {
-            sample = sample.bytes(3, Message::new().number(1, 5).number(2, strings.len() as u64));
-            strings.push(label);
+        for (key, text) in *labels {
+            let at = strings.len() as u64;
+            sample = sample.bytes(3, Message::new().number(1, at).number(2, at + 1));
+            strings.extend([key, text]);
         }
         profile = profile.bytes(2, sample);
     }
     for id in 1..=functions.len() as u64 {
         let line = Message::new().number(1, id);
         profile = profile.bytes(4, Message::new().number(1, id).bytes(4, line));
-        let name = STRINGS.len() as u64 + id - 1;
-        profile = profile.bytes(5, Message::new().number(1, id).number(2, name));
+        profile = profile.bytes(5, Message::new().number(1, id).number(2, first_function + id - 1));
     }
     for text in strings {
         profile = profile.bytes(6, text);

@@ -19,6 +19,18 @@ struct Expect {
     share: f64,
     /// Other types that the SDK sends: how their ids begin.
     also: &'static [&'static str],
+    /// Labels of the hot function's series: those that the program was started with, and one that it set
+    /// while it ran.
+    labels: &'static str,
+    /// What else to look at: the client printed the text.
+    spans: Spans,
+}
+
+#[derive(PartialEq)]
+enum Spans {
+    /// It prints `span_id=…` and `trace_id=…`, in which the hot function ran.
+    Printed,
+    None,
 }
 
 #[tokio::test]
@@ -30,6 +42,8 @@ async fn go_sdk() -> Result<()> {
         hot_function: "everflameHotGo",
         share: 0.7,
         also: &["memory:alloc_space:bytes:", "memory:inuse_space:bytes:", "goroutine", "mutex:", "block:"],
+        labels: r#"region="test",endpoint="cart""#,
+        spans: Spans::Printed,
     })
     .await
 }
@@ -43,6 +57,8 @@ async fn python_sdk() -> Result<()> {
         hot_function: "everflame_hot_python",
         share: 0.7,
         also: &["memory:alloc_space:bytes:"],
+        labels: r#"region="test",endpoint="cart""#,
+        spans: Spans::None,
     })
     .await
 }
@@ -56,6 +72,8 @@ async fn rust_sdk() -> Result<()> {
         hot_function: "everflame_hot_rust",
         share: 0.7,
         also: &[],
+        labels: r#"region="test",endpoint="cart""#,
+        spans: Spans::None,
     })
     .await
 }
@@ -69,6 +87,29 @@ async fn node_sdk() -> Result<()> {
         hot_function: "everflameHotNode",
         share: 0.5,
         also: &["memory:inuse_space:bytes:"],
+        labels: r#"region="test",endpoint="cart""#,
+        spans: Spans::None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn java_agent() -> Result<()> {
+    check(Expect {
+        client: Client::Java,
+        service: "client-java",
+        hot_type: "process_cpu:cpu:nanoseconds:",
+        hot_function: "Work.everflameHotJava",
+        share: 0.7,
+        also: &[
+            "memory:alloc_in_new_tlab_bytes:bytes:",
+            "memory:alloc_in_new_tlab_objects:count:",
+            "memory:live:count:",
+            "mutex:contentions:count:",
+            "mutex:delay:nanoseconds:",
+        ],
+        labels: r#"region="test",endpoint="cart",jfr_event="itimer""#,
+        spans: Spans::None,
     })
     .await
 }
@@ -81,7 +122,7 @@ async fn check(expect: Expect) -> Result<()> {
     };
     let server = Server::start()?;
     let from = now_ms()? - HOUR_MS;
-    expect.client.run(&command, server.base(), RUN_SECONDS)?;
+    let printed = expect.client.run(&command, server.base(), RUN_SECONDS)?;
     let until = now_ms()? + HOUR_MS;
 
     let types = profile_types(&server, expect.service, from, until).await?;
@@ -94,20 +135,28 @@ async fn check(expect: Expect) -> Result<()> {
         .with_context(|| format!("no type {}… among {types:?}", expect.hot_type))?;
 
     let selector = format!("{{service_name=\"{}\"}}", expect.service);
-    let answer = server
-        .connect(
-            "querier.v1.QuerierService/SelectMergeStacktraces",
-            &json!({"profileTypeID": hot_type, "labelSelector": selector, "start": from, "end": until}),
-        )
-        .await?;
-    let graph = FlameGraph::from_json(&answer)?;
-    let share = graph.self_share(expect.hot_function);
-    ensure!(
-        share >= expect.share,
-        "{} has {share:.2} of {hot_type}: {:?}",
-        expect.hot_function,
-        graph.heaviest()
-    );
+    let labelled = format!("{{service_name=\"{}\",{}}}", expect.service, expect.labels);
+    let mut questions = vec![json!({"labelSelector": selector}), json!({"labelSelector": labelled})];
+    if expect.spans == Spans::Printed {
+        let id =
+            |name: &str| printed.lines().find_map(|line| line.strip_prefix(name)).context("no ids printed");
+        questions.push(json!({"labelSelector": selector, "spanSelector": [id("span_id=")?]}));
+        questions.push(json!({"labelSelector": selector, "traceIdSelector": [id("trace_id=")?]}));
+    }
+    for mut question in questions {
+        question["profileTypeID"] = json!(hot_type);
+        question["start"] = json!(from);
+        question["end"] = json!(until);
+        let answer = server.connect("querier.v1.QuerierService/SelectMergeStacktraces", &question).await?;
+        let graph = FlameGraph::from_json(&answer)?;
+        let share = graph.self_share(expect.hot_function);
+        ensure!(
+            share >= expect.share,
+            "{question}: {} has {share:.2}: {:?}",
+            expect.hot_function,
+            graph.heaviest()
+        );
+    }
 
     let query = [
         ("query", format!("{hot_type}{selector}")),

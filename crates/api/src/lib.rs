@@ -37,6 +37,7 @@ mod profefe;
 mod push;
 mod querier;
 mod recording;
+mod reflection;
 mod render;
 mod scan_headers;
 mod server;

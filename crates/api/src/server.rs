@@ -22,8 +22,8 @@ use crate::source::{self, Sources};
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
 use crate::{
-    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe, render, singles,
-    sql, status, ui, watch,
+    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe, reflection,
+    render, singles, sql, status, ui, watch,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -189,6 +189,7 @@ impl Server {
             let services = FeatureFlagsServiceExt::register(capabilities.clone(), services);
             HealthExt::register(capabilities, services)
         };
+        let services = reflection::register(services);
         let limits = Limits::default()
             .with_max_request_body_size(MAX_BODY_BYTES)
             .with_max_message_size(MAX_BODY_BYTES)
@@ -213,6 +214,9 @@ impl Server {
         ]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route_service(path, service.clone()));
+        let routes = reflection::SERVICES
+            .into_iter()
+            .fold(routes, |routes, path| routes.route_service(path, service.clone()));
         let routes = parca::SERVICES.into_iter().fold(routes, |routes, path| {
             routes
                 .route_service(path, service.clone())

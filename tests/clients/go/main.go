@@ -1,9 +1,11 @@
-// Profiles itself with the unmodified Go SDK: CPU, heap, goroutines, mutex and block.
+// Profiles itself with the unmodified Go SDK: CPU, heap, goroutines, mutex and block, with a label that is
+// set while it runs, in a span of OpenTelemetry whose id and trace it prints.
 //
 // usage: everflame-client-go SERVER_URL SECONDS
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,7 +13,9 @@ import (
 	"sync"
 	"time"
 
+	otelpyroscope "github.com/grafana/otel-profiling-go"
 	"github.com/grafana/pyroscope-go"
+	"go.opentelemetry.io/otel/sdk/trace"
 )
 
 // Window is how often the SDK uploads; its default is 15 s.
@@ -100,11 +104,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	tracer := otelpyroscope.NewTracerProvider(trace.NewTracerProvider()).Tracer("everflame-client-go")
+	ctx, span := tracer.Start(context.Background(), "checkout")
+	fmt.Printf("span_id=%s\ntrace_id=%s\n", span.SpanContext().SpanID(), span.SpanContext().TraceID())
 	for end := time.Now().Add(time.Duration(seconds * float64(time.Second))); time.Now().Before(end); {
-		sink += everflameHotGo(40_000_000)
+		pyroscope.TagWrapper(ctx, pyroscope.Labels("endpoint", "cart"), func(context.Context) {
+			sink += everflameHotGo(40_000_000)
+		})
 		everflameAllocGo()
 		everflameContendGo()
 	}
+	span.End()
 	// Stop alone closes the upload queue before what is in it was sent.
 	profiler.Flush(true)
 	if err := profiler.Stop(); err != nil {

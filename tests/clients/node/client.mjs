@@ -1,4 +1,5 @@
-// Profiles itself with the unmodified Node SDK: wall time, CPU time and heap.
+// Profiles itself with the unmodified Node SDK: wall time, CPU time and heap, with a label that is set while
+// it runs.
 //
 // usage: node client.mjs SERVER_URL SECONDS
 
@@ -34,7 +35,9 @@ const retained = [];
 const end = Date.now() + Number(seconds) * 1000;
 let sink = 0;
 while (Date.now() < end) {
-  sink += everflameHotNode(2_000_000);
+  Pyroscope.wrapWithLabels({ endpoint: "cart" }, () => {
+    sink += everflameHotNode(2_000_000);
+  });
   retained.push(new Array(4096).fill(sink));
   // The SDK's own timers run only when the event loop gets a turn.
   await sleep(1);

@@ -1,4 +1,4 @@
-"""Profiles itself with the unmodified Python SDK.
+"""Profiles itself with the unmodified Python SDK, with a label that is set while it runs.
 
 usage: python client.py SERVER_URL SECONDS
 """
@@ -30,7 +30,8 @@ def main():
     end = time.monotonic() + seconds
     retained = []
     while time.monotonic() < end:
-        everflame_hot_python(200_000)
+        with pyroscope.tag_wrapper({"endpoint": "cart"}):
+            everflame_hot_python(200_000)
         retained.append(bytearray(256 * 1024))
     if not pyroscope.shutdown():
         sys.exit("pyroscope.shutdown() reports a failure")

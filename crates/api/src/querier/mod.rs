@@ -225,10 +225,12 @@ impl QuerierService for Querier {
         _request: ServiceRequest<'_, types::GetProfileStatsRequest>,
     ) -> ServiceResult<types::GetProfileStatsResponse> {
         let bounds = self.0.catalogue(|engine| engine.bounds()).await?;
+        // Of sums it is known only in which window they are, and the window of today ends tomorrow.
+        let newest = bounds.map_or(0, |bounds| bounds.last.min(self.0.now()));
         Response::ok(types::GetProfileStatsResponse {
             data_ingested: bounds.is_some(),
             oldest_profile_time: bounds.map_or(0, |bounds| bounds.first.div_euclid(1_000_000)),
-            newest_profile_time: bounds.map_or(0, |bounds| bounds.last.div_euclid(1_000_000)),
+            newest_profile_time: newest.div_euclid(1_000_000),
             ..Default::default()
         })
     }

@@ -312,7 +312,7 @@ pub(super) fn too_old(place: Place) -> Error {
     Error::new(
         ErrorKind::Unsupported,
         place,
-        "it is in the layout of OTLP 1.7 or earlier",
-        "update the sender to one that speaks OTLP 1.8 or later",
+        "it is in the layout of OTLP 1.5 or earlier",
+        "update the sender to one that speaks OTLP 1.6 or later",
     )
 }

@@ -5,6 +5,7 @@ use super::dictionary::{Dictionary, RawTables};
 use super::layout::SampleLayout;
 use super::place::Place;
 use super::profile::{Head, LinkKeys, SERVICE, SampleReader, unnamed};
+use super::v1_7::{self, Upgraded};
 use crate::part::Extract;
 use crate::pprof::wire::{Cursor, Fault};
 use crate::{Cuts, Decoded, Error, Limits, Part, gzip, pprof};
@@ -39,9 +40,14 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 /// left out and counted.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
+    let older = v1_7::upgrade(&body, limits)?;
+    let (body, rejected) = match &older {
+        Some(Upgraded { bytes, rejected }) => (bytes.as_slice(), rejected.clone()),
+        None => (&*body, None),
+    };
     let broken = |fault| Place::Message.broken(fault);
     let (mut resources, mut tables) = (Vec::new(), RawTables::default());
-    let mut cursor = Cursor::new(&body);
+    let mut cursor = Cursor::new(body);
     while let Some((number, value)) = cursor.field().map_err(broken)? {
         match number {
             1 => {
@@ -52,7 +58,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
             _ => {}
         }
     }
-    let mut export = Export::default();
+    let mut export = Export { rejected, ..Export::default() };
     let mut dictionary = Dictionary::decode(&tables, limits, &mut export.cuts)?;
     let mut found = Vec::new();
     for (at, bytes) in resources.iter().enumerate() {
@@ -70,7 +76,8 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
         layout_before: None,
         entries: 0,
     };
-    export.profiles = found.last().map_or(0, |found| found.total);
+    export.profiles = found.last().map_or(0, |found| found.total)
+        + export.rejected.as_ref().map_or(0, |(rejected, _)| *rejected);
     for Found { place, labels, profiles, .. } in &found {
         for (at, bytes) in profiles.iter().enumerate() {
             let place = match *place {

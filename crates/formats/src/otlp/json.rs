@@ -1,10 +1,10 @@
-//! OTLP's JSON becomes protobuf of the current layout, which then is read like any other.
+//! OTLP's JSON becomes protobuf of its layout, which then is read like any other.
 //!
 //! It differs from protobuf's own JSON: ids of traces and spans are hexadecimal, and unknown fields are
 //! ignored. Names of fields may be in camel case or as in the protocol files, 64-bit integers numbers or
 //! strings. Messages are written while they are read: nothing but the protobuf is kept.
 
-use super::Export;
+use super::{Export, json_v1_7};
 use crate::{Error, Limits, gzip};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,14 +29,15 @@ pub fn to_protobuf(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     };
     let mut out = Vec::with_capacity(body.len() / 2);
     let mut json = serde_json::Deserializer::from_slice(&body);
-    json.deserialize_map(Message { fields: REQUEST, out: &mut out }).map_err(refuse)?;
+    let fields = if json_v1_7::is(&body) { json_v1_7::REQUEST } else { REQUEST };
+    json.deserialize_map(Message { fields, out: &mut out }).map_err(refuse)?;
     json.end().map_err(refuse)?;
     Ok(out)
 }
 
 /// What a field holds.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Message(&'static [Field]),
     Text,
     Base64,
@@ -48,7 +49,7 @@ enum Kind {
 }
 
 /// Name in JSON, number, content.
-type Field = (&'static str, u32, Kind);
+pub(super) type Field = (&'static str, u32, Kind);
 
 use Kind::{Base64, Bool, Double, Fixed, Hex, Message as Of, Number, Text};
 
@@ -56,10 +57,12 @@ const REQUEST: &[Field] =
     &[("resourceProfiles", 1, Of(RESOURCE_PROFILES)), ("dictionary", 2, Of(DICTIONARY))];
 const RESOURCE_PROFILES: &[Field] =
     &[("resource", 1, Of(RESOURCE)), ("scopeProfiles", 2, Of(SCOPE_PROFILES))];
-const RESOURCE: &[Field] = &[("attributes", 1, Of(KEY_VALUE))];
+pub(super) const RESOURCE: &[Field] = &[("attributes", 1, Of(KEY_VALUE))];
 const SCOPE_PROFILES: &[Field] = &[("scope", 1, Of(SCOPE)), ("profiles", 2, Of(PROFILE))];
-const SCOPE: &[Field] = &[("name", 1, Text), ("version", 2, Text), ("attributes", 3, Of(KEY_VALUE))];
-const KEY_VALUE: &[Field] = &[("key", 1, Text), ("value", 2, Of(ANY_VALUE)), ("keyStrindex", 3, Number)];
+pub(super) const SCOPE: &[Field] =
+    &[("name", 1, Text), ("version", 2, Text), ("attributes", 3, Of(KEY_VALUE))];
+pub(super) const KEY_VALUE: &[Field] =
+    &[("key", 1, Text), ("value", 2, Of(ANY_VALUE)), ("keyStrindex", 3, Number)];
 /// Lists one level deep; deeper ones are not read anyway.
 const ANY_VALUE: &[Field] = &[
     ("stringValue", 1, Text),
@@ -87,7 +90,7 @@ const DICTIONARY: &[Field] = &[
     ("attributeTable", 6, Of(ATTRIBUTE)),
     ("stackTable", 7, Of(STACK)),
 ];
-const MAPPING: &[Field] = &[
+pub(super) const MAPPING: &[Field] = &[
     ("memoryStart", 1, Number),
     ("memoryLimit", 2, Number),
     ("fileOffset", 3, Number),
@@ -102,18 +105,18 @@ const LOCATION: &[Field] = &[
     ("line", 3, Of(LINE)),
     ("attributeIndices", 4, Number),
 ];
-const LINE: &[Field] = &[("functionIndex", 1, Number), ("line", 2, Number), ("column", 3, Number)];
-const FUNCTION: &[Field] = &[
+pub(super) const LINE: &[Field] = &[("functionIndex", 1, Number), ("line", 2, Number), ("column", 3, Number)];
+pub(super) const FUNCTION: &[Field] = &[
     ("nameStrindex", 1, Number),
     ("systemNameStrindex", 2, Number),
     ("filenameStrindex", 3, Number),
     ("startLine", 4, Number),
 ];
-const LINK: &[Field] = &[("traceId", 1, Hex), ("spanId", 2, Hex)];
+pub(super) const LINK: &[Field] = &[("traceId", 1, Hex), ("spanId", 2, Hex)];
 const ATTRIBUTE: &[Field] =
     &[("keyStrindex", 1, Number), ("value", 2, Of(ANY_VALUE)), ("unitStrindex", 3, Number)];
 const STACK: &[Field] = &[("locationIndices", 1, Number)];
-const VALUE_TYPE: &[Field] = &[("typeStrindex", 1, Number), ("unitStrindex", 2, Number)];
+pub(super) const VALUE_TYPE: &[Field] = &[("typeStrindex", 1, Number), ("unitStrindex", 2, Number)];
 const PROFILE: &[Field] = &[
     ("sampleType", 1, Of(VALUE_TYPE)),
     ("samples", 2, Of(SAMPLE)),

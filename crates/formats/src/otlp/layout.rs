@@ -15,21 +15,29 @@ pub(super) enum SampleLayout {
 /// What a sample says about its layout.
 pub(super) fn of_sample(sample: &[u8]) -> Result<Option<SampleLayout>, Fault> {
     use SampleLayout::{AttributesFirst, ValuesFirst};
-    // Numbers in field 2 and 5; whether field 2 is there.
+    // Numbers in field 2 and 5; whether field 2 is there, and packed; whether field 4 is one number.
     let (mut seconds, mut timestamps, mut has_second) = (0usize, 0usize, false);
+    let (mut packs, mut fourth) = (true, false);
     let mut cursor = Cursor::new(sample);
     while let Some((number, value)) = cursor.field()? {
         match (number, value) {
-            (3, Value::Bytes(_)) | (4, Value::Number(_)) => return Ok(Some(ValuesFirst)),
+            (3, Value::Bytes(_)) => return Ok(Some(ValuesFirst)),
             (3, Value::Number(_)) | (4, Value::Bytes(_)) => return Ok(Some(AttributesFirst)),
+            (4, Value::Number(_)) => fourth = true,
             (2, value) => {
                 has_second = true;
+                packs &= matches!(value, Value::Bytes(_));
                 numbers(value, |_| seconds += 1)?;
             }
             (5, Value::Bytes(bytes)) => timestamps += bytes.len() / 8,
             (5, Value::Fixed(_)) => timestamps += 1,
             _ => {}
         }
+    }
+    if fourth {
+        // A link, except where lists are not packed, as async-profiler writes them, or nothing else counts.
+        let counts = has_second || timestamps > 0;
+        return Ok(Some(if packs && counts { ValuesFirst } else { AttributesFirst }));
     }
     // A sample has values or timestamps: what is alone in field 2 are values. Where both are there they are
     // as many.
@@ -67,6 +75,9 @@ mod tests {
             (vec![8, 1, 0x12, 1, 5, 0x18, 9], Some(AttributesFirst)),
             (vec![8, 1, 0x12, 1, 5, 0x1a, 1, 9], Some(ValuesFirst)),
             (vec![8, 1, 0x12, 1, 5, 0x20, 9], Some(ValuesFirst)),
+            ([&[8, 1, 0x20, 9][..], &time].concat(), Some(ValuesFirst)),
+            (vec![8, 1, 0x20, 9], Some(AttributesFirst)),
+            (vec![8, 1, 0x10, 1, 0x20, 9], Some(AttributesFirst)),
             (vec![8, 1, 0x12, 1, 5], Some(ValuesFirst)),
             ([&[8, 1, 0x12, 2, 5, 6][..], &time].concat(), Some(AttributesFirst)),
             ([&[8, 1, 0x12, 1, 5][..], &time].concat(), None),

@@ -1,4 +1,4 @@
-//! Profiles itself with the unmodified Rust SDK (pprof-rs backend).
+//! Profiles itself with the unmodified Rust SDK (pprof-rs backend), with a label that is set while it runs.
 //!
 //! usage: `everflame-client-rust SERVER_URL SECONDS`
 
@@ -31,11 +31,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let run_time = Duration::from_secs_f64(seconds.parse()?);
     let backend = pprof_backend(PprofConfig { sample_rate: SAMPLE_RATE }, BackendConfig::default());
-    let agent = PyroscopeAgentBuilder::new(server, "client-rust", SAMPLE_RATE, "pyroscope-rs", "2.1.5", backend)
-        .tags(vec![("region", "test")])
-        .upload_interval(WINDOW)
-        .build()?
-        .start()?;
+    let agent =
+        PyroscopeAgentBuilder::new(server, "client-rust", SAMPLE_RATE, "pyroscope-rs", "2.1.5", backend)
+            .tags(vec![("region", "test")])
+            .upload_interval(WINDOW)
+            .build()?
+            .start()?;
+    let (add_tag, _) = agent.tag_wrapper();
+    // Of this thread; the backend asks for it when it makes a profile.
+    add_tag("endpoint".to_owned(), "cart".to_owned())?;
     let started = Instant::now();
     while started.elapsed() < run_time {
         black_box(everflame_hot_rust(10_000_000));

@@ -1,22 +1,48 @@
-//! The report of who calls whom. Functions that weigh next to nothing are left out, and the edges that went
-//! through them are joined and marked.
+//! The report of who calls whom. Functions that weigh next to nothing and only hand on from one caller are left
+//! out, as in the peer, and the edges that went through them are joined and marked.
 
 use super::nodes::{Meta, SymbolTable};
 use super::stacks::Stacks;
 use crate::wire::parca::query::v1alpha1::{Callgraph, CallgraphEdge, CallgraphNode, CallgraphNodeMeta};
 use std::collections::BTreeMap;
 
-/// The part of the total below which a function is left out, as in the peer.
+/// The part of the total below which a function may be left out.
 const CUT_OFF: f64 = 0.005;
+
+/// Where a function is among the others.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    caller: Option<u32>,
+    has_several_callers: bool,
+    calls: bool,
+}
+
+impl Place {
+    fn called_by(&mut self, entry: u32) {
+        self.has_several_callers |= *self.caller.get_or_insert(entry) != entry;
+    }
+
+    /// Whether one function alone calls it, and it calls another.
+    fn hands_on(&self) -> bool {
+        self.caller.is_some() && !self.has_several_callers && self.calls
+    }
+}
 
 pub(super) fn report(stacks: &Stacks) -> Callgraph {
     let table = SymbolTable::new(stacks);
     let total = stacks.total();
     let mut sums: Vec<(i64, i64)> = vec![(0, 0); table.first.len()];
     let mut met: Vec<usize> = vec![usize::MAX; table.first.len()];
+    let mut places = vec![Place::default(); table.first.len()];
     for (at, (row, frames)) in stacks.iter().enumerate() {
         for (depth, &frame) in frames.iter().enumerate() {
             let entry = table.entry(frame) as usize;
+            if let Some(place) = places.get_mut(entry) {
+                place.calls |= depth > 0;
+                if let Some(&caller) = frames.get(depth + 1) {
+                    place.called_by(table.entry(caller));
+                }
+            }
             let (Some(sums), Some(met)) = (sums.get_mut(entry), met.get_mut(entry)) else { continue };
             if depth == 0 {
                 sums.1 = sums.1.saturating_add(row.value);
@@ -31,7 +57,8 @@ pub(super) fn report(stacks: &Stacks) -> Callgraph {
     let is_kept = |entry: u32| {
         let at = entry as usize;
         met.get(at).is_some_and(|&met| met != usize::MAX)
-            && sums.get(at).is_some_and(|(cumulative, _)| cumulative.unsigned_abs() as f64 >= least)
+            && (sums.get(at).is_some_and(|(cumulative, _)| cumulative.unsigned_abs() as f64 >= least)
+                || !places.get(at).is_some_and(Place::hands_on))
     };
     // By caller and callee: the value, whether anything was left out between, and the row that was added last.
     let mut edges: BTreeMap<(u32, u32), (i64, bool, usize)> = BTreeMap::new();
@@ -83,7 +110,8 @@ mod tests {
 
     #[test]
     fn light_functions_are_passed_over() {
-        let graph = report(&stacks("main;a;b 600\nmain;fib;fib 399\nmain;light;b 1"));
+        let graph =
+            report(&stacks("main;a;b 600\nmain;fib;fib 397\nmain;light;b 1\nmain;a;leaf 1\nroot;leaf 1"));
         let name = |id: &str| {
             let node = graph.nodes.iter().find(|node| node.id == id).unwrap();
             node.meta.as_option().unwrap().function.as_option().unwrap().name.clone()
@@ -104,7 +132,15 @@ mod tests {
         edges.sort();
         assert_eq!(
             edges,
-            ["a b 600 false", "fib fib 399 false", "main a 600 false", "main b 1 true", "main fib 399 false"]
+            [
+                "a b 600 false",
+                "a leaf 1 false",
+                "fib fib 397 false",
+                "main a 601 false",
+                "main b 1 true",
+                "main fib 397 false",
+                "root leaf 1 false",
+            ]
         );
         let mut nodes: Vec<_> = graph
             .nodes
@@ -114,7 +150,12 @@ mod tests {
         nodes.sort();
         assert_eq!(
             (nodes, graph.cumulative),
-            (vec!["a 600 0".into(), "b 601 601".into(), "fib 399 399".into(), "main 1000 0".into()], 1000)
+            (
+                ["a 601 0", "b 601 601", "fib 397 397", "leaf 2 2", "main 999 0", "root 1 0"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                1000
+            )
         );
     }
 }
