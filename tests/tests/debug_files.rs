@@ -121,7 +121,9 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
     };
     let expected = c_calls();
     let without_lines = vec![("outermost".to_owned(), String::new(), 0)];
-    let cases: [(&str, &str, &[&str], &[(String, String, i64)]); 5] = [
+    type Calls<'a> = &'a [(String, String, i64)];
+    type Case<'a> = (&'a str, &'a str, &'a [&'a str], Calls<'a>);
+    let cases: [Case<'_>; 5] = [
         ("debug information alone", "objcopy", &["--only-keep-debug"], &expected),
         ("compressed", "objcopy", &["--compress-debug-sections=zlib"], &expected),
         ("compressed in the old way", "objcopy", &["--compress-debug-sections=zlib-gnu"], &expected),
@@ -170,12 +172,12 @@ async fn upload_to_pyroscope(server: &Server, build_id: &str, file: Vec<u8>) -> 
     ensure!(answer.0 == 200, "{answer:?}");
     server.connect(&format!("{service}/UploadFinished"), &json!({"gnuBuildId": build_id})).await?;
     let listed = server.connect(&format!("{service}/ListDebuginfo"), &json!({})).await?;
-    let listed = &listed["object"][0];
+    let (listed, size) = (&listed["object"][0], size.to_string());
     ensure!(
         listed["state"] == "STATE_UPLOADED"
             && listed["file"]["gnuBuildId"] == build_id
             && listed["file"]["name"] == "inlined"
-            && listed["sizeBytes"] == size.to_string(),
+            && listed["sizeBytes"] == size,
         "{listed}"
     );
     Ok(())
@@ -239,7 +241,8 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
     let mut broken = file.clone();
     // Where its table of sections is.
     broken[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
-    let cases: [(&str, &str, usize, &[u8], &str, &str); 7] = [
+    type Case<'a> = (&'a str, &'a str, usize, &'a [u8], &'a str, &'a str);
+    let cases: [Case<'_>; 7] = [
         ("no ELF file", C_BUILD, 20_000, &[b'x'; 20_000], "invalid_argument", "it is no ELF file"),
         ("empty", C_BUILD, 10, &[], "invalid_argument", "it is empty"),
         ("of another build", other, file.len(), &file, "invalid_argument", "not of 0123456789abcdef"),

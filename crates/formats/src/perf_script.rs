@@ -92,7 +92,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let mut extract = Extract::new(&symbols, &locations);
     let parts = events.into_iter().map(|(name, event)| {
         let (mut profile, profile_name) = event.describe(&name);
-        extract.fill("perf script", &mut profile, event.into_samples())?;
+        extract.fill("perf script", &mut profile, event.take_samples())?;
         Ok(Part { name: profile_name, profile, ..Part::default() })
     });
     Ok(Parts { parts: parts.collect::<Result<_, _>>()?, cuts })
@@ -148,7 +148,7 @@ impl Event {
     }
 
     /// The samples with as many values as there are types.
-    fn into_samples(self) -> Samples {
+    fn take_samples(self) -> Samples {
         let mut samples = self.samples;
         if !self.has_periods {
             samples.values = samples.values.into_iter().step_by(2).collect();

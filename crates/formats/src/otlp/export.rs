@@ -262,7 +262,7 @@ impl Reader<'_> {
                 duration: head.duration,
                 ..Profile::default()
             };
-            let samples = taken.into_samples(self.dictionary, &mut self.extract);
+            let samples = taken.take_samples(self.dictionary, &mut self.extract);
             let timestamps = taken.timestamps;
             self.extract.finish(place, &mut profile, samples)?;
             export.parts.push(Part {

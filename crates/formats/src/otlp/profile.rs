@@ -143,7 +143,7 @@ struct Run {
 impl Taken {
     /// A sample for each moment, with the frames and texts that `extract` takes. Hot: what a stack is in the
     /// profile is looked up once for all of its moments.
-    pub(super) fn into_samples(&mut self, dictionary: &Dictionary, extract: &mut Extract<'_>) -> Samples {
+    pub(super) fn take_samples(&mut self, dictionary: &Dictionary, extract: &mut Extract<'_>) -> Samples {
         let mut samples = Samples {
             locations: Vec::with_capacity(self.locations),
             stack_ends: Vec::with_capacity(self.values.len()),
