@@ -1,6 +1,6 @@
 //! Names come from a process of its own; what happens to it happens to nobody else.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
