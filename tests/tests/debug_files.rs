@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use everflame_tests::debug_files::{Sampled, calls, calls_once, initiate, names, send, source, tool, upload};
-use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over};
+use everflame_tests::debug_files::{
+    Call, Sampled, calls, calls_once, initiate, names, send, source, tool, upload,
+};
+use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over, number};
 use everflame_tests::rpc::{Coding, Wire};
 use everflame_tests::{Server, skip};
 use serde_json::{Value, json};
@@ -68,7 +70,7 @@ impl Built {
 }
 
 /// What lies at the address of the C program: function, file, line in `inlined.c`.
-fn c_calls() -> Vec<(String, String, i64)> {
+fn c_calls() -> Vec<Call> {
     let call = |name: &str, line| (name.to_owned(), "inlined.c".to_owned(), line);
     vec![call("innermost", 13), call("middle", 18), call("outermost", 22)]
 }
@@ -121,7 +123,8 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
     };
     let expected = c_calls();
     let without_lines = vec![("outermost".to_owned(), String::new(), 0)];
-    let cases: [(&str, &str, &[&str], &[(String, String, i64)]); 5] = [
+    type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a [Call]);
+    let cases: [Case<'_>; 5] = [
         ("debug information alone", "objcopy", &["--only-keep-debug"], &expected),
         ("compressed", "objcopy", &["--compress-debug-sections=zlib"], &expected),
         ("compressed in the old way", "objcopy", &["--compress-debug-sections=zlib-gnu"], &expected),
@@ -175,7 +178,7 @@ async fn upload_to_pyroscope(server: &Server, build_id: &str, file: Vec<u8>) -> 
         listed["state"] == "STATE_UPLOADED"
             && listed["file"]["gnuBuildId"] == build_id
             && listed["file"]["name"] == "inlined"
-            && listed["sizeBytes"] == size.to_string(),
+            && number(&listed["sizeBytes"]) == i64::try_from(size)?,
         "{listed}"
     );
     Ok(())
@@ -239,7 +242,8 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
     let mut broken = file.clone();
     // Where its table of sections is.
     broken[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
-    let cases: [(&str, &str, usize, &[u8], &str, &str); 7] = [
+    type Case<'a> = (&'a str, &'a str, usize, &'a [u8], &'a str, &'a str);
+    let cases: [Case<'_>; 7] = [
         ("no ELF file", C_BUILD, 20_000, &[b'x'; 20_000], "invalid_argument", "it is no ELF file"),
         ("empty", C_BUILD, 10, &[], "invalid_argument", "it is empty"),
         ("of another build", other, file.len(), &file, "invalid_argument", "not of 0123456789abcdef"),
