@@ -78,6 +78,7 @@ export interface Deleted {
   series: number;
   profiles: number;
   files: number;
+  traces: number;
 }
 
 export interface BuildInfo {
@@ -127,10 +128,10 @@ export interface DroppedOfService {
   };
 }
 
-export type Reason = "relabel" | "tenant_rate" | "service_rate" | "too_large" | "unprocessable" | "invalid_argument" | "unavailable" | "internal" | "label_too_long" | "label_sets_per_upload" | "label_sets_per_service" | "stack_depth" | "string_length";
+export type Reason = "relabel" | "tenant_rate" | "service_rate" | "too_large" | "unprocessable" | "invalid_argument" | "unavailable" | "internal" | "label_too_long" | "label_sets_per_upload" | "label_sets_per_service" | "stack_depth" | "string_length" | "forward_spool_full" | "forward_refused" | "forward_spool";
 
 /** What is counted. */
-export type What = "profiles" | "labels" | "stacks" | "strings";
+export type What = "profiles" | "labels" | "stacks" | "strings" | "forwards";
 
 export interface Status {
   version: string;
