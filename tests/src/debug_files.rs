@@ -17,6 +17,8 @@ pub const UPLOAD: Method =
     Method { path: "parca.debuginfo.v1alpha1.DebuginfoService/Upload", request: "", answer: "ParcaUploaded" };
 /// The type of the profiles of [`Sampled::profile`].
 pub const TYPE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
+/// A function, the last part of its file's path, a line.
+pub type Call = (String, String, i64);
 /// Bytes of a piece of a file.
 const PIECE: usize = 20_000;
 
@@ -154,13 +156,13 @@ impl Sampled {
 ///
 /// # Errors
 /// When there is not exactly one stack.
-pub async fn calls(server: &Server, service: &str) -> Result<Vec<(String, String, i64)>> {
+pub async fn calls(server: &Server, service: &str) -> Result<Vec<Call>> {
     let query = format!("{TYPE}{{service_name=\"{service}\"}}");
     let params = [("query", query.as_str()), ("from", "now-1h"), ("until", "now+1h")];
     let (status, bytes) = server.get("/api/v1/pprof", &params).await?;
     ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&bytes));
     let profile = pprof::read(&bytes, &Limits::default())?.profile;
-    let stacks: std::collections::BTreeSet<Vec<(String, String, i64)>> = (0..profile.samples.len())
+    let stacks: std::collections::BTreeSet<Vec<Call>> = (0..profile.samples.len())
         .map(|sample| {
             let frames = profile.frames(sample).map(|frame| {
                 let file = profile.symbols.strings.get(frame.file);
@@ -181,7 +183,7 @@ pub async fn calls(server: &Server, service: &str) -> Result<Vec<(String, String
 ///
 /// # Errors
 /// When they do not for a minute.
-pub async fn calls_once(server: &Server, service: &str, leaf: &str) -> Result<Vec<(String, String, i64)>> {
+pub async fn calls_once(server: &Server, service: &str, leaf: &str) -> Result<Vec<Call>> {
     let mut last = Vec::new();
     for _ in 0..600 {
         last = calls(server, service).await?;
@@ -195,7 +197,7 @@ pub async fn calls_once(server: &Server, service: &str, leaf: &str) -> Result<Ve
 
 /// Names alone.
 #[must_use]
-pub fn names(calls: &[(String, String, i64)]) -> Vec<&str> {
+pub fn names(calls: &[Call]) -> Vec<&str> {
     calls.iter().map(|(name, ..)| name.as_str()).collect()
 }
 

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use everflame_tests::debug_files::{Sampled, calls, calls_once, initiate, names, send, source, tool, upload};
-use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over};
+use everflame_tests::debug_files::{
+    Call, Sampled, calls, calls_once, initiate, names, send, source, tool, upload,
+};
+use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over, number};
 use everflame_tests::rpc::{Coding, Wire};
 use everflame_tests::{Server, skip};
 use serde_json::{Value, json};
@@ -68,7 +70,7 @@ impl Built {
 }
 
 /// What lies at the address of the C program: function, file, line in `inlined.c`.
-fn c_calls() -> Vec<(String, String, i64)> {
+fn c_calls() -> Vec<Call> {
     let call = |name: &str, line| (name.to_owned(), "inlined.c".to_owned(), line);
     vec![call("innermost", 13), call("middle", 18), call("outermost", 22)]
 }
@@ -121,8 +123,7 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
     };
     let expected = c_calls();
     let without_lines = vec![("outermost".to_owned(), String::new(), 0)];
-    type Calls<'a> = &'a [(String, String, i64)];
-    type Case<'a> = (&'a str, &'a str, &'a [&'a str], Calls<'a>);
+    type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a [Call]);
     let cases: [Case<'_>; 5] = [
         ("debug information alone", "objcopy", &["--only-keep-debug"], &expected),
         ("compressed", "objcopy", &["--compress-debug-sections=zlib"], &expected),
@@ -172,12 +173,12 @@ async fn upload_to_pyroscope(server: &Server, build_id: &str, file: Vec<u8>) -> 
     ensure!(answer.0 == 200, "{answer:?}");
     server.connect(&format!("{service}/UploadFinished"), &json!({"gnuBuildId": build_id})).await?;
     let listed = server.connect(&format!("{service}/ListDebuginfo"), &json!({})).await?;
-    let (listed, size) = (&listed["object"][0], size.to_string());
+    let listed = &listed["object"][0];
     ensure!(
         listed["state"] == "STATE_UPLOADED"
             && listed["file"]["gnuBuildId"] == build_id
             && listed["file"]["name"] == "inlined"
-            && listed["sizeBytes"] == size,
+            && number(&listed["sizeBytes"]) == i64::try_from(size)?,
         "{listed}"
     );
     Ok(())

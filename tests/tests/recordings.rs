@@ -93,8 +93,8 @@ async fn async_profiler() -> Result<()> {
 async fn async_profiler_in_otlp() -> Result<()> {
     let Some((command, folder)) = recorder("async-profiler in OTLP")? else { return Ok(()) };
     let server = Server::start()?;
-    for start in ["otlp,event=itimer", "otlp,event=itimer,threads"] {
-        let file = path(folder.path(), start)?;
+    for (name, start) in [("stacks", "otlp,event=itimer"), ("threads", "otlp,event=itimer,threads")] {
+        let file = path(folder.path(), name)?;
         run(&command, &["Recorder", SECONDS, start, &file])?;
         let headers = [("content-type", "application/x-protobuf")];
         let (status, answer) =

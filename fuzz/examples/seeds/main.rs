@@ -18,6 +18,12 @@ extern "C" fn rust_fuzzer_test_input(_: *const u8, _: usize) -> i32 {
 /// `foo;bar 2`, `foo;baz;qu 1`.
 const TRIE: &[u8] = b"\x00\x00\x01\x06foo;ba\x00\x02\x01r\x02\x00\x04z;qu\x01\x00";
 
+/// Two profiles were not taken: `late`.
+const REJECTED: &[u8] = b"\x0a\x08\x08\x02\x12\x04late";
+
+/// A `google.rpc.Status` with a delay of three seconds and five nanoseconds.
+const RETRY_IN: &[u8] = b"\x08\x0e\x1a\x23\x0a\x19type/google.rpc.RetryInfo\x12\x06\x0a\x04\x08\x03\x10\x05";
+
 /// Contexts 5 and 7 with the labels `region` and `tier`.
 const LABELS: &[u8] = b"\x0a\x0a\x08\x07\x12\x06\x0a\x04\x08\x01\x10\x02\x0a\x10\x08\x05\x12\x0c\x0a\x04\x08\x01\x10\x02\x0a\x04\x08\x03\x10\x04\x12\x0a\x08\x01\x12\x06region\x12\x06\x08\x02\x12\x02eu\x12\x08\x08\x03\x12\x04tier\x12\x05\x08\x04\x12\x01a";
 
@@ -80,6 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("trie", vec![TRIE.to_vec(), gzip::deflate(TRIE)]),
         ("speedscope", vec![EVENTED.to_vec(), speedscope::write(&profile, "x").into_bytes()]),
         ("otlp", vec![otlp::to_protobuf(OTLP, &Limits::default())?]),
+        ("otlp_answer", vec![REJECTED.to_vec(), RETRY_IN.to_vec()]),
         ("otlp_json", vec![OTLP.to_vec()]),
         (
             "jfr",
