@@ -171,10 +171,11 @@ async fn an_end_that_misbehaves() -> Result<()> {
     for request in &received[5..] {
         let message = gzip::inflate(&request.body, &Limits::default())?;
         let text = String::from_utf8_lossy(&message).into_owned();
-        let names = text.split("upload_").skip(1);
-        order.extend(
-            names.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u128>().ok()),
-        );
+        for rest in text.split("upload_").skip(1) {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            // The key of the next text is a digit, too.
+            order.push(digits.strip_suffix('2').context("no text follows")?.parse::<u128>()?);
+        }
     }
     ensure!(order == (1..31).collect::<Vec<_>>(), "{order:?}");
 
