@@ -89,12 +89,9 @@ impl Sampled {
     }
 
     /// What the server calls the address as long as it knows no name.
-    ///
-    /// # Errors
-    /// When the program has no name.
-    pub fn unresolved(&self) -> Result<String> {
-        let name = self.program.file_name().context("a name")?.to_string_lossy();
-        Ok(format!("{name}+0x{:x}", self.address - self.start + self.offset))
+    #[must_use]
+    pub fn unresolved(&self) -> String {
+        format!("0x{:x}", self.address)
     }
 
     /// The same as another start of the program has it: elsewhere in memory.
@@ -167,7 +164,7 @@ pub async fn calls(server: &Server, service: &str) -> Result<Vec<Call>> {
             let frames = profile.frames(sample).map(|frame| {
                 let file = profile.symbols.strings.get(frame.file);
                 let file = file.rsplit('/').next().unwrap_or_default().to_owned();
-                (profile.symbols.name_or_offset(frame).into_owned(), file, frame.line)
+                (profile.symbols.name(frame).into_owned(), file, frame.line)
             });
             frames.collect()
         })

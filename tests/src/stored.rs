@@ -116,8 +116,7 @@ pub fn stacks_of(profile: &Profile, sample_type: usize) -> Stacks {
     for sample in 0..profile.samples.len() {
         let value = profile.values(sample).get(sample_type).copied().unwrap_or_default();
         if value != 0 {
-            let names =
-                profile.frames(sample).map(|frame| profile.symbols.name_or_offset(frame).into_owned());
+            let names = profile.frames(sample).map(|frame| profile.symbols.name(frame).into_owned());
             *stacks.entry(names.collect()).or_default() += value;
         }
     }

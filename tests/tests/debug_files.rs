@@ -83,7 +83,7 @@ async fn profiles_get_names_when_their_file_comes() -> Result<()> {
     let mut server = Server::start()?;
     built.sampled.push(&server, "before", 5).await?;
     let found = calls(&server, "before").await?;
-    ensure!(names(&found) == [built.sampled.unresolved()?], "{found:?}");
+    ensure!(names(&found) == [built.sampled.unresolved()], "{found:?}");
 
     upload(&server, C_BUILD, &built.whole()?).await?;
     let expected = c_calls();
@@ -145,7 +145,7 @@ async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
             }
             None => {
                 let found = calls(&server, "service").await?;
-                ensure!(names(&found) == [built.sampled.unresolved()?], "{name}: {found:?}");
+                ensure!(names(&found) == [built.sampled.unresolved()], "{name}: {found:?}");
             }
         }
     }
@@ -192,14 +192,14 @@ async fn go_programs_have_names_with_and_without_debug_information() -> Result<(
         let Some(built) = Built::go(flags)? else { return skip("debug_files: Go", "go is not installed") };
         let server = Server::start()?;
         built.sampled.push(&server, "service", 5).await?;
-        ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()?]);
+        ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()]);
         upload_to_pyroscope(&server, GO_BUILD, built.whole()?).await?;
         let found = calls_once(&server, "service", "main.innermost").await?;
         ensure!(found[..] == expected[..3], "{flags}: {found:?}");
         // Without the file there are no names again.
         let service = "debuginfo.v1alpha1.DebuginfoService";
         server.connect(&format!("{service}/DeleteDebuginfo"), &json!({"gnuBuildId": GO_BUILD})).await?;
-        ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()?]);
+        ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()]);
     }
     Ok(())
 }
@@ -319,7 +319,7 @@ async fn uploads_survive_a_restart() -> Result<()> {
     server.kill9()?;
     server.restart()?;
     // Received, but its sender did not say that it is finished.
-    ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()?]);
+    ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()]);
     ask(&server, FINISHED, &json!({"buildId": C_BUILD, "uploadId": id})).await?;
     ensure!(calls_once(&server, "service", "innermost").await? == c_calls());
     let again = initiate(&server, C_BUILD, file.len()).await?;
@@ -382,7 +382,7 @@ async fn debuginfod_is_asked() -> Result<()> {
     absent.push(&server, "absent", 5).await?;
     ensure!(calls_once(&server, "service", "innermost").await? == c_calls());
     for _ in 0..5 {
-        ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()?]);
+        ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()]);
     }
     let once = |name: &str| {
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -404,7 +404,7 @@ async fn debuginfod_is_asked() -> Result<()> {
     for _ in 0..600 {
         let (_, metrics) = server.get("/metrics", &[]).await?;
         if String::from_utf8(metrics)?.contains("everflame_debuginfod_failed_total 1") {
-            ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()?]);
+            ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()]);
             ensure!(files(&server.data().join(".debug-files"))?.is_empty());
             return Ok(());
         }

@@ -116,31 +116,6 @@ impl Symbols {
         Cow::Owned(format!("0x{:x}", frame.address))
     }
 
-    /// What a frame is called where a file is to be named in which its function may be found later: as
-    /// [`Symbols::name`], but module and offset, as `libc.so.6+0x2724a`, when it is not symbolized and its mapping
-    /// has a build id.
-    ///
-    /// The offset is that in the file, or the address itself when that is no address of memory.
-    pub fn name_or_offset(&self, frame: &Frame) -> Cow<'_, str> {
-        let is_named =
-            [frame.function, frame.system_name].iter().any(|&name| !self.strings.get(name).is_empty());
-        let mapping = self.mapping(frame.mapping);
-        if is_named || frame.address == 0 || !is_build_id(self.strings.get(mapping.build_id)) {
-            return self.name(frame);
-        }
-        let file = self.strings.get(mapping.file);
-        let module = match file.rsplit(['/', '\\']).next() {
-            Some(module) if !module.is_empty() => module,
-            _ => self.strings.get(mapping.build_id),
-        };
-        let within = (mapping.memory_start.max(1)..mapping.memory_limit).contains(&frame.address);
-        let offset = match within {
-            true => (frame.address - mapping.memory_start).wrapping_add(mapping.file_offset),
-            false => frame.address,
-        };
-        Cow::Owned(format!("{module}+0x{offset:x}"))
-    }
-
     /// The content address of `frame`: XXH3-128 over kind, inlined flag (a byte each), line, start line,
     /// address, memory start, memory limit, file offset (8 bytes each, little-endian), and the five texts
     /// function, system name, file, mapping file, build id, each followed by a byte 0xff.
@@ -183,11 +158,6 @@ impl Symbols {
         buffer.extend_from_slice(&mapping.texts);
         FrameId(xxh3_128(buffer))
     }
-}
-
-/// Whether a debug file can be found by `text`: some senders write a word where the id would be.
-fn is_build_id(text: &str) -> bool {
-    text.len() > 2 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// What a mapping adds to the ids of its frames.
@@ -353,36 +323,6 @@ mod tests {
         let names: Vec<_> = symbols.frames.iter().map(|frame| symbols.name(frame)).collect();
         assert_eq!(names, ["main.work", "0x4e354b"]);
         assert_eq!(symbols.name(&Frame::default()), "0x0");
-    }
-
-    #[test]
-    fn unsymbolized_frames_name_module_and_offset() {
-        let mut symbols = symbols();
-        let id = symbols.strings.push("c0ffee");
-        let word = symbols.strings.push("unknown");
-        let file = symbols.mappings[1].file;
-        let mapping = Mapping {
-            file,
-            build_id: id,
-            memory_start: 0x7f00_0000,
-            memory_limit: 0x7f00_8000,
-            file_offset: 0x1000,
-        };
-        symbols.mappings.push(mapping);
-        symbols.mappings.push(Mapping { build_id: id, ..Mapping::default() });
-        symbols.mappings.push(Mapping { build_id: word, ..mapping });
-        for (mapping, address, function, expect) in [
-            (1, 0x4e354b, 0, "0x4e354b"),
-            (2, 0x7f00_0139, 0, "app+0x1139"),
-            (2, 0x1139, 0, "app+0x1139"),
-            (2, 0x7f00_0139, 1, "main.work"),
-            (3, 0x1139, 0, "c0ffee+0x1139"),
-            (4, 0x7f00_0139, 0, "0x7f000139"),
-            (2, 0, 0, "0x0"),
-        ] {
-            let frame = Frame { mapping, address, function, ..Frame::default() };
-            assert_eq!(symbols.name_or_offset(&frame), expect);
-        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Merged {
             for &frame in frames.iter().rev() {
                 let at = frame as usize;
                 let (Some(slot), Some(frame)) = (names.get_mut(at), symbols.frames.get(at)) else { continue };
-                all.push(*slot.get_or_insert_with(|| tree.intern(&symbols.name_or_offset(frame))));
+                all.push(*slot.get_or_insert_with(|| tree.intern(&symbols.name(frame))));
             }
             ends.push((all.len(), value));
         }
@@ -158,7 +158,7 @@ impl Merged {
             let mut from_root = frames.iter().rev().filter_map(|&frame| symbols.frames.get(frame as usize));
             let below = call_site
                 .iter()
-                .all(|name| from_root.next().is_some_and(|frame| symbols.name_or_offset(frame) == *name));
+                .all(|name| from_root.next().is_some_and(|frame| symbols.name(frame) == *name));
             if below {
                 kept.frames.extend_from_slice(frames);
                 kept.ends.push(kept.frames.len() as u32);
