@@ -295,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_make_room() {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(At(AtomicI64::new(HOUR))));
-        let traces = open(folder.path(), 400, &clock);
+        let traces = open(folder.path(), 300, &clock);
         for (at, service) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
             store(&traces, service, HOUR + at as Nanos * 1_000, &[7; 50]).await.unwrap();
         }
