@@ -101,6 +101,7 @@ async fn profiles_get_names_when_their_file_comes() -> Result<()> {
     built.sampled.moved(0x10_0000).push(&server, "before", 6).await?;
     ensure!(calls(&server, "before").await? == expected);
 
+    server.shutdown()?;
     server.restart()?;
     ensure!(calls_once(&server, "before", "innermost").await? == expected);
     server.kill9()?;
@@ -309,6 +310,7 @@ async fn uploads_survive_a_restart() -> Result<()> {
     built.sampled.push(&server, "service", 5).await?;
     let id =
         initiate(&server, C_BUILD, file.len()).await?.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    server.shutdown()?;
     server.restart()?;
     // Somebody is at it.
     let wanted = ask(&server, SHOULD, &json!({"buildId": C_BUILD, "buildIdType": 1})).await?;

@@ -43,7 +43,7 @@ impl Place {
             let end = segment.file_offset.saturating_add(segment.file_size);
             // The kernel maps whole pages: what lies before and behind a segment comes along.
             let start = segment.file_offset & !(PAGE - 1);
-            segment.executable && (start..end.saturating_add(PAGE)).contains(&at)
+            segment.executable && segment.file_size > 0 && (start..end.saturating_add(PAGE)).contains(&at)
         };
         let exact = |segment: &&Segment| {
             let end = segment.file_offset.saturating_add(segment.file_size);
