@@ -82,7 +82,7 @@ async fn questions() -> Result<()> {
         ("SelectSeries", with(json!({"step": 0.0001})), 400),
         ("SelectSeries", with(json!({"step": -1})), 400),
         ("SelectSeries", with(json!({})), 400),
-        ("SelectSeries", with(json!({"step": 15, "exemplarType": "EXEMPLAR_TYPE_SPAN"})), 501),
+        ("SelectSeries", with(json!({"step": 15, "exemplarType": "EXEMPLAR_TYPE_SPAN"})), 200),
         ("Diff", json!({"left": base.clone(), "right": base.clone()}), 200),
         ("Diff", json!({"left": base.clone()}), 400),
         ("GetProfileStats", json!({}), 200),
