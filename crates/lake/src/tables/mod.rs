@@ -455,10 +455,12 @@ impl Tables {
         }
     }
 
-    /// Where files of `table` for a partition go whose rows reach up to a sequence.
+    /// Where files of `table` for a partition go whose rows reach up to a sequence. No commit names one of
+    /// them, not even one whose fate is not known.
     async fn place(&self, table: TableId, date: i32, sequence: u64) -> Result<sample_files::Place, Error> {
-        let logs = self.logs.lock().await;
-        let log = &logs.0[table.index()];
+        let mut logs = self.logs.lock().await;
+        let log = &mut logs.0[table.index()];
+        log.settle()?;
         let (folder, version) = (log.folder().clone(), log.next_version());
         Ok(sample_files::Place { folder, date, sequence, version, part: 0 })
     }
