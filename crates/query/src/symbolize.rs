@@ -3,7 +3,7 @@
 
 use everflame_lake::ResolvedStacks;
 use everflame_profile::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, StringIndex, Symbols};
-use everflame_symbols::{BuildId, Call, Known, Place, Symbolizer, Wanted};
+use everflame_symbols::{BuildId, Call, Known, PATIENCE, Place, Symbolizer, Wanted};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub(crate) fn symbolize(stacks: ResolvedStacks, symbolizer: &Arc<Symbolizer>) ->
             None => wanted.insert(build.clone(), [place].into()).is_none(),
         };
     }
-    let known = symbolizer.resolve(&wanted);
+    let mut patience = PATIENCE;
+    let known = symbolizer.resolve(&wanted, &mut patience);
     with_names(stacks, &unnamed, &known)
 }
 
