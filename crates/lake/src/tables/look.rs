@@ -3,8 +3,8 @@
 use super::delta_log::DeltaLog;
 use super::{TableId, TableStates, Tables};
 use crate::Error;
-use crate::store::{Folder, Store};
-use std::path::{Path, PathBuf};
+use crate::store::Store;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What [`Tables::look`] saw.
@@ -22,6 +22,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Whether there has never been a commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.logs.iter().all(|log| log.next_version() == 0)
+    }
+
     /// Whether somebody has written since.
     pub(crate) fn is_outdated(&self) -> bool {
         self.logs.iter().any(DeltaLog::has_moved_on)
@@ -29,15 +34,14 @@ impl Look {
 }
 
 impl Tables {
-    /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
-    /// be called beside a server.
-    pub(crate) async fn look(root: &Path) -> Result<Look, Error> {
-        let store: Arc<dyn Store> = Arc::new(Folder::local(root)?);
+    /// The tables in `store`, as their logs name them. Changes nothing, so that it may be called beside a
+    /// server.
+    pub(crate) async fn look(store: &Arc<dyn Store>) -> Result<Look, Error> {
         let mut look = Look::default();
         // Against the order in which a flush and the sums of it are committed: what rows refer to, and
         // what sums are made of, is there then.
         for table in TableId::ALL.into_iter().rev() {
-            match DeltaLog::look(&store, table.table()).await {
+            match DeltaLog::look(store, table.table()).await {
                 Ok((log, files)) => {
                     look.orphans.extend(log.orphans(&files)?);
                     if look.dropped_labels.is_empty() {
