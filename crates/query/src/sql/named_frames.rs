@@ -1,6 +1,7 @@
 //! Names from debug files for the frames of stacks, batch by batch: what was stored as an address is shown as the
 //! functions that lie there, as every other answer has them.
 
+use crate::symbolize::wanted;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, ListArray, RecordBatch, StringArray,
     StructArray, UInt32Array,
@@ -10,7 +11,7 @@ use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Int8Type, Int64Type};
 use arrow::error::ArrowError;
 use everflame_profile::{Frame, FrameKind, Mapping};
-use everflame_symbols::{BuildId, Call, PATIENCE, Place, Symbolizer, Wanted};
+use everflame_symbols::{BuildId, Call, PATIENCE, Place, Symbolizer};
 use hashbrown::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,20 +48,16 @@ impl Names {
         };
         let stored = Stored::new(frames)?;
         let (unnamed, builds) = stored.unnamed();
-        let mut wanted = Wanted::default();
-        for unnamed in &unnamed {
-            if let Some(Some(build)) = builds.get(unnamed.build) {
-                wanted.entry(build.clone()).or_default().insert(unnamed.place);
-            }
-        }
+        let build_of = |unnamed: &Unnamed<'_>| builds.get(unnamed.build).and_then(Option::as_ref);
+        let wanted = wanted(unnamed.iter().filter_map(|unnamed| Some((build_of(unnamed)?, unnamed.place))));
         if wanted.is_empty() {
             return Ok(Named::default());
         }
         let known = symbolizer.resolve(&wanted, &mut self.patience);
         let mut found = Found::default();
         for unnamed in &unnamed {
-            let build = builds.get(unnamed.build).and_then(Option::as_ref);
-            if let Some(calls) = build.and_then(|build| known.get(build)?.get(&unnamed.place)) {
+            let calls = build_of(unnamed).and_then(|build| known.get(build)?.get(&unnamed.place));
+            if let Some(calls) = calls {
                 found.add(unnamed, calls);
             }
         }
