@@ -103,6 +103,34 @@ impl Bucket {
         format!("s3://{NAME}/{prefix}")
     }
 
+    /// The names of the objects that begin with `prefix`.
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed.
+    pub async fn objects(&self, prefix: &str) -> Result<Vec<String>> {
+        let url = format!("{}/{NAME}", self.direct);
+        let list = reqwest::Client::new().get(url).query(&[("list-type", "2"), ("prefix", prefix)]);
+        let answer = list.header("authorization", CREDENTIAL).send().await?.error_for_status()?;
+        let text = answer.text().await?;
+        let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        Ok(keys.map(str::to_owned).collect())
+    }
+
+    /// Changes a byte in the middle of an object.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub async fn damage(&self, object: &str) -> Result<()> {
+        let (client, url) = (reqwest::Client::new(), format!("{}/{NAME}/{object}", self.direct));
+        let read = client.get(&url).header("authorization", CREDENTIAL).send().await?.error_for_status()?;
+        let mut bytes = read.bytes().await?.to_vec();
+        let middle = bytes.len() / 2;
+        *bytes.get_mut(middle).context("an empty object")? ^= 0x55;
+        let write = client.put(&url).header("authorization", CREDENTIAL).body(bytes);
+        write.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// What a program needs in its environment to reach the bucket through the proxy.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {

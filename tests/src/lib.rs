@@ -22,7 +22,7 @@ pub use clients::{Client, Prepared, go_pprof_top, prepare, program, run};
 pub use far_end::{FarEnd, Manner, Received};
 pub use flame_graph::FlameGraph;
 pub use repository::Repository;
-pub use server::{Ran, Server, binary, everflame, now_ms};
+pub use server::{Ran, Server, binary, everflame, everflame_in, now_ms};
 pub use skip::skip;
 pub use stored::{Stacks, stacks_of, type_ids};
 pub use upload::{

@@ -210,7 +210,17 @@ pub struct Ran {
 /// # Errors
 /// When the binary is missing.
 pub fn everflame(args: &[&str]) -> Result<Ran> {
-    let out = Command::new(binary()?).args(args).stdin(Stdio::null()).output().context("everflame")?;
+    everflame_in(&[], args)
+}
+
+/// Runs it with more in its environment; see [`everflame`].
+///
+/// # Errors
+/// When it cannot be started.
+pub fn everflame_in(environment: &[(String, String)], args: &[&str]) -> Result<Ran> {
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let mut command = Command::new(binary()?);
+    let out = command.args(args).envs(environment).stdin(Stdio::null()).output().context("everflame")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ran { code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use everflame_tests::{
-    Bucket, Prepared, Server, UPLOAD_TYPE, Upload, check_uploads, now_ms, prepare, push, skip,
+    Bucket, Prepared, Ran, Server, UPLOAD_TYPE, Upload, check_uploads, everflame_in, now_ms, prepare, push,
+    skip,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -210,4 +211,83 @@ async fn a_second_writer_is_noticed() -> Result<()> {
     }
     servers[0].restart()?;
     check_uploads(&servers[0], &kept, &[]).await
+}
+
+/// Runs `everflame lake …` with the bucket in its environment.
+fn lake(bucket: &Bucket, args: &[&str]) -> Result<Ran> {
+    everflame_in(&bucket.environment(), &[&["lake"], args].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lakes_in_buckets_are_looked_at_copied_out_and_copied_in() -> Result<()> {
+    let bucket = match Bucket::start(10).await? {
+        Ok(bucket) => bucket,
+        Err(reason) => return skip("commands on a bucket", &reason),
+    };
+    let good = |args: &[&str]| -> Result<String> {
+        let ran = lake(&bucket, args)?;
+        ensure!(ran.code == Some(0), "lake {args:?}: {ran:?}");
+        Ok(ran.stdout)
+    };
+    let [here, copy, empty] = ["here", "copy", "empty"].map(|prefix| bucket.url(prefix));
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut server = start(&bucket, "here", &BUSY)?;
+    let now = now_ms()? * 1_000_000;
+    let kept: Vec<Upload> = (1..=12).map(|number| Upload::new(number, now, number as usize % 4)).collect();
+    for upload in &kept {
+        push_ok(&server, upload).await?;
+    }
+    wait_until_flushed(&server).await?;
+
+    // From any machine, beside the server.
+    let elsewhere = path("elsewhere");
+    let inspected = good(&["inspect", "--data", &elsewhere, "--storage", &here, "--json"])?;
+    let inspected: Value = serde_json::from_str(&inspected)?;
+    let profiles = inspected["tables"].as_array().context("tables")?.iter();
+    let profiles = profiles.filter(|table| table["name"] == "profiles").map(|table| &table["rows"]);
+    ensure!(profiles.clone().all(|rows| rows.as_u64() >= Some(12)), "{inspected}");
+    good(&["verify", "--data", &elsewhere, "--storage", &here])?;
+    let ran = lake(&bucket, &["verify", "--storage", &empty])?;
+    ensure!(ran.code == Some(1) && ran.stderr.contains("there is no lake here"), "{ran:?}");
+    let ran = lake(&bucket, &["import", "--data", &path("none"), &empty])?;
+    ensure!(ran.code == Some(1) && ran.stderr.contains("there is no lake here"), "{ran:?}");
+
+    server.shutdown()?;
+    let data = server.data().display().to_string();
+    good(&["export", "--data", &data, "--storage", &here, "--from", "now-2d", &copy])?;
+    let ran = lake(&bucket, &["export", "--data", &data, "--storage", &here, &copy])?;
+    ensure!(ran.code == Some(1) && ran.stderr.contains("there is a lake already"), "{ran:?}");
+    good(&["verify", "--data", &elsewhere, "--storage", &copy])?;
+    let mut other = start(&bucket, "copy", &BUSY)?;
+    check_uploads(&other, &kept, &[]).await.context("of the copy")?;
+    other.shutdown()?;
+
+    let imported = path("imported");
+    good(&["import", "--data", &imported, &copy])?;
+    good(&["verify", "--data", &imported])?;
+    let mut other = Server::start_on(folder.path().join("imported").as_path(), &[])?;
+    check_uploads(&other, &kept, &[]).await.context("of what was copied in")?;
+    other.shutdown()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_a_bucket_is_found() -> Result<()> {
+    let bucket = match Bucket::start(11).await? {
+        Ok(bucket) => bucket,
+        Err(reason) => return skip("damage in a bucket", &reason),
+    };
+    let mut server = start(&bucket, "hurt", &BUSY)?;
+    push_ok(&server, &Upload::new(1, now_ms()? * 1_000_000, 0)).await?;
+    wait_until_flushed(&server).await?;
+    server.shutdown()?;
+    let object = bucket.objects("hurt/anonymous/samples/date=").await?.pop().context("a file of samples")?;
+    bucket.damage(&object).await?;
+    let ran = lake(&bucket, &["verify", "--storage", &bucket.url("hurt")])?;
+    ensure!(ran.code == Some(1), "{ran:?}");
+    ensure!(
+        ran.stdout.contains(&format!("fault: {}", bucket.url(&object))),
+        "the object's own name: {ran:?}"
+    );
+    Ok(())
 }

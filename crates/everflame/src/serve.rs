@@ -124,6 +124,17 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
+/// Where the tables are.
+pub(crate) fn storage(config: &Config) -> StorageConfig {
+    StorageConfig {
+        url: config.storage.0.clone(),
+        cache_bytes: config.storage_cache.0,
+        timeout: config.storage_timeout,
+        // Another number in each process.
+        seed: RandomState::new().hash_one(std::process::id()),
+    }
+}
+
 /// How the server opens its lake.
 pub(crate) fn lake_config(config: &Config) -> LakeConfig {
     LakeConfig {
@@ -131,13 +142,7 @@ pub(crate) fn lake_config(config: &Config) -> LakeConfig {
         tenant: TENANT.to_owned(),
         flush_interval: config.flush_interval,
         flush_bytes: count(config.flush_size.0),
-        storage: StorageConfig {
-            url: config.storage.0.clone(),
-            cache_bytes: config.storage_cache.0,
-            timeout: config.storage_timeout,
-            // Another number in each process.
-            seed: RandomState::new().hash_one(std::process::id()),
-        },
+        storage: storage(config),
         retention: lake_retention(config),
         retention_overrides: config
             .retention_overrides

@@ -1,14 +1,17 @@
-//! What a lake on disk holds: tables, tiers, columns and services, from the Delta logs and the footers of the
+//! What a lake holds: tables, tiers, columns and services, from the Delta logs and the footers of the
 //! files. Nothing is changed, so that it may be done beside a server.
 
 use crate::error::Error;
 use crate::files::DataFile;
+use crate::store::{self, StorageConfig, Store, is_remote};
 use crate::tables::{self, Look, TableId, TableState, Tables, Tier, date_text, file_day};
 use crate::wal_check;
+use everflame_profile::Clock;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempDir;
 
 /// How often the logs are read again because a server has committed meanwhile.
 pub(crate) const LOOKS: usize = 5;
@@ -20,34 +23,83 @@ pub struct LakePath {
     pub path: PathBuf,
     /// Name of the tenant, also of its folder.
     pub tenant: String,
+    /// Where the tables are.
+    pub storage: StorageConfig,
 }
 
-impl LakePath {
-    /// The tenant's folder.
-    pub(crate) fn root(&self) -> PathBuf {
-        self.path.join(&self.tenant)
+/// A lake that is only looked at.
+pub(crate) struct OpenLake<'a> {
+    lake: &'a LakePath,
+    store: Arc<dyn Store>,
+    /// Copies of what is in a bucket.
+    copies: Option<TempDir>,
+}
+
+impl<'a> OpenLake<'a> {
+    /// Opens what is there.
+    pub(crate) fn new(lake: &'a LakePath, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let folder = std::env::temp_dir();
+        let copies = is_remote(&lake.storage).then(|| TempDir::with_prefix("everflame-lake-"));
+        let copies = copies.transpose().map_err(|source| Error::io(&folder, source))?;
+        let copies_at = copies.as_ref().map_or(lake.path.as_path(), TempDir::path);
+        match store::open_to_read(&lake.storage, &lake.path, &lake.tenant, copies_at, clock)? {
+            Some(store) => Ok(Self { lake, store, copies }),
+            None => Err(lake.missing()),
+        }
     }
 
     /// The tables, all as they are at one moment.
     pub(crate) async fn look(&self) -> Result<Look, Error> {
-        let root = self.root();
-        if !root.is_dir() {
-            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no lake here");
-            return Err(Error::io(root, missing));
-        }
-        let mut look = Tables::look(&root).await?;
+        let mut look = Tables::look(&self.store).await?;
         for _ in 1..LOOKS {
             if !look.is_outdated() {
                 break;
             }
-            look = Tables::look(&root).await?;
+            look = Tables::look(&self.store).await?;
         }
-        Ok(look)
+        // A prefix of a bucket is there when something is in it.
+        if self.copies.is_some() && look.is_empty() { Err(self.lake.missing()) } else { Ok(look) }
+    }
+
+    /// The folder of a table.
+    pub(crate) fn table(&self, table: TableId) -> PathBuf {
+        self.store.path(table.name())
     }
 
     /// The folder of the write-ahead log.
     pub(crate) fn wal(&self) -> PathBuf {
-        self.path.join("wal")
+        self.lake.path.join("wal")
+    }
+
+    /// Whether the tables are in a bucket.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.copies.is_some()
+    }
+
+    /// What a file or folder is called where it lies: copies are of something in a bucket.
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
+        let copy = self.copies.as_ref().and_then(|copies| path.strip_prefix(copies.path()).ok());
+        copy.map_or_else(|| path.to_owned(), |name| PathBuf::from(self.lake.place()).join(name))
+    }
+}
+
+impl LakePath {
+    /// What the place of the tables is called.
+    pub fn place(&self) -> String {
+        match self.storage.url.as_str() {
+            "" => self.path.join(&self.tenant).display().to_string(),
+            url => format!("{}/{}", url.trim_end_matches('/'), self.tenant),
+        }
+    }
+
+    /// Fails when there is no lake, or its place cannot be reached. Makes nothing.
+    pub async fn check(&self, clock: Arc<dyn Clock>) -> Result<(), Error> {
+        OpenLake::new(self, clock)?.look().await.map(drop)
+    }
+
+    fn missing(&self) -> Error {
+        let why = "there is no lake here; name the data folder of a server, or the storage that it was given";
+        Error::Storage { place: self.place(), why: why.to_owned() }
     }
 }
 
@@ -118,11 +170,12 @@ impl ServiceInfo {
 
 /// Looks at the lake at `lake`. Blocking, for as long as it takes to read the footers and the columns of
 /// services.
-pub async fn inspect(lake: &LakePath) -> Result<Inspection, Error> {
+pub async fn inspect(lake: &LakePath, clock: Arc<dyn Clock>) -> Result<Inspection, Error> {
+    let lake = OpenLake::new(lake, clock)?;
     let mut gone = None;
     for _ in 0..LOOKS {
         let look = lake.look().await?;
-        match inspect_look(lake, &look) {
+        match inspect_look(&lake, &look) {
             // A compaction beside us may have taken the file away; then there is a newer log.
             Err(error) if look.is_outdated() => gone = Some(error),
             inspection => return inspection,
@@ -131,9 +184,9 @@ pub async fn inspect(lake: &LakePath) -> Result<Inspection, Error> {
     Err(gone.unwrap_or(Error::Closed))
 }
 
-fn inspect_look(lake: &LakePath, look: &Look) -> Result<Inspection, Error> {
+fn inspect_look(lake: &OpenLake<'_>, look: &Look) -> Result<Inspection, Error> {
     if let Some((table, error)) = look.faults.first() {
-        let path = lake.root().join(table.name());
+        let path = lake.shown(&lake.table(*table));
         return Err(Error::Damaged { path, why: error.to_string() });
     }
     let mut services: BTreeMap<String, ServiceInfo> = BTreeMap::new();

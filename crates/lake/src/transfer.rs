@@ -5,16 +5,17 @@
 //! different tiers; and before a lake is copied into another one, both sum all that they have.
 
 use crate::compaction::{Kind, apply};
+use crate::disk::RealDisk;
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::inspect::LakePath;
 use crate::lake::Lake;
 use crate::snapshot::SeriesMatch;
-use crate::store::Folder;
+use crate::store;
 use crate::tables::{
     Change, Copied, Import, Keep, Level, TableId, TableStates, Tables, Written, file_day, read_content,
 };
-use everflame_profile::{Nanos, Series, SeriesId};
+use everflame_profile::{Clock, Nanos, Series, SeriesId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -57,17 +58,22 @@ impl Lake {
         &self,
         excerpt: &Excerpt<'_>,
         target: &LakePath,
+        clock: Arc<dyn Clock>,
         progress: TransferProgress<'_>,
     ) -> Result<Transfer, Error> {
         self.flush().await?;
         let source = self.shared.state.read().tables.clone();
         let found = self.series(Nanos::MIN, Nanos::MAX, &|_| true);
         let chosen = Chosen::new(&found, excerpt);
-        let root = target.root();
-        std::fs::create_dir_all(&root).map_err(|error| Error::io(&root, error))?;
         let dropped_labels = self.shared.series.read().dropped_labels().to_vec();
-        let store = Arc::new(Folder::local(&root)?);
-        let (tables, _) = Tables::open(store, &dropped_labels, 0).await?;
+        let path = std::path::absolute(&target.path).map_err(|error| Error::io(&target.path, error))?;
+        let now = clock.now();
+        let (store, _lock) = store::open(&target.storage, &path, &target.tenant, Arc::new(RealDisk), clock)?;
+        if !Tables::look(&store).await?.is_empty() {
+            let why = "there is a lake already; name a place where nothing is";
+            return Err(Error::Storage { place: target.place(), why: why.to_owned() });
+        }
+        let (tables, _) = Tables::open(store, &dropped_labels, now).await?;
         let mut copy =
             Copy { source, tables, chosen, excerpt, stacks: HashMap::new(), copied: HashMap::new() };
         // What sums of services are made of comes before them, and stacks last: which are needed is known

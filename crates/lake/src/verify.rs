@@ -1,4 +1,4 @@
-//! Checks a lake on disk: that every file is there and whole, that rows are sorted and counted as their logs
+//! Checks a lake: that every file is there and whole, that rows are sorted and counted as their logs
 //! say, that what they refer to exists, and that all tiers add up to what they sum.
 //!
 //! Nothing is changed, so that it may be done beside a server. What a compaction takes away meanwhile is no
@@ -7,13 +7,14 @@
 use crate::compaction::{Kind, SUMS};
 use crate::error::Error;
 use crate::files::DataFile;
-use crate::inspect::{LOOKS, LakePath};
+use crate::inspect::{LOOKS, LakePath, OpenLake};
 use crate::record;
 use crate::tables::{FileContent, Group, Level, Look, Sum, TableId, date_text, file_day, read_content};
 use crate::wal_check;
-use everflame_profile::{SeriesId, StackId};
+use everflame_profile::{Clock, SeriesId, StackId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,17 +56,22 @@ pub struct Finding {
 
 /// Checks the lake at `lake`. Blocking, for as long as it takes to read all of it. `progress` is called with
 /// the number of files that were read, and that of all.
-pub async fn verify(lake: &LakePath, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
+pub async fn verify(
+    lake: &LakePath,
+    clock: Arc<dyn Clock>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verification, Error> {
+    let open = OpenLake::new(lake, clock)?;
     let mut result = Verification::default();
     for _ in 0..LOOKS {
-        let look = lake.look().await?;
-        result = Check::new(lake, &look).run(progress)?;
+        let look = open.look().await?;
+        result = Check::new(&open, &look).run(progress)?;
         if result.findings.is_empty() || !look.is_outdated() {
             return Ok(result);
         }
     }
     // A server changes files faster than they can be read: what it took away is no fault.
-    result.findings.retain(|finding| finding.path.exists());
+    result.findings.retain(|finding| open.is_remote() || finding.path.exists());
     result.notes.push(Finding {
         path: lake.path.clone(),
         what: "a server changed the tables again and again while they were read; stop it to be sure"
@@ -76,7 +82,7 @@ pub async fn verify(lake: &LakePath, progress: &mut dyn FnMut(u64, u64)) -> Resu
 
 /// A check under way.
 struct Check<'a> {
-    lake: &'a LakePath,
+    lake: &'a OpenLake<'a>,
     look: &'a Look,
     result: Verification,
     /// Sums of the rows of `profiles` and `samples` for each tier, and of those that both tables have.
@@ -107,7 +113,7 @@ const KINDS: [Kind; 2] = [Kind::Profiles, Kind::Samples];
 const BOTH: usize = SUMS.len();
 
 impl<'a> Check<'a> {
-    fn new(lake: &'a LakePath, look: &'a Look) -> Self {
+    fn new(lake: &'a OpenLake<'a>, look: &'a Look) -> Self {
         Self {
             lake,
             look,
@@ -128,12 +134,12 @@ impl<'a> Check<'a> {
     fn run(mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
         for (table, error) in &self.look.faults {
             self.broken.insert((*table, i32::MIN, i32::MAX));
-            let path = self.lake.root().join(table.name());
+            let path = self.lake.table(*table);
             self.find(&path, format!("its log cannot be read: {error}"));
         }
         for path in &self.look.orphans {
             let what = "no log names this file: a crash left it, or a server is just writing it; the next start deletes it";
-            self.result.notes.push(Finding { path: path.clone(), what: what.to_owned() });
+            self.result.notes.push(Finding { path: self.lake.shown(path), what: what.to_owned() });
         }
         let files = |table| self.look.tables[table].files.iter().map(move |file| (table, file.clone()));
         let files: Vec<(TableId, Arc<DataFile>)> = TableId::ALL.into_iter().flat_map(files).collect();
@@ -158,7 +164,7 @@ impl<'a> Check<'a> {
 
     fn find(&mut self, path: &Path, what: String) {
         if self.result.findings.len() < MAX_FINDINGS {
-            self.result.findings.push(Finding { path: path.to_owned(), what });
+            self.result.findings.push(Finding { path: self.lake.shown(path), what });
         } else {
             self.result.more_findings += 1;
         }
@@ -166,7 +172,9 @@ impl<'a> Check<'a> {
 
     /// Reads `file`. `None` when there is a finding that says that it cannot be trusted.
     fn content(&mut self, table: TableId, file: &Arc<DataFile>) -> Result<Option<FileContent>, Error> {
-        let bytes = std::fs::read(&file.path).map_err(|source| Error::io(&file.path, source))?;
+        let mut bytes = Vec::new();
+        let read = file.open()?.read_to_end(&mut bytes);
+        read.map_err(|source| Error::io(&file.path, source))?;
         if bytes.len() as u64 != file.bytes {
             let what = format!("it has {} bytes, its log says {}", bytes.len(), file.bytes);
             self.find(&file.path, what);
@@ -362,7 +370,7 @@ impl<'a> Check<'a> {
             let behind = self.look.tables[table].sequence;
             let is_known = self.look.faults.iter().any(|(other, _)| *other == table);
             if !is_known && (behind + 1..=ahead).any(|sequence| !in_log.contains(&sequence)) {
-                let path = self.lake.root().join(table.name());
+                let path = self.lake.table(table);
                 let what = format!(
                     "its log ends at sequence {behind}, other tables go on to {ahead}, and the write-ahead log does not have what lies between"
                 );
@@ -443,7 +451,7 @@ impl<'a> Check<'a> {
         if numbers(&expect) == numbers(&found) {
             return;
         }
-        let path = self.lake.root().join(place.name());
+        let path = self.lake.table(place);
         let text = |sum: &Sum| match sum.profiles {
             0 => sum.value.to_string(),
             profiles => format!("{} in {profiles} profiles", sum.value),

@@ -33,7 +33,7 @@ pub(crate) fn run(args: CompactArgs) -> anyhow::Result<()> {
 async fn local(config: &Config) -> anyhow::Result<()> {
     let path = config.data.join(serve::TENANT);
     anyhow::ensure!(
-        path.is_dir(),
+        !config.storage.0.is_empty() || path.is_dir(),
         "{}: there is no lake here; name a data folder with --data",
         path.display()
     );

@@ -5,7 +5,7 @@ use crate::clock::SystemClock;
 use crate::print;
 use anyhow::{Context, bail};
 use everflame_formats::pprof;
-use everflame_lake::{Excerpt, Lake, LakePath, Transfer};
+use everflame_lake::{Excerpt, Lake, LakePath, StorageConfig, Transfer};
 use everflame_profile::{Clock, Nanos, ProfileType, SERVICE_NAME};
 use everflame_query::{Engine, Limits, Matcher, Selector, StackQuery, TimeRange};
 use std::collections::BTreeSet;
@@ -35,8 +35,9 @@ pub(crate) struct ExportArgs {
     /// What to write: a lake that a server opens, or a pprof file for each service, type and hour.
     #[arg(long, value_enum, default_value_t = Format::Lake)]
     format: Format,
-    /// The folder to make. It must not be there, or be empty.
-    to: PathBuf,
+    /// The folder to make, which must not be there, or be empty; or a place in a bucket without a lake, as in
+    /// s3://bucket/january.
+    to: String,
 }
 
 /// What to write.
@@ -57,34 +58,51 @@ pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<()> {
         bail!("there is no day from {} until {}; swap the two", args.from, args.until);
     }
     let selector: Selector = args.selector.parse().context("--selector")?;
-    let is_empty = match std::fs::read_dir(&args.to) {
+    let select = |series: &everflame_profile::Series| selector.matches(series);
+    let excerpt = Excerpt { days: days.clone(), select: &select };
+    if args.to.contains("://") {
+        if args.format == Format::Pprof {
+            bail!("pprof files are written to a folder; name one instead of {}", args.to);
+        }
+        let scratch = tempfile::tempdir().context("there is no room for temporary files")?;
+        let target = super::lake_at(&args.to, &path.tenant, scratch.path())?;
+        let lake = super::open(&path, None).await?;
+        let transfer = copy(&lake, &excerpt, &target).await;
+        lake.close().await?;
+        return print(&transferred(&transfer?));
+    }
+    let to = Path::new(&args.to);
+    let is_empty = match std::fs::read_dir(to) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(error).with_context(|| args.to.display().to_string()),
+        Err(error) => return Err(error).with_context(|| args.to.clone()),
     };
     if !is_empty {
-        bail!("{} is not empty; name a folder that is not there", args.to.display());
+        bail!("{} is not empty; name a folder that is not there", args.to);
     }
     let lake = super::open(&path, None).await?;
     // Written beside, and moved when it is whole.
-    let draft = draft(&args.to)?;
+    let draft = draft(to)?;
     let report = match args.format {
         Format::Lake => {
-            let target = LakePath { path: draft.clone(), tenant: path.tenant.clone() };
-            let select = |series: &everflame_profile::Series| selector.matches(series);
-            let excerpt = Excerpt { days, select: &select };
-            let transfer = lake.export(&excerpt, &target, &mut |table| tell(&format!("{table} …"))).await?;
-            transferred(&transfer)
+            let storage = StorageConfig::default();
+            let target = LakePath { path: draft.clone(), tenant: path.tenant.clone(), storage };
+            transferred(&copy(&lake, &excerpt, &target).await?)
         }
         Format::Pprof => {
             let range = i64::from(days.start) * DAY..i64::from(days.end) * DAY;
             let files = profiles(&lake, &selector, range, &draft).await?;
-            format!("{files} pprof files in {}\n", args.to.display())
+            format!("{files} pprof files in {}\n", args.to)
         }
     };
     lake.close().await?;
-    std::fs::rename(&draft, &args.to).with_context(|| args.to.display().to_string())?;
+    std::fs::rename(&draft, to).with_context(|| args.to.clone())?;
     print(&report)
+}
+
+async fn copy(lake: &Lake, excerpt: &Excerpt<'_>, target: &LakePath) -> anyhow::Result<Transfer> {
+    let tell = &mut |table: &str| tell(&format!("{table} …"));
+    Ok(lake.export(excerpt, target, Arc::new(SystemClock), tell).await?)
 }
 
 /// An empty folder beside `to`.

@@ -1,10 +1,12 @@
 //! `everflame lake inspect`: what is stored, and how small it is.
 
 use super::{LakeArgs, table};
+use crate::clock::SystemClock;
 use crate::print;
 use everflame_formats::units;
 use everflame_lake::{ColumnInfo, Inspection, ServiceInfo, TableInfo};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Arguments of `everflame lake inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +20,7 @@ pub(crate) struct InspectArgs {
 
 /// Prints what the lake holds.
 pub(crate) async fn run(args: InspectArgs) -> anyhow::Result<()> {
-    let found = everflame_lake::inspect(&args.lake.path()?).await?;
+    let found = everflame_lake::inspect(&args.lake.path()?, Arc::new(SystemClock)).await?;
     match args.json {
         true => print(&format!("{:#}\n", json(&found))),
         false => print(&text(&found)),

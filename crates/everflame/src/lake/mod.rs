@@ -13,8 +13,8 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Overrides, process_environment};
 use crate::serve;
 use anyhow::{Context, bail};
-use everflame_lake::{Lake, LakeConfig, LakePath, Retention};
-use std::path::PathBuf;
+use everflame_lake::{Lake, LakeConfig, LakePath, Retention, StorageConfig};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The commands.
@@ -56,6 +56,7 @@ async fn open(lake: &LakePath, instance_labels: Option<Vec<String>>) -> anyhow::
     let config = LakeConfig {
         path: lake.path.clone(),
         tenant: lake.tenant.clone(),
+        storage: lake.storage.clone(),
         retention: Retention { raw: None, five_minutes: None, hour: None, day: None, bytes: None },
         retention_overrides: Vec::new(),
         instance_labels: instance_labels.unwrap_or_else(|| config.instance_labels.0.clone()),
@@ -73,6 +74,26 @@ pub(crate) struct LakeArgs {
     /// Whose profiles: the name of a folder in the data folder.
     #[arg(long, value_name = "NAME", default_value = serve::TENANT, value_parser = tenant)]
     tenant: String,
+    /// Where the tables are when not in the data folder: s3://bucket/prefix, gs://…, az:// or file:///folder; as
+    /// the configuration says when absent.
+    #[arg(long, value_name = "URL", value_parser = storage_url)]
+    storage: Option<String>,
+}
+
+fn storage_url(text: &str) -> Result<String, String> {
+    StorageConfig::check(text).map(|()| text.to_owned())
+}
+
+/// The lake that `place` names, a data folder or the URL of a storage. Without a data folder of its own it gets
+/// one in `scratch`.
+fn lake_at(place: &str, tenant: &str, scratch: &Path) -> anyhow::Result<LakePath> {
+    let config = Config::load(&Overrides::default(), &process_environment)?;
+    let (path, url) = match place.contains("://") {
+        true => (scratch.to_owned(), storage_url(place).map_err(anyhow::Error::msg)?),
+        false => (PathBuf::from(place), String::new()),
+    };
+    let storage = StorageConfig { url, ..serve::storage(&config) };
+    Ok(LakePath { path, tenant: tenant.to_owned(), storage })
 }
 
 fn tenant(text: &str) -> Result<String, String> {
@@ -83,19 +104,25 @@ fn tenant(text: &str) -> Result<String, String> {
 impl LakeArgs {
     /// The lake, when there is one.
     fn path(&self) -> anyhow::Result<LakePath> {
-        if !self.data.join(&self.tenant).is_dir() {
+        let lake = self.path_to_make()?;
+        if lake.storage.url.is_empty() && !self.data.join(&self.tenant).is_dir() {
             bail!(
                 "{}: there is no lake here, for it has no folder {}; name the data folder of a server with --data",
                 self.data.display(),
                 self.tenant
             );
         }
-        Ok(self.path_to_make())
+        Ok(lake)
     }
 
     /// The lake, which is made when it is opened.
-    fn path_to_make(&self) -> LakePath {
-        LakePath { path: self.data.clone(), tenant: self.tenant.clone() }
+    fn path_to_make(&self) -> anyhow::Result<LakePath> {
+        let config = Config::load(&Overrides::default(), &process_environment)?;
+        let mut storage = serve::storage(&config);
+        if let Some(url) = &self.storage {
+            storage.url.clone_from(url);
+        }
+        Ok(LakePath { path: self.data.clone(), tenant: self.tenant.clone(), storage })
     }
 }
 

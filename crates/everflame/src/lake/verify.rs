@@ -1,11 +1,13 @@
 //! `everflame lake verify`: whether all is there and adds up.
 
 use super::{LakeArgs, printable};
+use crate::clock::SystemClock;
 use crate::print;
 use anyhow::bail;
 use everflame_lake::{Finding, Verification};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 /// Arguments of `everflame lake verify`.
 #[derive(Debug, clap::Args)]
@@ -28,15 +30,15 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<()> {
             }
         }
     };
-    let found = everflame_lake::verify(&lake, &mut progress).await?;
+    let found = everflame_lake::verify(&lake, Arc::new(SystemClock), &mut progress).await?;
     match args.json {
         true => print(&format!("{:#}\n", json(&found)))?,
         false => print(&text(&found))?,
     }
     match found.findings.len() as u64 + found.more_findings {
         0 => Ok(()),
-        1 => bail!("{}: one fault was found", lake.path.display()),
-        faults => bail!("{}: {faults} faults were found", lake.path.display()),
+        1 => bail!("{}: one fault was found", lake.place()),
+        faults => bail!("{}: {faults} faults were found", lake.place()),
     }
 }
 

@@ -4,7 +4,8 @@ use super::DAY_MICROS;
 use super::held::{Held, HeldTier, ProfileRow, SampleRow};
 use super::uploads::SERVICES;
 use crate::batch::Batch;
-use crate::lake::Lake;
+use crate::error::Error;
+use crate::lake::{Appended, Lake};
 use crate::retention::Retention;
 use crate::series::day_of;
 use crate::tables::{Level, Tier, date_text};
@@ -63,6 +64,8 @@ struct Upload {
     fate: Fate,
     /// A deletion of it has begun and did not end: some tables may have it.
     is_doomed: bool,
+    /// It was there and was deleted: sent again, it may be taken for one that is there.
+    was_deleted: bool,
     series: Series,
     reduced: SeriesId,
     profile: ProfileRow,
@@ -99,10 +102,6 @@ impl Model {
         self.uploads.len() as u64
     }
 
-    pub(super) fn fate(&self, number: u64) -> Fate {
-        self.uploads.get(&number).map_or(Fate::Gone, |upload| upload.fate)
-    }
-
     /// Whether a lake that has let go of what lies before `horizon` would notice that an upload is sent again.
     pub(super) fn may_repeat(&self, number: u64, horizon: i64) -> bool {
         self.uploads.get(&number).is_none_or(|upload| {
@@ -128,6 +127,7 @@ impl Model {
         let upload = Upload {
             fate: Fate::Refused,
             is_doomed: false,
+            was_deleted: false,
             reduced: series.without(&["pod".to_owned()]).id(),
             series,
             profile: ProfileRow {
@@ -143,10 +143,17 @@ impl Model {
         self.uploads.entry(number).or_insert(upload);
     }
 
-    pub(super) fn answered(&mut self, number: u64, fate: Fate) {
+    pub(super) fn answered(&mut self, number: u64, answer: Result<Appended, Error>) {
         let upload = self.uploads.get_mut(&number).unwrap();
-        if upload.fate != Fate::Acknowledged {
-            upload.fate = fate;
+        match answer {
+            Ok(Appended::Stored) => upload.fate = Fate::Acknowledged,
+            Ok(Appended::Duplicate) => {
+                let was_there = upload.fate == Fate::Acknowledged || upload.was_deleted;
+                assert!(was_there, "upload {number} is not stored, but {:?}", upload.fate);
+            }
+            // What was deleted and is sent again may be in the log, too.
+            Err(_) if upload.fate != Fate::Acknowledged => upload.fate = Fate::Refused,
+            Err(_) => {}
         }
     }
 
@@ -162,7 +169,7 @@ impl Model {
     /// A deletion is done.
     pub(super) fn deleted(&mut self) {
         for upload in self.uploads.values_mut().filter(|upload| upload.is_doomed) {
-            (upload.fate, upload.is_doomed) = (Fate::Deleted, false);
+            (upload.fate, upload.is_doomed, upload.was_deleted) = (Fate::Deleted, false, true);
         }
     }
 

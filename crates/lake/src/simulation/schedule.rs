@@ -1,7 +1,7 @@
 //! One schedule: what happens, in which order, and when the machine dies.
 
 use super::held::{Held, Reader};
-use super::model::{Deletes, Fate, Model, Policy};
+use super::model::{Deletes, Model, Policy};
 use super::objects::SimObjects;
 use super::uploads::{PODS, SERVICES, upload};
 use super::{DAY_SECONDS, MIDNIGHT, SECOND, SimClock, runtime};
@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::disk::sim::{DiskFaults, SimDisk};
 use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
-use crate::lake::{Appended, Core, Lake, LakeConfig};
+use crate::lake::{Core, Lake, LakeConfig};
 use crate::random::Random;
 use crate::record;
 use crate::retention::{Retention, RetentionOverride};
@@ -244,16 +244,7 @@ impl Schedule {
         }
         process.writer.append(group);
         for (number, mut answer) in answers {
-            match answer.try_recv().expect("every upload is answered") {
-                Ok(Appended::Stored) => self.model.answered(number, Fate::Acknowledged),
-                Ok(Appended::Duplicate) => {
-                    let fate = self.model.fate(number);
-                    let was_there = matches!(fate, Fate::Acknowledged | Fate::Deleted);
-                    assert!(was_there, "upload {number} is not stored, but {fate:?}");
-                }
-                // What was deleted and is sent again may be in the log, too.
-                Err(_) => self.model.answered(number, Fate::Refused),
-            }
+            self.model.answered(number, answer.try_recv().expect("every upload is answered"));
         }
     }
 
@@ -391,9 +382,9 @@ impl Schedule {
             let (reply, mut answer) = oneshot::channel();
             process.writer.append(vec![Append { batch, payload, crc, reply }]);
             match answer.try_recv().expect("every upload is answered") {
-                Ok(_) => self.model.answered(number, Fate::Acknowledged),
                 // A small head that is full until the next flush.
                 Err(error) => assert!(matches!(error, Error::Full { .. }), "{error}"),
+                answer => self.model.answered(number, answer),
             }
         }
         for _ in 0..2 {

@@ -5,14 +5,15 @@ use super::remote::{self, Place};
 use super::requests::{Policy, Requests};
 use super::{Folder, Store};
 use crate::Error;
-use crate::disk::Disk;
+use crate::disk::{Disk, RealDisk};
 use crate::random::Random;
 use everflame_profile::Clock;
 use object_store::prefix::PrefixStore;
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// Attempts of a request. One that meets a store which fails every tenth fails once in a million.
 const ATTEMPTS: u32 = 6;
@@ -108,32 +109,71 @@ pub(crate) fn open(
         Place::Bucket(url) => url,
     };
     let mut random = Random::new(config.seed);
-    let (process, seed) = (random.next(), random.next());
     let data_folder = identity(disk.as_ref(), data, &mut random)?;
-    let (inner, prefix) = remote::connect(&url)?;
+    let cache = data.join(CACHE).join(tenant);
+    let bucket = connect(config, &url, tenant, Local { disk, cache, data_folder, clock, random })?;
+    Ok((Arc::new(bucket), None))
+}
+
+/// The tables of `tenant` as `config` says, for the data folder `data`, only to be read: it may be done beside
+/// a server. Copies of what is in a bucket go to the folder `copies`. `None` when there is no folder.
+pub(crate) fn open_to_read(
+    config: &StorageConfig,
+    data: &Path,
+    tenant: &str,
+    copies: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Arc<dyn Store>>, Error> {
+    let wrong = |why| Error::Storage { place: "storage".to_owned(), why };
+    let place = if config.url.is_empty() { None } else { Some(Place::parse(&config.url).map_err(wrong)?) };
+    let root = match place {
+        None => data.join(tenant),
+        Some(Place::Folder(path)) => path.join(tenant),
+        Some(Place::Bucket(url)) => {
+            let (disk, data_folder, random) = (Arc::new(RealDisk), String::new(), Random::new(config.seed));
+            let local = Local { disk, cache: copies.to_owned(), data_folder, clock, random };
+            return Ok(Some(Arc::new(connect(config, &url, tenant, local)?)));
+        }
+    };
+    Ok(if root.is_dir() { Some(Arc::new(Folder::local(&root)?)) } else { None })
+}
+
+/// What a bucket needs of this machine.
+struct Local {
+    disk: Arc<dyn Disk>,
+    /// The folder for copies of data files.
+    cache: PathBuf,
+    /// Identity of the data folder.
+    data_folder: String,
+    clock: Arc<dyn Clock>,
+    random: Random,
+}
+
+fn connect(config: &StorageConfig, url: &Url, tenant: &str, mut local: Local) -> Result<Bucket, Error> {
+    let (process, seed) = (local.random.next(), local.random.next());
+    let (inner, prefix) = remote::connect(url)?;
     let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("everflame-storage")
         .enable_all()
         .build()
-        .map_err(|source| Error::io(data, source))?;
+        .map_err(|source| Error::io(&local.cache, source))?;
     let policy =
         Policy { attempts: ATTEMPTS, timeout: config.timeout, pause: PAUSE, longest_pause: LONGEST_PAUSE };
     let inner = Arc::new(PrefixStore::new(inner, prefix.join(tenant)));
     let place = format!("{}/{tenant}", config.url.trim_end_matches('/'));
-    let bucket = Bucket::new(BucketParts {
+    Bucket::new(BucketParts {
         requests: Requests::new(inner, threads.handle().clone(), policy, seed),
         threads: Some(threads),
-        disk,
-        cache: data.join(CACHE).join(tenant),
+        disk: local.disk,
+        cache: local.cache,
         cache_bytes: config.cache_bytes,
-        clock,
+        clock: local.clock,
         place,
         process,
-        data_folder,
+        data_folder: local.data_folder,
         retired_grace: RETIRED_GRACE,
-    })?;
-    Ok((Arc::new(bucket), None))
+    })
 }
 
 /// The identity of a data folder: sequences of its write-ahead log mean nothing for another one.

@@ -14,7 +14,7 @@ mod requests;
 #[cfg(test)]
 pub(crate) use bucket::{Bucket, BucketParts};
 pub use config::{StorageConfig, StorageStatus};
-pub(crate) use config::{is_remote, open};
+pub(crate) use config::{is_remote, open, open_to_read};
 pub(crate) use folder::Folder;
 #[cfg(test)]
 pub(crate) use requests::{Policy, Requests};

@@ -387,8 +387,9 @@ impl DeltaLog {
         self.settle()
     }
 
-    /// Writes the commit that is there as a draft, if any.
-    fn settle(&mut self) -> Result<(), Error> {
+    /// Writes the commit that is there as a draft, if any. Comes before all that may have the names of its
+    /// files: the same rows, merged again for the same version, would be written over them.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
         let Some(draft) = &self.draft else { return Ok(()) };
         let name = self.folder.name(&format!("{LOG}/{:020}.json", self.next_version));
         let put = self.folder.store.put_if_absent(&name, draft.entry.as_bytes())?;

@@ -12,6 +12,7 @@ mod content;
 mod days;
 mod delta_log;
 mod frames;
+mod look;
 mod parquet_file;
 mod profile_files;
 mod profiles;
@@ -31,18 +32,18 @@ mod tiers;
 
 pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
 pub(crate) use days::date_text;
+pub(crate) use look::Look;
 pub(crate) use profiles::read_profile_ids;
 pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
 pub use tiers::{Level, Tier};
 
-use crate::store::{Folder, Store};
+use crate::store::Store;
 use crate::{DataFile, Error, HeadChunk};
 pub(crate) use delta_log::Applied;
 use delta_log::{DeltaLog, Replacement};
 use everflame_profile::{FrameIndex, Nanos, Series, SeriesId, StackId, Symbols};
 use hashbrown::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -358,29 +359,6 @@ impl Tables {
         Ok((Self { logs: Mutex::new(Logs(logs)) }, Opened { tables, flushed, series, dropped_labels }))
     }
 
-    /// The tables below `root`, the tenant's folder, as their logs name them. Changes nothing, so that it may
-    /// be called beside a server.
-    pub(crate) async fn look(root: &Path) -> Result<Look, Error> {
-        let store: Arc<dyn Store> = Arc::new(Folder::local(root)?);
-        let mut look = Look::default();
-        // Against the order in which a flush and the sums of it are committed: what rows refer to, and
-        // what sums are made of, is there then.
-        for table in TableId::ALL.into_iter().rev() {
-            match DeltaLog::look(&store, table.table()).await {
-                Ok((log, files)) => {
-                    look.orphans.extend(log.orphans(&files)?);
-                    if look.dropped_labels.is_empty() {
-                        look.dropped_labels = log.dropped_labels().unwrap_or_default().to_vec();
-                    }
-                    look.tables[table] = log.state(files);
-                    look.logs.push(log);
-                }
-                Err(error) => look.faults.push((table, error)),
-            }
-        }
-        Ok(look)
-    }
-
     /// Writes `flush` and makes it durable, leaving out the tables that have it already according to
     /// `done`. Does its work on the calling thread, which must be one that may block.
     ///
@@ -455,10 +433,12 @@ impl Tables {
         }
     }
 
-    /// Where files of `table` for a partition go whose rows reach up to a sequence.
+    /// Where files of `table` for a partition go whose rows reach up to a sequence. No commit names one of
+    /// them, not even one whose fate is not known.
     async fn place(&self, table: TableId, date: i32, sequence: u64) -> Result<sample_files::Place, Error> {
-        let logs = self.logs.lock().await;
-        let log = &logs.0[table.index()];
+        let mut logs = self.logs.lock().await;
+        let log = &mut logs.0[table.index()];
+        log.settle()?;
         let (folder, version) = (log.folder().clone(), log.next_version());
         Ok(sample_files::Place { folder, date, sequence, version, part: 0 })
     }
@@ -466,26 +446,6 @@ impl Tables {
 
 /// So many tables, the first ones, are what a flush commits to.
 const FLUSHED: usize = 4;
-/// What [`Tables::look`] saw.
-#[derive(Default)]
-pub(crate) struct Look {
-    /// The tables; those whose logs cannot be read are empty.
-    pub(crate) tables: TableStates,
-    /// The logs that cannot be read.
-    pub(crate) faults: Vec<(TableId, Error)>,
-    /// Data files that no log names.
-    pub(crate) orphans: Vec<PathBuf>,
-    /// The labels that sums of [`Level::Service`] do not tell apart.
-    pub(crate) dropped_labels: Vec<String>,
-    logs: Vec<DeltaLog>,
-}
-
-impl Look {
-    /// Whether somebody has written since.
-    pub(crate) fn is_outdated(&self) -> bool {
-        self.logs.iter().any(DeltaLog::has_moved_on)
-    }
-}
 
 impl DeltaLog {
     fn state(&self, files: Vec<Arc<DataFile>>) -> TableState {

@@ -26,9 +26,10 @@ use std::time::Duration;
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     lake: LakeArgs,
-    /// The data folder of another Everflame, or a folder of pprof files.
+    /// The data folder of another Everflame, or where its tables are, as in s3://bucket/prefix; or a folder of
+    /// pprof files.
     #[arg(required_unless_present_any = ["from_pyroscope", "from_profefe"])]
-    folder: Option<PathBuf>,
+    folder: Option<String>,
     /// A running server with Pyroscope's query API.
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "from_profefe"])]
     from_pyroscope: Option<String>,
@@ -61,9 +62,10 @@ pub(crate) struct ImportArgs {
 
 /// Copies profiles into the lake.
 pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
-    let target = args.lake.path_to_make();
+    let target = args.lake.path_to_make()?;
     if let Some(folder) = &args.folder {
-        let source = LakePath { path: folder.clone(), tenant: target.tenant.clone() };
+        let scratch = tempfile::tempdir().context("there is no room for temporary files")?;
+        let source = super::lake_at(folder, &target.tenant, scratch.path())?;
         if is_lake(&source) {
             return print(&from_lake(&target, &source).await?);
         }
@@ -78,7 +80,7 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
 async fn import(args: &ImportArgs, target: &LakePath, lake: &Arc<Lake>) -> anyhow::Result<String> {
     let into = Target::new(lake, &target.path, &args.labels)?;
     if let Some(folder) = &args.folder {
-        return files::run(into, folder, args.service.as_deref(), args.name.as_deref()).await;
+        return files::run(into, Path::new(folder), args.service.as_deref(), args.name.as_deref()).await;
     }
     let now = SystemClock.now();
     let time =
@@ -95,10 +97,13 @@ async fn import(args: &ImportArgs, target: &LakePath, lake: &Arc<Lake>) -> anyho
 }
 
 fn is_lake(source: &LakePath) -> bool {
-    source.path.join("wal").is_dir() || source.path.join(&source.tenant).join("samples/_delta_log").is_dir()
+    !source.storage.url.is_empty()
+        || source.path.join("wal").is_dir()
+        || source.path.join(&source.tenant).join("samples/_delta_log").is_dir()
 }
 
 async fn from_lake(target: &LakePath, source: &LakePath) -> anyhow::Result<String> {
+    source.check(Arc::new(SystemClock)).await?;
     let other = super::open(source, None).await?;
     let labels = other.snapshot().dropped_labels;
     let lake = super::open(target, Some(labels)).await?;

@@ -1,6 +1,7 @@
 //! The tables as a whole: what is committed reads back, once, with any Parquet reader.
 
 mod on_disk;
+mod retries;
 mod rows;
 
 use super::days::{day, micros, window};
