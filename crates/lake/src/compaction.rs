@@ -5,7 +5,7 @@
 //! Ingest and queries go on meanwhile: files are written first, then a commit and the list in memory change
 //! from the old ones to the new ones, and the old ones are deleted when the last query has let go of them.
 
-use crate::deletion::{self, Deleted, Deletion};
+use crate::deletion::{self, Deletion, Gone};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
@@ -53,7 +53,7 @@ pub(crate) enum CompactionRequest {
     /// Do all that there is to do, also what could wait, and say how it went.
     Now(oneshot::Sender<Result<(), Error>>),
     /// Delete profiles.
-    Delete(Deletion, oneshot::Sender<Result<Deleted, Error>>),
+    Delete(Deletion, oneshot::Sender<Result<Gone, Error>>),
 }
 
 /// Starts the task. It ends when the lake is dropped.
@@ -122,7 +122,7 @@ impl Compactor {
         runtime: &Handle,
         deletion: &Deletion,
         pace: Pace<'_>,
-    ) -> Result<Deleted, Error> {
+    ) -> Result<Gone, Error> {
         // Single profiles and all sums must go equally far: what a flush adds from now on stays out of it.
         let until = deletion::begin(&self.shared);
         for kind in [Kind::Profiles, Kind::Samples] {

@@ -3,13 +3,14 @@
 //! Sums of services without their instances are made again from those by series. Frames of stacks stay until
 //! the next start: a push that is under way may count on them.
 
+use crate::batch::ProfileId;
 use crate::compaction::apply;
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::lake::Shared;
 use crate::series::day_of;
 use crate::snapshot::SeriesMatch;
-use crate::tables::{Change, Level, Pace, TableId, TableState, Tables, Tier, file_day};
+use crate::tables::{Change, Level, Pace, TableId, TableState, Tables, Tier, file_day, refused_profile_ids};
 use everflame_profile::{Nanos, Series, SeriesId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
@@ -34,6 +35,15 @@ pub struct Deleted {
     pub profiles: u64,
     /// Files that were written again or deleted.
     pub files: u64,
+}
+
+/// What a deletion took away.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// How much it was.
+    pub(crate) deleted: Deleted,
+    /// The single profiles: an upload of them is no retry any more.
+    pub(crate) profiles: Vec<ProfileId>,
 }
 
 const DAY: Nanos = 86_400_000_000_000;
@@ -66,7 +76,7 @@ pub(crate) fn delete(
     deletion: &Deletion,
     until: u64,
     pace: Pace<'_>,
-) -> Result<Deleted, Error> {
+) -> Result<Gone, Error> {
     let (first, last) = deletion.days.unwrap_or((i32::MIN, i32::MAX));
     let (from, end) = match deletion.days {
         Some((first, last)) => {
@@ -82,16 +92,16 @@ pub(crate) fn delete(
         (found, taken)
     };
     if found.is_empty() {
-        return Ok(Deleted::default());
+        return Ok(Gone::default());
     }
-    let deleted = Doomed { found, first, last, until }.delete(shared, tables, runtime, pace);
-    if deleted.is_err() {
+    let gone = Doomed { found, first, last, until }.delete(shared, tables, runtime, pace);
+    if gone.is_err() {
         let mut index = shared.series.write();
         for day in &taken {
             index.note(day.id, &day.series, day.first, day.last);
         }
     }
-    deleted
+    gone
 }
 
 /// What is being deleted.
@@ -111,13 +121,14 @@ impl Doomed {
         tables: &Tables,
         runtime: &Handle,
         pace: Pace<'_>,
-    ) -> Result<Deleted, Error> {
+    ) -> Result<Gone, Error> {
         let gone: HashSet<SeriesId> = self.found.iter().map(|found| found.id).collect();
         let ids: HashMap<SeriesId, SeriesId> =
             self.found.iter().map(|found| (found.id, found.reduced)).collect();
         let reduced: HashSet<SeriesId> = ids.values().copied().collect();
         let services: HashSet<&str> = self.found.iter().map(|found| found.series.service()).collect();
         let mut deleted = Deleted { series: gone.len() as u64, ..Deleted::default() };
+        let mut profiles = Vec::new();
         let (first, last) = (self.first, self.last);
         let in_days = |micros: i64| (first..=last).contains(&day_of(micros.saturating_mul(1_000)));
         let keep = |series: SeriesId, micros: i64| !(gone.contains(&series) && in_days(micros));
@@ -155,6 +166,7 @@ impl Doomed {
                     }
                 };
                 if table == TableId::Profiles {
+                    profiles.extend(refused_profile_ids(&files, &keep)?);
                     deleted.profiles += before.saturating_sub(added.rows());
                 }
                 deleted.files += count;
@@ -171,7 +183,7 @@ impl Doomed {
                 apply(shared, tables, runtime, change)?;
             }
         }
-        Ok(deleted)
+        Ok(Gone { deleted, profiles })
     }
 
     /// The files of each partition, as far as they are a part of this.

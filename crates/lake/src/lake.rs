@@ -5,7 +5,7 @@
 
 use crate::batch::Batch;
 use crate::compaction::{self, CompactionRequest};
-use crate::deletion::{Deleted, Deletion};
+use crate::deletion::{Deleted, Deletion, Gone};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::flush::{self, FlushRequest, Frozen};
@@ -337,13 +337,16 @@ impl Lake {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// Deletes profiles and all sums that they are a part of. Those that come in meanwhile may stay.
+    /// Deletes profiles and all sums that they are a part of. Those that come in meanwhile may stay. Uploads
+    /// of them that are sent again afterwards are stored again.
     pub async fn delete(&self, deletion: Deletion) -> Result<Deleted, Error> {
         self.flush().await?;
         let (reply, answer) = oneshot::channel();
         let request = CompactionRequest::Delete(deletion, reply);
         self.compactor.send(request).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        let Gone { deleted, profiles } = answer.await.map_err(|_| Error::Closed)??;
+        self.writer.send(Command::Forget(profiles)).await.map_err(|_| Error::Closed)?;
+        Ok(deleted)
     }
 
     /// Takes no more batches and moves the head into the tables. What cannot be moved stays in the

@@ -24,11 +24,14 @@ impl Uploads {
         batch.upload.is_none_or(|id| self.remember(id))
     }
 
-    /// Takes back [`Self::insert`] for a batch that could not be stored.
-    pub(crate) fn forget(&mut self, batch: &Batch) {
-        if let Some(id) = batch.upload {
-            self.ids.remove(&id);
-            self.order.retain(|&other| other != id);
+    /// Forgets uploads that could not be stored, or were deleted.
+    pub(crate) fn forget(&mut self, uploads: &[ProfileId]) {
+        let before = self.ids.len();
+        for id in uploads {
+            self.ids.remove(id);
+        }
+        if self.ids.len() < before {
+            self.order.retain(|id| self.ids.contains(id));
         }
     }
 

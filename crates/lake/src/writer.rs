@@ -3,7 +3,7 @@
 //! It takes whatever waits, writes it behind each other, syncs once, applies it and answers: while one sync
 //! is under way the next group gathers.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ProfileId};
 use crate::error::Error;
 use crate::flush::{FlushRequest, Frozen};
 use crate::lake::{Appended, Shared};
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Rotate(oneshot::Sender<Result<Option<Arc<Frozen>>, Error>>),
     /// Everything through this sequence is in the tables.
     Flushed(u64),
+    /// These profiles were deleted: an upload of them is no retry.
+    Forget(Vec<ProfileId>),
     /// Take no more batches.
     Refuse(oneshot::Sender<()>),
 }
@@ -101,6 +103,7 @@ impl Writer {
                 }
                 Command::Rotate(reply) => drop(reply.send(self.rotate())),
                 Command::Flushed(sequence) => self.flushed(sequence),
+                Command::Forget(profiles) => self.forget(&profiles),
                 Command::Refuse(reply) => {
                     self.refusing = true;
                     let _ = reply.send(());
@@ -129,7 +132,8 @@ impl Writer {
             let payloads = fresh.iter().map(|append| (append.payload.as_slice(), append.crc));
             if let Err(error) = self.wal.append(payloads) {
                 tracing::error!(%error, uploads = fresh.len(), "uploads were refused");
-                fresh.iter().for_each(|append| self.uploads.forget(&append.batch));
+                let ids: Vec<ProfileId> = fresh.iter().filter_map(|append| append.batch.upload).collect();
+                self.uploads.forget(&ids);
                 let path = self.shared.config.path.clone();
                 let is_full = matches!(error, Error::Full { .. });
                 fresh.extend(repeated);
@@ -185,6 +189,11 @@ impl Writer {
         if let Err(error) = self.wal.delete_through(sequence) {
             tracing::warn!(%error, "a segment of the write-ahead log that is no longer needed stays");
         }
+    }
+
+    /// Takes uploads of these profiles for new ones.
+    pub(crate) fn forget(&mut self, profiles: &[ProfileId]) {
+        self.uploads.forget(profiles);
     }
 
     /// Begins a new segment and a new head; returns the old head.

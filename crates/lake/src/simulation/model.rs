@@ -64,8 +64,10 @@ struct Upload {
     fate: Fate,
     /// A deletion of it has begun and did not end: some tables may have it.
     is_doomed: bool,
-    /// It was there and was deleted: sent again, it may be taken for one that is there.
+    /// It was there and was deleted.
     was_deleted: bool,
+    /// Its id may be remembered although it is not there: sent again, it may be taken for a retry.
+    may_be_known: bool,
     series: Series,
     reduced: SeriesId,
     profile: ProfileRow,
@@ -128,6 +130,7 @@ impl Model {
             fate: Fate::Refused,
             is_doomed: false,
             was_deleted: false,
+            may_be_known: false,
             reduced: series.without(&["pod".to_owned()]).id(),
             series,
             profile: ProfileRow {
@@ -146,9 +149,9 @@ impl Model {
     pub(super) fn answered(&mut self, number: u64, answer: Result<Appended, Error>) {
         let upload = self.uploads.get_mut(&number).unwrap();
         match answer {
-            Ok(Appended::Stored) => upload.fate = Fate::Acknowledged,
+            Ok(Appended::Stored) => (upload.fate, upload.may_be_known) = (Fate::Acknowledged, false),
             Ok(Appended::Duplicate) => {
-                let was_there = upload.fate == Fate::Acknowledged || upload.was_deleted;
+                let was_there = upload.fate == Fate::Acknowledged || upload.may_be_known;
                 assert!(was_there, "upload {number} is not stored, but {:?}", upload.fate);
             }
             // What was deleted and is sent again may be in the log, too.
@@ -173,9 +176,17 @@ impl Model {
         }
     }
 
+    /// A deletion has failed. What it had deleted already is remembered until the next start.
+    pub(super) fn not_deleted(&mut self) {
+        self.uploads.values_mut().for_each(|upload| upload.may_be_known |= upload.is_doomed);
+    }
+
     /// After a crash: what was refused may be there, and then stays.
     pub(super) fn restarted(&mut self, held: &Held) {
         let there: BTreeSet<u128> = held.profiles.iter().map(|profile| profile.id).collect();
+        // The write-ahead log may still have what was deleted.
+        let gone = self.uploads.values_mut().filter(|upload| upload.was_deleted || upload.is_doomed);
+        gone.for_each(|upload| upload.may_be_known = true);
         for upload in self.uploads.values_mut().filter(|upload| upload.fate == Fate::Refused) {
             let is_there = there.contains(&upload.profile.id);
             upload.fate = if is_there { Fate::Acknowledged } else { Fate::Gone };

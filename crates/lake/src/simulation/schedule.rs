@@ -299,7 +299,10 @@ impl Schedule {
         self.model.doom(&deletes);
         let deletion =
             Deletion { select: Arc::new(move |series| deletes.selects(series)), days: deletes.days };
-        self.beside(process, |compactor, runtime, pace| compactor.delete(runtime, &deletion, pace))?;
+        let gone =
+            self.beside(process, |compactor, runtime, pace| compactor.delete(runtime, &deletion, pace));
+        let gone = gone.inspect_err(|_| self.model.not_deleted())?;
+        process.writer.forget(&gone.profiles);
         self.deletes = None;
         self.model.deleted();
         Ok(())

@@ -2,11 +2,14 @@
 
 use super::columns;
 use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
+use super::profile_files::ProfileRows;
+use super::rewrite::Keep;
 use super::schema::PROFILES;
 use super::series_order::{FlushProfile, SeriesOrder};
 use crate::store::TableFolder;
 use crate::{DataFile, Error, HeadProfile, ProfileId};
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use everflame_profile::SeriesId;
 use parquet::arrow::ProjectionMask;
 use parquet::errors::ParquetError;
 use std::sync::Arc;
@@ -51,6 +54,13 @@ fn encode(profiles: &[FlushProfile<'_>], order: &SeriesOrder<'_>) -> Result<Vec<
     ];
     encoder.write(&RecordBatch::try_new(PROFILES.schema.clone(), columns)?)?;
     encoder.into_inner()
+}
+
+/// The ids of the profiles in `files` that `keep` refuses. Blocking.
+pub(crate) fn refused_profile_ids(files: &[Arc<DataFile>], keep: Keep<'_>) -> Result<Vec<ProfileId>, Error> {
+    let all = ProfileRows::read(&PROFILES, files)?;
+    let refused = all.rows.iter().filter(|row| !keep(SeriesId(row.series), row.time));
+    Ok(refused.map(|row| ProfileId(row.id)).collect())
 }
 
 /// The ids of all profiles in `file`. Blocking.
