@@ -10,7 +10,6 @@ mod far_end;
 mod flame_graph;
 pub mod messages;
 pub mod parca;
-pub mod parca_records;
 mod repository;
 pub mod rpc;
 mod server;
