@@ -169,9 +169,11 @@ impl Model {
         }
     }
 
-    /// A deletion is done.
-    pub(super) fn deleted(&mut self) {
+    /// A deletion is done. Single profiles from before `horizon` may have been gone before, because of their
+    /// age: then their uploads stay remembered.
+    pub(super) fn deleted(&mut self, horizon: i64) {
         for upload in self.uploads.values_mut().filter(|upload| upload.is_doomed) {
+            upload.may_be_known |= upload.profile.time < horizon;
             (upload.fate, upload.is_doomed, upload.was_deleted) = (Fate::Deleted, false, true);
         }
     }
@@ -181,12 +183,15 @@ impl Model {
         self.uploads.values_mut().for_each(|upload| upload.may_be_known |= upload.is_doomed);
     }
 
+    /// A process starts: the write-ahead log may still have what was deleted.
+    pub(super) fn starts(&mut self) {
+        let gone = self.uploads.values_mut().filter(|upload| upload.was_deleted || upload.is_doomed);
+        gone.for_each(|upload| upload.may_be_known = true);
+    }
+
     /// After a crash: what was refused may be there, and then stays.
     pub(super) fn restarted(&mut self, held: &Held) {
         let there: BTreeSet<u128> = held.profiles.iter().map(|profile| profile.id).collect();
-        // The write-ahead log may still have what was deleted.
-        let gone = self.uploads.values_mut().filter(|upload| upload.was_deleted || upload.is_doomed);
-        gone.for_each(|upload| upload.may_be_known = true);
         for upload in self.uploads.values_mut().filter(|upload| upload.fate == Fate::Refused) {
             let is_there = there.contains(&upload.profile.id);
             upload.fate = if is_there { Fate::Acknowledged } else { Fate::Gone };

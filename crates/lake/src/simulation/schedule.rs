@@ -142,6 +142,7 @@ impl Schedule {
 
     async fn start(&mut self) -> Result<Process, Error> {
         self.starts += 1;
+        self.model.starts();
         let disk: Arc<dyn Disk> = self.disk.clone();
         let Policy { all, second } = self.model.policy.clone();
         let second = second.map(|retention| RetentionOverride {
@@ -304,7 +305,7 @@ impl Schedule {
         let gone = gone.inspect_err(|_| self.model.not_deleted())?;
         process.writer.forget(&gone.profiles);
         self.deletes = None;
-        self.model.deleted();
+        self.model.deleted(process.lake.snapshot().horizon);
         Ok(())
     }
 

@@ -141,7 +141,11 @@ impl<'a> Stored<'a> {
     fn with(&self, found: Found<'_>) -> Result<Named, ArrowError> {
         let calls = self.frames_of(&found.calls)?;
         let frames = concat(&[self.frames, &calls])?;
-        Ok(Named { frames: Some(frames), instead: found.instead })
+        // The calls lie behind the stored frames.
+        let first = self.frames.len() as u32;
+        let instead = found.instead.into_iter();
+        let instead = instead.map(|(at, calls)| (at, first + calls.start..first + calls.end)).collect();
+        Ok(Named { frames: Some(frames), instead })
     }
 
     /// `calls` as frames with the same fields.
@@ -191,7 +195,7 @@ struct Found<'a> {
     calls: Vec<FoundCall<'a>>,
     /// By build, place and file, where the calls of a place are.
     of_places: HashMap<(&'a str, Place, &'a str), Range<u32>>,
-    /// By frame, where the calls are that stand in its place.
+    /// By frame, which of the calls stand in its place.
     instead: HashMap<u32, Range<u32>>,
 }
 
