@@ -232,8 +232,8 @@ mod tests {
         let read = otlp::read(&export(20, 5).unwrap(), &Limits::default()).unwrap();
         assert_eq!((read.profiles, read.parts.len(), read.rejected), (20, 20, None));
         for (at, part) in read.parts.iter().enumerate() {
-            assert!((5..=5 * MOST_MOMENTS as usize).contains(&part.profile.samples.len()));
-            assert_eq!(part.timestamps.len(), part.profile.samples.len());
+            assert_eq!((part.profile.samples.len(), part.moments.ends.len()), (5, 5));
+            assert!((5..=5 * MOST_MOMENTS as usize).contains(&part.moments.times.len()));
             let service = format!("shop-{at}");
             assert!(part.labels.iter().any(|(key, value)| key == "service_name" && *value == service));
             assert_eq!(part.profile.sample_types[0].kind, if at % 2 == 0 { "off_cpu" } else { "cpu" });

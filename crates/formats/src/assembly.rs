@@ -1,11 +1,10 @@
 //! Puts a profile together from frames and stacks that come one by one, within [`Limits`].
 
 use crate::{Cuts, Error, Limits};
-use everflame_profile::{
-    Frame, Location, Profile, SampleLabel, Samples, StringIndex, SymbolInterner, Symbols,
-};
+use everflame_profile::{Frame, Location, Profile, SampleLabel, Samples, StringIndex, SymbolInterner};
 use hashbrown::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Frames, each a location of its own, and samples so far.
 pub(crate) struct Assembly<'a> {
@@ -82,18 +81,21 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// All frames with one location each, and the samples.
-    pub(crate) fn into_tables(self) -> (Symbols, Vec<Location>, Samples, Cuts) {
-        let symbols = self.symbols.into_symbols();
-        let locations = (0..symbols.frames.len() as u32).map(|first| Location { first, count: 1 }).collect();
-        (symbols, locations, self.samples, self.cuts)
+    /// Fills `profile` with the frames and samples.
+    pub(crate) fn finish(mut self, profile: &mut Profile) -> Cuts {
+        profile.samples = std::mem::take(&mut self.samples);
+        self.share([profile])
     }
 
-    /// Fills `profile` with the frames and samples.
-    pub(crate) fn finish(self, profile: &mut Profile) -> Cuts {
-        let (symbols, locations, samples, cuts) = self.into_tables();
-        (profile.symbols, profile.locations, profile.samples) = (symbols, locations, samples);
-        cuts
+    /// Gives all `profiles` the frames, with one location each.
+    pub(crate) fn share<'p>(self, profiles: impl IntoIterator<Item = &'p mut Profile>) -> Cuts {
+        let symbols = Arc::new(self.symbols.into_symbols());
+        let locations = (0..symbols.frames.len() as u32).map(|first| Location { first, count: 1 });
+        let locations: Arc<Vec<Location>> = Arc::new(locations.collect());
+        for profile in profiles {
+            (profile.symbols, profile.locations) = (symbols.clone(), locations.clone());
+        }
+        self.cuts
     }
 }
 

@@ -4,7 +4,6 @@
 
 use crate::assembly::{Assembly, SMALLER};
 use crate::list::{self, List, Text};
-use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
 use hashbrown::HashMap;
@@ -114,7 +113,6 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     })?;
     let mut assembly = Assembly::new(limits);
     let mut parts = Vec::new();
-    let mut all_samples = Vec::new();
     // What is found out about the tables that threads share holds for all of them.
     let shared_kept = file.shared.stack_table.as_ref().map(|stacks| stacks.kept(limits.depth));
     let mut shared_locations = HashMap::new();
@@ -147,21 +145,17 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
             default_sample_type: Some(sample_types.len() - 1),
             sample_types,
             time: (file.meta.start_time * 1e6) as Nanos,
+            samples,
             ..Profile::default()
         };
         parts.push(Part {
             name: name.to_owned(),
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_string())).collect(),
             profile,
-            timestamps: Vec::new(),
+            ..Part::default()
         });
-        all_samples.push(samples);
     }
-    let (symbols, locations, _, cuts) = assembly.into_tables();
-    let mut extract = Extract::new(&symbols, &locations);
-    for (part, samples) in parts.iter_mut().zip(all_samples) {
-        extract.fill("Firefox profile", &mut part.profile, samples)?;
-    }
+    let cuts = assembly.share(parts.iter_mut().map(|part| &mut part.profile));
     Ok(Parts { parts, cuts })
 }
 

@@ -1,8 +1,9 @@
 //! Folded stacks, as flame graph scripts write them: `frame;frame;frame count`, root first, one a line.
 
 use crate::{Cuts, Decoded, Error, Limits, texts};
-use everflame_profile::{Frame, FrameKind, Location, Profile, StringInterner, ValueType};
+use everflame_profile::{Frame, FrameKind, Location, Profile, StringInterner, Symbols, ValueType};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +56,16 @@ pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Erro
         }
     }
     // A name is a frame is a location: all three have the same index, the nameless one included.
-    profile.symbols.strings = names.into_strings();
-    for (function, name) in profile.symbols.strings.iter().enumerate() {
+    let strings = names.into_strings();
+    let mut symbols = Symbols { frames: Vec::with_capacity(strings.len()), ..Symbols::default() };
+    let mut locations = Vec::with_capacity(strings.len());
+    for (function, name) in strings.iter().enumerate() {
         let kind = if name.ends_with("_[k]") { FrameKind::Kernel } else { FrameKind::Unknown };
-        profile.symbols.frames.push(Frame { function: function as u32, kind, ..Frame::default() });
-        profile.locations.push(Location { first: function as u32, count: 1 });
+        symbols.frames.push(Frame { function: function as u32, kind, ..Frame::default() });
+        locations.push(Location { first: function as u32, count: 1 });
     }
+    symbols.strings = strings;
+    (profile.symbols, profile.locations) = (Arc::new(symbols), Arc::new(locations));
     Ok(Decoded { profile, cuts })
 }
 

@@ -49,7 +49,7 @@ pub mod units;
 pub use error::{Error, ErrorKind};
 pub use format::Format;
 pub use limits::{Cuts, Limits};
-pub use part::{Part, Parts};
+pub use part::{Moments, Part, Parts};
 
 use everflame_profile::Profile;
 

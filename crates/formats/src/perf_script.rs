@@ -2,7 +2,6 @@
 //! frame a line, leaf first, then an empty line.
 
 use crate::assembly::Assembly;
-use crate::part::Extract;
 use crate::{Error, Limits, Part, Parts, gzip, texts};
 use everflame_profile::{Frame, FrameKind, Mapping, Profile, Samples, ValueType};
 use std::collections::BTreeMap;
@@ -88,14 +87,14 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
             ));
         }
     }
-    let (symbols, locations, _, cuts) = assembly.into_tables();
-    let mut extract = Extract::new(&symbols, &locations);
     let parts = events.into_iter().map(|(name, event)| {
-        let (mut profile, profile_name) = event.describe(&name);
-        extract.fill("perf script", &mut profile, event.take_samples())?;
-        Ok(Part { name: profile_name, profile, ..Part::default() })
+        let (mut profile, name) = event.describe(&name);
+        profile.samples = event.take_samples();
+        Part { name, profile, ..Part::default() }
     });
-    Ok(Parts { parts: parts.collect::<Result<_, _>>()?, cuts })
+    let mut parts: Vec<Part> = parts.collect();
+    let cuts = assembly.share(parts.iter_mut().map(|part| &mut part.profile));
+    Ok(Parts { parts, cuts })
 }
 
 /// The samples of one kind of event.

@@ -8,6 +8,7 @@ use everflame_profile::{
 };
 use message::valid;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// A profile as its reader leaves it: named frames without addresses, the outermost frame not inlined.
 fn profiles() -> impl Strategy<Value = Profile> {
@@ -76,8 +77,8 @@ fn build((runs, drawn, head): (Vec<Run>, Vec<Sample>, Head)) -> Profile {
         period,
         time,
         duration,
-        symbols,
-        locations,
+        symbols: Arc::new(symbols),
+        locations: Arc::new(locations),
         samples,
         comments,
     }
@@ -168,7 +169,7 @@ fn inlined_frames_share_a_location() {
         })
         .collect();
     let before = profile.clone();
-    profile.locations = (0..frames).map(|first| Location { first, count: 1 }).collect();
+    profile.locations = Arc::new((0..frames).map(|first| Location { first, count: 1 }).collect());
     profile.samples.locations = stacks.concat();
     profile.samples.stack_ends = stacks
         .iter()
@@ -187,8 +188,9 @@ fn go_opens_it_without_a_warning() {
     let path = folder.path().join("profile.pb.gz");
     let mut profile = pprof::read(&valid().0, &Limits::default()).unwrap().profile;
     // The binary is not here: with a frame that has no name Go would look for it and say so.
-    let unnamed = profile.symbols.frames.iter_mut().find(|frame| frame.function == 0).unwrap();
-    (unnamed.function, unnamed.address, unnamed.mapping) = (profile.symbols.strings.push("leaf"), 0, 0);
+    let symbols = profile.symbols_mut();
+    let unnamed = symbols.frames.iter_mut().find(|frame| frame.function == 0).unwrap();
+    (unnamed.function, unnamed.address, unnamed.mapping) = (symbols.strings.push("leaf"), 0, 0);
     std::fs::write(&path, pprof::write(&profile)).unwrap();
     let output = std::process::Command::new("go").args(["tool", "pprof", "-traces"]).arg(&path).output();
     let output = match output {

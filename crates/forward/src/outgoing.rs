@@ -3,6 +3,7 @@
 use everflame_lake::{Batch, ProfileId};
 use everflame_profile::{Location, Profile, SampleLabel, Series, StringIndex, Strings};
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Hands on every profile of `batch` with its identity and its series. The same profile is filled again and
 /// again, so that many small ones share one table of frames.
@@ -17,9 +18,9 @@ pub(crate) fn each(batch: Batch, mut hand: impl FnMut(ProfileId, &Series, &Profi
         }
         start = end;
     }
-    let mut profile = Profile { symbols: new_stacks.symbols, ..Profile::default() };
-    profile.locations =
-        (0..profile.symbols.frames.len()).map(|frame| Location { first: frame as u32, count: 1 }).collect();
+    let mut profile = Profile { symbols: Arc::new(new_stacks.symbols), ..Profile::default() };
+    let locations = (0..profile.symbols.frames.len()).map(|frame| Location { first: frame as u32, count: 1 });
+    profile.locations = Arc::new(locations.collect());
     let mut texts = Texts::default();
     let mut start = 0;
     for row in &profiles {
@@ -34,7 +35,7 @@ pub(crate) fn each(batch: Batch, mut hand: impl FnMut(ProfileId, &Series, &Profi
         for sample in own {
             let frames = ranges.get(sample.stack as usize).cloned().unwrap_or_default();
             let frames = new_stacks.frames.get(frames).unwrap_or_default();
-            let labels = texts.labels(&mut profile.symbols.strings, sample.span_id, sample.trace_id);
+            let labels = texts.labels(&mut profile.symbols_mut().strings, sample.span_id, sample.trace_id);
             profile.samples.push(frames, &[sample.value], labels.as_slice());
         }
         hand(row.id, series, &profile);

@@ -5,14 +5,20 @@
 //! without any value make no series.
 
 use crate::groups::Groups;
+use crate::merge;
 use everflame_lake::{Batch, Lake, NewStacks, ProfileId, ProfileRow, Sample};
-use everflame_profile::{Nanos, Profile, ProfileType, SERVICE_NAME, Series, StackId, SymbolInterner};
+use everflame_profile::{
+    FrameId, Location, Nanos, Profile, ProfileType, SERVICE_NAME, Series, StackId, Symbols,
+};
 use hashbrown::HashMap;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What a batch is made of.
 pub(crate) struct Source<'a> {
     pub(crate) profile: &'a Profile,
+    /// Those of the profile's symbols.
+    pub(crate) frame_ids: &'a [FrameId],
     /// For each sample type the type of its series; none for one that is not to be stored.
     pub(crate) types: &'a [Option<ProfileType>],
     pub(crate) groups: &'a Groups,
@@ -21,6 +27,21 @@ pub(crate) struct Source<'a> {
     pub(crate) upload: ProfileId,
     /// Whether `upload` is the client's, by which the lake finds doublets.
     pub(crate) deduplicate: bool,
+}
+
+/// A batch whose new stacks have their frames in the table of the profile, which others may share.
+pub(crate) struct Draft {
+    pub(crate) batch: Batch,
+    pub(crate) symbols: Arc<Symbols>,
+}
+
+impl Draft {
+    /// The batch with the frames that its new stacks have and no others.
+    pub(crate) fn into_batch(self) -> Batch {
+        let Self { mut batch, symbols } = self;
+        batch.new_stacks = merge::own_frames(&batch.new_stacks, &symbols, |_| true);
+        batch
+    }
 }
 
 /// The id of the profile number `row` of an upload: the upload's own for the first, derived for the others.
@@ -47,12 +68,12 @@ struct Entry {
 pub(crate) fn build(
     source: &Source<'_>,
     unknown: impl FnOnce(&str, &[StackId]) -> Vec<u32>,
-) -> Option<Batch> {
+) -> Option<Draft> {
     let Source { profile, types, groups, .. } = source;
     if profile.samples.is_empty() || types.is_empty() {
         return None;
     }
-    let (of_sample, stacks, first_samples) = distinct_stacks(&profile.stack_ids());
+    let (of_sample, stacks, first_samples) = distinct_stacks(&profile.stack_ids_of(source.frame_ids));
     let (entries, sums) = merge(profile, groups, &of_sample, types.len());
     let has_value: Vec<bool> = (0..types.len())
         .map(|at| sums.iter().skip(at).step_by(types.len()).any(|&value| value != 0))
@@ -115,7 +136,7 @@ pub(crate) fn build(
     }
     let unknown = unknown(&batch.service, &batch.stacks);
     batch.new_stacks = new_stacks(profile, &unknown, &first_samples);
-    Some(batch)
+    Some(Draft { batch, symbols: profile.symbols.clone() })
 }
 
 /// For each sample the position of its stack among the distinct ones, these, and for each of them the first
@@ -179,21 +200,22 @@ fn merge_by_stack(profile: &Profile, stacks: &[u32], types: usize) -> (Vec<Entry
     ((0..count).map(|stack| Entry { group: 0, stack, span: 0, trace: 0 }).collect(), sums)
 }
 
+/// The frames of stacks, in the table of `profile`.
 fn new_stacks(profile: &Profile, unknown: &[u32], first_samples: &[u32]) -> NewStacks {
-    let mut interner = SymbolInterner::default();
     let mut new = NewStacks::default();
     for &stack in unknown {
         let Some(&sample) = first_samples.get(stack as usize) else { continue };
-        let frames = profile.frames(sample as usize);
-        new.frames.extend(frames.map(|frame| interner.intern(&profile.symbols, frame)));
+        for &location in profile.samples.stack(sample as usize) {
+            let Some(&Location { first, count }) = profile.locations.get(location as usize) else { continue };
+            new.frames.extend(first..first + count);
+        }
         new.stacks.push((stack, new.frames.len() as u32));
     }
-    new.symbols = interner.into_symbols();
     new
 }
 
 /// What the lake says it does not know.
-pub(crate) fn build_for(lake: &Lake, source: &Source<'_>) -> Option<Batch> {
+pub(crate) fn build_for(lake: &Lake, source: &Source<'_>) -> Option<Draft> {
     build(source, |service, stacks| lake.unknown_stacks(service, stacks))
 }
 
@@ -202,7 +224,7 @@ mod tests {
     use super::*;
     use crate::groups::group;
     use crate::limits::Limits;
-    use everflame_profile::{Frame, Labels, Location, SampleLabel, ValueType};
+    use everflame_profile::{Frame, Labels, SampleLabel, ValueType};
     use hashbrown::HashSet;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -216,17 +238,17 @@ mod tests {
         let sample_types = (0..types).map(|at| ValueType::new(format!("t{at}"), "count")).collect();
         let mut profile = Profile { sample_types, ..Profile::default() };
         for frame in 0..6u32 {
-            let function = profile.symbols.strings.push(&format!("f{frame}"));
-            profile.symbols.frames.push(Frame { function, ..Frame::default() });
-            profile.locations.push(Location { first: frame, count: 1 });
+            let function = profile.symbols_mut().strings.push(&format!("f{frame}"));
+            profile.symbols_mut().frames.push(Frame { function, ..Frame::default() });
         }
+        profile.locations = Arc::new((0..6).map(|first| Location { first, count: 1 }).collect());
         for (stack, labels, values) in samples {
             let stack: Vec<u32> = stack.iter().map(|&frame| u32::from(frame)).collect();
             let labels: Vec<SampleLabel> = labels
                 .iter()
                 .map(|&(key, value)| SampleLabel {
-                    key: profile.symbols.strings.push(KEYS[key as usize]),
-                    value: profile.symbols.strings.push(&format!("{value:016x}")),
+                    key: profile.symbols_mut().strings.push(KEYS[key as usize]),
+                    value: profile.symbols_mut().strings.push(&format!("{value:016x}")),
                 })
                 .collect();
             profile.samples.push(&stack, &values[..types], &labels);
@@ -241,6 +263,7 @@ mod tests {
             crate::naming::profile_types("test", profile).unwrap().into_iter().map(Some).collect();
         let source = Source {
             profile,
+            frame_ids: &profile.symbols.frame_ids(),
             types: &types,
             groups: &group(profile, &own, &limits),
             time: 1_700_000_000_000_000_999,
@@ -248,10 +271,11 @@ mod tests {
             upload: ProfileId(5),
             deduplicate: true,
         };
-        build(&source, |service, stacks| {
+        let draft = build(&source, |service, stacks| {
             assert_eq!(service, "s");
             (0..stacks.len() as u32).collect()
-        })
+        });
+        draft.map(Draft::into_batch)
     }
 
     fn samples() -> impl Strategy<Value = (usize, Vec<Drawn>, usize)> {

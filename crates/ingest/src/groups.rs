@@ -202,7 +202,7 @@ mod tests {
                 .map(|pair| {
                     // Pushed again and again: equal texts have many indices, as in real files.
                     let (key, value) = pair.split_once('=').unwrap();
-                    let mut push = |text| profile.symbols.strings.push(text);
+                    let mut push = |text| profile.symbols_mut().strings.push(text);
                     SampleLabel { key: push(key), value: push(value) }
                 })
                 .collect();

@@ -409,15 +409,7 @@ impl Inner {
         id: Option<u128>,
     ) -> Result<Upload, Error> {
         let types = naming::profile_types(name, &profile).map_err(|error| error.of(&labels))?;
-        // Messages with profiles of many services are read within the bounds of all.
-        let (samples, most) = (profile.samples.len(), self.limits.samples(&labels));
-        if samples > most {
-            let message = format!(
-                "the profile has {samples} samples, at most {most} are taken of this service; send a shorter span at \
-                 once, or raise the limit"
-            );
-            return Err(Error::new(crate::ErrorKind::TooLarge, message).of(&labels));
-        }
+        self.check_samples(profile.samples.len(), &labels)?;
         let now = self.clock.now();
         let future = self.limits.general.future;
         let time = [profile.time, from].into_iter().find(|&time| time >= YEAR).unwrap_or(now);
@@ -432,6 +424,20 @@ impl Inner {
         let asked = if from > 0 { until.saturating_sub(from).max(0) } else { 0 };
         let duration = if profile.duration > 0 { profile.duration } else { asked };
         Ok(Upload { labels, types, profile, time, duration, id })
+    }
+
+    /// Refuses more samples than a profile of this service may have: messages with profiles of many services
+    /// are read within the bounds of all.
+    pub(crate) fn check_samples(&self, samples: usize, labels: &Labels) -> Result<(), Error> {
+        let most = self.limits.samples(labels);
+        if samples <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the profile has {samples} samples, at most {most} are taken of this service; send a shorter span at \
+             once, or raise the limit"
+        );
+        Err(Error::new(crate::ErrorKind::TooLarge, message).of(labels))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Several batches of one service become one, which is stored as a whole or not at all.
 
-use crate::batch::row_id;
+use crate::batch::{Draft, row_id};
 use everflame_lake::{Batch, NewStacks, ProfileId, ProfileRow, Sample};
-use everflame_profile::{Series, StackId, SymbolInterner};
+use everflame_profile::{Frame, FrameIndex, Series, StackId, SymbolInterner, Symbols};
 use hashbrown::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A batch that grows.
 #[derive(Default)]
@@ -12,12 +13,19 @@ pub(crate) struct Merged {
     series: HashMap<Series, u32>,
     stacks: HashMap<StackId, u32>,
     symbols: SymbolInterner,
+    /// The table that the last one had its frames in, and where those that it brought along went.
+    table: Arc<Symbols>,
+    known: HashMap<FrameIndex, FrameIndex>,
 }
 
 impl Merged {
-    /// Appends all profiles of `batch`, which belongs to the same service.
-    pub(crate) fn add(&mut self, batch: Batch) {
-        let Self { batch: all, series, stacks, symbols } = self;
+    /// Appends all profiles of a batch that belongs to the same service.
+    pub(crate) fn add(&mut self, Draft { batch, symbols: table }: Draft) {
+        if !Arc::ptr_eq(&self.table, &table) {
+            self.known.clear();
+            self.table = table;
+        }
+        let Self { batch: all, series, stacks, symbols, table, known } = self;
         all.service = batch.service;
         let series_indices: Vec<u32> = batch
             .series
@@ -40,7 +48,14 @@ impl Merged {
                 })
             })
             .collect();
-        add_new_stacks(&mut all.new_stacks, &batch.new_stacks, &stack_indices, first_new, symbols);
+        // Stacks before the first new one brought their frames along already, when the lake asked for them.
+        for (stack, own) in stacks_of(&batch.new_stacks) {
+            let stack = at(&stack_indices, stack);
+            if stack >= first_new {
+                all.new_stacks.frames.extend(intern(own, table, known, symbols));
+                all.new_stacks.stacks.push((stack, all.new_stacks.frames.len() as u32));
+            }
+        }
         let samples = all.samples.len() as u32;
         all.samples.extend(
             batch.samples.iter().map(|sample| Sample { stack: at(&stack_indices, sample.stack), ..*sample }),
@@ -50,6 +65,11 @@ impl Merged {
             samples_end: samples + row.samples_end,
             ..*row
         }));
+    }
+
+    /// Bytes of the frames and names so far.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.symbols.strings().text_bytes() + self.symbols.len() * size_of::<Frame>()
     }
 
     /// Everything, as the upload `id`.
@@ -66,34 +86,42 @@ impl Merged {
 
 /// Keeps the frames of the stacks `wanted`, positions in the batch, and no others.
 pub(crate) fn keep_new_stacks(new: &NewStacks, wanted: &[u32]) -> NewStacks {
-    let (mut kept, mut symbols) = (NewStacks::default(), SymbolInterner::default());
-    let mut frames: Vec<Option<u32>> = vec![None; new.symbols.frames.len()];
     let wanted: HashSet<u32> = wanted.iter().copied().collect();
-    let mut start = 0;
-    for &(stack, end) in &new.stacks {
-        let own = new.frames.get(start as usize..end as usize).unwrap_or_default();
-        start = end;
-        if !wanted.contains(&stack) {
-            continue;
-        }
-        kept.frames.extend(intern(own, new, &mut frames, &mut symbols));
+    own_frames(new, &new.symbols, |stack| wanted.contains(&stack))
+}
+
+/// The stacks of `new` that are wanted, with the frames of `table` that they have and no others.
+pub(crate) fn own_frames(new: &NewStacks, table: &Symbols, wanted: impl Fn(u32) -> bool) -> NewStacks {
+    let (mut kept, mut symbols, mut known) =
+        (NewStacks::default(), SymbolInterner::default(), HashMap::new());
+    for (stack, own) in stacks_of(new).filter(|(stack, _)| wanted(*stack)) {
+        kept.frames.extend(intern(own, table, &mut known, &mut symbols));
         kept.stacks.push((stack, kept.frames.len() as u32));
     }
     kept.symbols = symbols.into_symbols();
     kept
 }
 
-/// The positions of the frames `own` of `new` in `symbols`; `known` are those that are there already.
+/// The stacks of `new`, positions in the batch, and their frames.
+fn stacks_of(new: &NewStacks) -> impl Iterator<Item = (u32, &[FrameIndex])> {
+    let mut start = 0;
+    new.stacks.iter().map(move |&(stack, end)| {
+        let own = new.frames.get(start as usize..end as usize).unwrap_or_default();
+        start = end;
+        (stack, own)
+    })
+}
+
+/// The positions of the frames `own` of `table` in `symbols`; `known` are those that are there already.
 fn intern<'a>(
-    own: &'a [u32],
-    new: &'a NewStacks,
-    known: &'a mut [Option<u32>],
+    own: &'a [FrameIndex],
+    table: &'a Symbols,
+    known: &'a mut HashMap<FrameIndex, FrameIndex>,
     symbols: &'a mut SymbolInterner,
-) -> impl Iterator<Item = u32> + 'a {
+) -> impl Iterator<Item = FrameIndex> + 'a {
     own.iter().filter_map(move |&frame| {
-        let slot = known.get_mut(frame as usize)?;
-        let content = new.symbols.frames.get(frame as usize)?;
-        Some(*slot.get_or_insert_with(|| symbols.intern(&new.symbols, content)))
+        let content = table.frames.get(frame as usize)?;
+        Some(*known.entry(frame).or_insert_with(|| symbols.intern(table, content)))
     })
 }
 
@@ -101,35 +129,13 @@ fn at(indices: &[u32], index: u32) -> u32 {
     indices.get(index as usize).copied().unwrap_or_default()
 }
 
-/// Stacks before `first_new` brought their frames along already, when the lake asked for them.
-fn add_new_stacks(
-    all: &mut NewStacks,
-    new: &NewStacks,
-    indices: &[u32],
-    first_new: u32,
-    symbols: &mut SymbolInterner,
-) {
-    let mut frames: Vec<Option<u32>> = vec![None; new.symbols.frames.len()];
-    let mut start = 0;
-    for &(stack, end) in &new.stacks {
-        let own = new.frames.get(start as usize..end as usize).unwrap_or_default();
-        start = end;
-        let stack = at(indices, stack);
-        if stack < first_new {
-            continue;
-        }
-        all.frames.extend(intern(own, new, &mut frames, symbols));
-        all.stacks.push((stack, all.frames.len() as u32));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use everflame_profile::{Frame, Labels, ProfileType, Symbols};
+    use everflame_profile::{Labels, ProfileType};
 
     /// A batch of one profile whose stacks are single frames with these names and values.
-    fn batch(pod: &str, stacks: &[(&str, i64)], known: &[&str]) -> Batch {
+    fn batch(pod: &str, stacks: &[(&str, i64)], known: &[&str]) -> Draft {
         let profile_type: ProfileType = "a:b:c::".parse().unwrap();
         let labels = Labels::from_pairs([("service_name", "s"), ("pod", pod)]);
         let mut batch = Batch { service: "s".to_owned(), ..Batch::default() };
@@ -145,18 +151,17 @@ mod tests {
                 batch.new_stacks.stacks.push((at as u32, batch.new_stacks.frames.len() as u32));
             }
         }
-        batch.new_stacks.symbols = symbols;
         let total = stacks.iter().map(|(_, value)| value).sum();
         let samples_end = batch.samples.len() as u32;
         let (id, time) = (ProfileId(1), 7);
         batch.profiles.push(ProfileRow { series: 0, id, time, duration: 1, total, samples_end });
-        batch
+        Draft { batch, symbols: Arc::new(symbols) }
     }
 
     #[test]
     fn stacks_that_are_known_go() {
         let stacks = [("main", 1), ("work", 2), ("idle", 3)];
-        let new = batch("x", &stacks, &[]).new_stacks;
+        let new = batch("x", &stacks, &[]).into_batch().new_stacks;
         let kept = keep_new_stacks(&new, &[2, 1]);
         let names: Vec<_> = kept
             .frames

@@ -60,7 +60,7 @@ impl Inner {
         // Without a time of their own, equal profiles may well be two.
         let dated = uploads.iter().all(|Timed { upload, .. }| upload.profile.time >= YEAR);
         let mut any = !uploads.is_empty();
-        let mut prepared = self.prepare_parts(uploads, dated.then(|| xxh3_128(body)), bytes);
+        let mut prepared = self.prepare_parts(uploads, dated.then(|| xxh3_128(body)), bytes)?;
         // The others of an export are not to wait for a service that sends too much, but the tenant's bound is
         // that of the whole.
         let total = Cost { profiles: stored.profiles as u64, bytes };
@@ -126,7 +126,7 @@ impl Inner {
     }
 
     fn otlp_part(&self, part: everflame_formats::Part, name: &str) -> Result<Timed, Error> {
-        let everflame_formats::Part { labels: mut pairs, mut profile, timestamps, .. } = part;
+        let everflame_formats::Part { labels: mut pairs, mut profile, moments, .. } = part;
         let service = pairs.iter().find(|(key, _)| key == SERVICE_NAME).map(|(_, value)| value.clone());
         // Senders describe themselves at length; what is too much goes from the end, never the profile.
         pairs.retain(|(key, value)| {
@@ -139,7 +139,6 @@ impl Inner {
         if profile.duration == 0 {
             profile.duration = DEFAULT_DURATION;
         }
-        let upload = self.upload(labels, name, profile, 0, 0, None)?;
-        Ok(Timed { upload, timestamps })
+        self.timed(self.upload(labels, name, profile, 0, 0, None)?, moments)
     }
 }

@@ -8,9 +8,10 @@ use crate::labels::{self, is_private};
 use crate::parts::{Prepared, Timed};
 use crate::rates::Cost;
 use bytes::Bytes;
-use everflame_formats::Part;
+use everflame_formats::{Moments, Part};
 use everflame_profile::{Labels, PROFILE_NAME, Profile, SERVICE_NAME, SampleLabel, Samples};
 use hashbrown::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -54,7 +55,7 @@ impl Ingest {
                             }
                         })
                         .map_err(|error| error.at(format_args!("series {at}, sample {sample}")))?;
-                    uploads.push(Timed { upload, timestamps: Vec::new() });
+                    uploads.push(Timed { upload, moments: Moments::default() });
                 }
             }
             inner.prepare_message(uploads, &body)
@@ -68,7 +69,7 @@ impl Ingest {
         let bytes = body.len();
         let decode = move |inner: &Inner| {
             let mut uploads = Vec::with_capacity(parts.len());
-            for Part { name, mut labels, profile, timestamps } in parts {
+            for Part { name, mut labels, profile, moments } in parts {
                 let limits = &inner.limits.general;
                 let all = labels.len();
                 labels.retain(|(key, value)| {
@@ -80,7 +81,7 @@ impl Ingest {
                 labels.retain(|(key, _)| key != PROFILE_NAME);
                 let labels = labels::of_service(&service(&labels), labels, limits)?;
                 let upload = inner.parca_upload(&name, labels, profile)?;
-                uploads.push(Timed { upload, timestamps });
+                uploads.push(inner.timed(upload, moments)?);
             }
             inner.prepare_message(uploads, &body)
         };
@@ -94,7 +95,7 @@ impl Inner {
         let (id, bytes) = (once(&uploads, body), body.len() as u64);
         let labels = uploads.first().map(|timed| timed.upload.labels.clone()).unwrap_or_default();
         let total = Cost { profiles: uploads.len() as u64, bytes };
-        let prepared = self.prepare_parts(uploads, id, bytes);
+        let prepared = self.prepare_parts(uploads, id, bytes)?;
         let costs: Vec<_> = prepared.iter().map(|one| (&one.batch, one.cost)).collect();
         self.take(&costs, total).map_err(|error| error.of(&labels))?;
         Ok(prepared)
@@ -159,7 +160,7 @@ fn once(uploads: &[Timed], body: &[u8]) -> Option<u128> {
 /// Gives the labels of samples names that Prometheus' grammar knows, and that no label of the series has.
 fn rename_sample_labels(profile: &mut Profile, own: &Labels) {
     let mut names: HashMap<u32, u32> = HashMap::new();
-    let strings = &mut profile.symbols.strings;
+    let strings = &mut Arc::make_mut(&mut profile.symbols).strings;
     for SampleLabel { key, .. } in &mut profile.samples.labels {
         *key = *names.entry(*key).or_insert_with(|| {
             let name = strings.get(*key);
@@ -230,7 +231,7 @@ mod tests {
         let mut profile = Profile::default();
         let names = ["thread.id", "job", "span_id", "ok", "1st"];
         for name in names {
-            let key = profile.symbols.strings.push(name);
+            let key = profile.symbols_mut().strings.push(name);
             profile.samples.push(&[], &[], &[SampleLabel { key, value: key }]);
         }
         rename_sample_labels(&mut profile, &Labels::from_pairs([("job", "api"), ("service_name", "api")]));

@@ -1,17 +1,18 @@
 //! Uploads that hold several profiles: decoded and named as a whole, then stored as one batch for each
 //! service.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ingest::{Ingest, Inner, Stored, Upload, YEAR, claimed_service, rows};
 use crate::merge::Merged;
 use crate::prepare::batch_id;
 use crate::rates::Cost;
 use crate::{labels, name, naming, timestamps};
 use bytes::Bytes;
-use everflame_formats::{Format, Part, Parts, jfr};
+use everflame_formats::{Format, Moments, Part, Parts, jfr};
 use everflame_lake::{Appended, Batch, ProfileId};
-use everflame_profile::{Labels, Nanos, SERVICE_NAME};
+use everflame_profile::{FrameId, Labels, Nanos, SERVICE_NAME, Symbols};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Hz of counts that are said to be times, when the sender does not say it.
 const DEFAULT_SAMPLE_RATE: u32 = 100;
@@ -37,10 +38,35 @@ pub struct IngestFile {
     pub format: Format,
 }
 
-/// An upload and, when its samples say it, when each of them was taken.
+/// An upload and, when its samples say it, when they were taken.
 pub(crate) struct Timed {
     pub(crate) upload: Upload,
-    pub(crate) timestamps: Vec<Nanos>,
+    pub(crate) moments: Moments,
+}
+
+/// Bytes of frames and names that the batches of one upload may have: 96 MiB. Many small profiles of many
+/// services that all refer to the same long names would otherwise become much larger than what was sent.
+const MOST_FRAME_BYTES: usize = 96 << 20;
+
+/// The ids of the frames that several profiles share, so that each is hashed once.
+#[derive(Default)]
+struct SharedFrameIds {
+    symbols: Arc<Symbols>,
+    ids: Arc<[FrameId]>,
+}
+
+impl SharedFrameIds {
+    fn of(&mut self, symbols: &Arc<Symbols>) -> Arc<[FrameId]> {
+        if Arc::ptr_eq(&self.symbols, symbols) {
+            return self.ids.clone();
+        }
+        let ids: Arc<[FrameId]> = symbols.frame_ids().into();
+        // What a profile has for itself is not asked for again.
+        if Arc::strong_count(symbols) > 1 {
+            (self.symbols, self.ids) = (symbols.clone(), ids.clone());
+        }
+        ids
+    }
 }
 
 /// What several uploads became for one service.
@@ -58,7 +84,7 @@ impl Ingest {
         let prepare = move |inner: &Inner| {
             let uploads = inner.ingest_file(upload)?;
             let labels = uploads.first().map(|timed| timed.upload.labels.clone()).unwrap_or_default();
-            let prepared = inner.prepare_parts(uploads, None, bytes as u64);
+            let prepared = inner.prepare_parts(uploads, None, bytes as u64)?;
             let costs: Vec<_> = prepared.iter().map(|one| (&one.batch, one.cost)).collect();
             // One file counts as one profile.
             let total = Cost { profiles: 1, bytes: bytes as u64 };
@@ -113,7 +139,7 @@ impl Inner {
         self.note_cuts(cuts, &app);
         let mut uploads = Vec::with_capacity(parts.len());
         for part in parts {
-            let Part { name, labels: own, mut profile, timestamps } = part;
+            let Part { name, labels: own, mut profile, moments } = part;
             let name = if name.is_empty() { naming::profile_name(&profile) } else { name };
             let (mut service, mut profile_name) = (app.as_str(), name.as_str());
             // A suffix of the application says more than a bare unit.
@@ -137,43 +163,63 @@ impl Inner {
                 (profile.time, profile.duration) = (0, 0);
             }
             let upload = self.upload(labels, profile_name, profile, file.from, file.until, None)?;
-            uploads.push(Timed { upload, timestamps });
+            uploads.push(self.timed(upload, moments)?);
         }
         Ok(uploads)
     }
 
+    /// An upload with the moments at which its samples were taken, each of which counts as a sample.
+    pub(crate) fn timed(&self, upload: Upload, moments: Moments) -> Result<Timed, Error> {
+        self.check_samples(moments.times.len(), &upload.labels)?;
+        Ok(Timed { upload, moments })
+    }
+
     /// One batch for each service, in the order of their names. An id, where there is one, is the same for the
     /// same upload, which then is stored once. `bytes` is the size of all uploads.
-    pub(crate) fn prepare_parts(&self, uploads: Vec<Timed>, id: Option<u128>, bytes: u64) -> Vec<Prepared> {
+    pub(crate) fn prepare_parts(
+        &self,
+        uploads: Vec<Timed>,
+        id: Option<u128>,
+        bytes: u64,
+    ) -> Result<Vec<Prepared>, Error> {
+        let (mut shared, mut frame_bytes) = (SharedFrameIds::default(), 0);
         let mut services: BTreeMap<String, (Nanos, u64, Merged)> = BTreeMap::new();
         let latest = self.clock.now().saturating_add(self.limits.general.future);
         let share = bytes / (uploads.len() as u64).max(1);
-        for Timed { mut upload, timestamps } in uploads {
+        for Timed { mut upload, moments } in uploads {
             let first = upload.time;
-            let mut batches = if timestamps.is_empty() {
-                self.batches(&mut upload, ProfileId(0), false, share)
+            let frame_ids = shared.of(&upload.profile.symbols);
+            let mut drafts = if moments.times.is_empty() {
+                self.drafts(&mut upload, &frame_ids, ProfileId(0), false, share)
             } else {
                 let samples = std::mem::take(&mut upload.profile.samples);
                 let types = upload.profile.sample_types.len();
-                let moments = timestamps::split(&samples, types, &timestamps, upload.time, YEAR..=latest);
+                let moments = timestamps::split(&samples, types, &moments, upload.time, YEAR..=latest);
                 // Rates are sums over durations: the moments share the profile's.
                 let count = moments.len().max(1) as u64;
                 upload.duration /= count as Nanos;
-                let mut batches = Vec::with_capacity(moments.len());
+                let mut drafts = Vec::with_capacity(moments.len());
                 for (time, samples) in moments {
                     (upload.time, upload.profile.samples) = (time, samples);
-                    batches.extend(self.batches(&mut upload, ProfileId(0), false, share / count));
+                    drafts.extend(self.drafts(&mut upload, &frame_ids, ProfileId(0), false, share / count));
                 }
-                batches
+                drafts
             };
             // Those of one service come together, so that each upload counts once for it.
-            batches.sort_by(|a, b| a.service.cmp(&b.service));
-            for together in batches.chunk_by_mut(|a, b| a.service == b.service) {
-                let Some(service) = together.first().map(|batch| batch.service.clone()) else { continue };
+            drafts.sort_by(|a, b| a.batch.service.cmp(&b.batch.service));
+            let mut last = None;
+            for draft in drafts {
+                let service = draft.batch.service.clone();
                 let (_, profiles, merged) =
-                    services.entry(service).or_insert_with(|| (first, 0, Merged::default()));
-                *profiles += 1;
-                together.iter_mut().for_each(|batch| merged.add(std::mem::take(batch)));
+                    services.entry(service.clone()).or_insert_with(|| (first, 0, Merged::default()));
+                *profiles += u64::from(last.as_ref() != Some(&service));
+                last = Some(service);
+                let before = merged.frame_bytes();
+                merged.add(draft);
+                frame_bytes += merged.frame_bytes() - before;
+            }
+            if frame_bytes > MOST_FRAME_BYTES {
+                return Err(too_many_frames().of(&upload.labels));
             }
         }
         let named = services.into_values().enumerate().map(|(at, (time, profiles, merged))| {
@@ -188,6 +234,14 @@ impl Inner {
             };
             Prepared { stored, batch, cost: Cost { profiles, bytes: share * profiles } }
         });
-        named.filter(|one| !one.batch.profiles.is_empty()).collect()
+        Ok(named.filter(|one| !one.batch.profiles.is_empty()).collect())
     }
+}
+
+#[cold]
+fn too_many_frames() -> Error {
+    let message = format!(
+        "the profiles have frames and names of more than {MOST_FRAME_BYTES} bytes up to here; send fewer at once"
+    );
+    Error::new(ErrorKind::TooLarge, message)
 }

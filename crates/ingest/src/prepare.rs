@@ -1,6 +1,6 @@
 //! From decoded uploads to batches: relabelling, bounds on label sets, rates, and the record of what was dropped.
 
-use crate::batch::{self, Source, row_id};
+use crate::batch::{self, Draft, Source, row_id};
 use crate::dropped::{Event, Reason};
 use crate::error::Error;
 use crate::groups::{self, Groups};
@@ -10,7 +10,7 @@ use crate::rates::{Cost, Excess};
 use crate::relabelled::{self, Relabelled};
 use everflame_formats::Cuts;
 use everflame_lake::{Batch, ProfileId};
-use everflame_profile::{Labels, Nanos, ProfileType};
+use everflame_profile::{FrameId, Labels, Nanos, ProfileType};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,15 +40,18 @@ impl Inner {
         };
         stored.time -= stored.time.rem_euclid(1_000);
         let Some(mut upload) = upload else { return Ok((stored, Vec::new())) };
-        let mut services: BTreeMap<String, Merged> = BTreeMap::new();
-        let mut batches = self.batches(&mut upload, stored.id, id.is_some(), bytes as u64);
-        if batches.len() > 1 {
-            for batch in batches.drain(..) {
-                services.entry(batch.service.clone()).or_default().add(batch);
+        let frame_ids = upload.profile.symbols.frame_ids();
+        let drafts = self.drafts(&mut upload, &frame_ids, stored.id, id.is_some(), bytes as u64);
+        let batches: Vec<Batch> = if drafts.len() > 1 {
+            let mut services: BTreeMap<String, Merged> = BTreeMap::new();
+            for draft in drafts {
+                services.entry(draft.batch.service.clone()).or_default().add(draft);
             }
             let named = services.into_values().enumerate();
-            batches = named.map(|(at, all)| all.into_batch(batch_id(stored.id, at), id.is_some())).collect();
-        }
+            named.map(|(at, all)| all.into_batch(batch_id(stored.id, at), id.is_some())).collect()
+        } else {
+            drafts.into_iter().map(Draft::into_batch).collect()
+        };
         let cost = Cost { profiles: 1, bytes: bytes as u64 };
         let costs: Vec<(&Batch, Cost)> = batches.iter().map(|batch| (batch, cost)).collect();
         self.take(&costs, cost).map_err(|error| error.of(&upload.labels))?;
@@ -56,19 +59,20 @@ impl Inner {
         Ok((stored, batches))
     }
 
-    /// The batches of one upload of so many bytes, with as many as rules make of it; none when it has no
-    /// samples or when rules drop it.
-    pub(crate) fn batches(
+    /// The batches of one upload of so many bytes, as many as rules make of it; none when it has no samples or
+    /// when rules drop it. `frame_ids` are those of its symbols.
+    pub(crate) fn drafts(
         &self,
         upload: &mut Upload,
+        frame_ids: &[FrameId],
         id: ProfileId,
         deduplicate: bool,
         bytes: u64,
-    ) -> Vec<Batch> {
+    ) -> Vec<Draft> {
         let groups = groups::group(&upload.profile, &upload.labels, &self.limits.of(&upload.labels));
         if self.relabel.is_empty() {
             let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
-            return self.batch(upload, &types, groups, id, deduplicate).into_iter().collect();
+            return self.draft(upload, frame_ids, &types, groups, id, deduplicate).into_iter().collect();
         }
         let Relabelled { passes, dropped, dropped_share } =
             relabelled::relabel(&self.relabel, &upload.types, &groups);
@@ -79,27 +83,28 @@ impl Inner {
         }
         let types = upload.types.len();
         let mut whole = std::mem::take(&mut upload.profile.samples);
-        let mut batches = Vec::with_capacity(passes.len());
+        let mut drafts = Vec::with_capacity(passes.len());
         for pass in &passes {
             let (kept, own) = pass.take(&whole, types, &groups);
             let all = kept.is_none();
             upload.profile.samples = kept.unwrap_or_else(|| std::mem::take(&mut whole));
-            batches.extend(self.batch(upload, &pass.types, own, id, deduplicate));
+            drafts.extend(self.draft(upload, frame_ids, &pass.types, own, id, deduplicate));
             if all {
                 whole = std::mem::take(&mut upload.profile.samples);
             }
         }
-        batches
+        drafts
     }
 
-    fn batch(
+    fn draft(
         &self,
         upload: &Upload,
+        frame_ids: &[FrameId],
         types: &[Option<ProfileType>],
         mut groups: Groups,
         id: ProfileId,
         deduplicate: bool,
-    ) -> Option<Batch> {
+    ) -> Option<Draft> {
         let labels = groups.sets.first()?;
         let most = self.limits.label_sets(labels);
         self.label_sets.bound(&self.lake, &mut groups, upload.time, most);
@@ -111,6 +116,7 @@ impl Inner {
         }
         let source = Source {
             profile: &upload.profile,
+            frame_ids,
             types,
             groups: &groups,
             time: upload.time,

@@ -16,7 +16,7 @@ pub(crate) fn adapt(profile: &mut Profile, spy_name: &str, has_inuse_space_confi
 
 /// A function of these agents is shown as `file name`.
 fn put_files_into_names(profile: &mut Profile, takes: impl Fn(&str) -> bool) {
-    let symbols = &mut profile.symbols;
+    let symbols = profile.symbols_mut();
     let mut names: HashMap<(StringIndex, StringIndex), StringIndex> = HashMap::new();
     for Frame { function, file, .. } in &mut symbols.frames {
         let (old, path) = (*function, *file);
@@ -44,10 +44,10 @@ mod tests {
     fn names_after(spy: &str) -> Vec<String> {
         let mut profile = Profile::default();
         profile.sample_types.push(ValueType::new("inuse-space", "bytes"));
-        let function = profile.symbols.strings.push("work");
+        let function = profile.symbols_mut().strings.push("work");
         for path in ["app.py", "/usr/lib/os.py", ""] {
-            let file = profile.symbols.strings.push(path);
-            profile.symbols.frames.push(Frame { function, file, ..Frame::default() });
+            let file = profile.symbols_mut().strings.push(path);
+            profile.symbols_mut().frames.push(Frame { function, file, ..Frame::default() });
         }
         adapt(&mut profile, spy, false);
         let names = profile.symbols.frames.iter().map(|frame| profile.symbols.name(frame).into_owned());

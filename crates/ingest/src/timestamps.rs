@@ -1,6 +1,7 @@
 //! Splits a profile whose samples say when they were taken into profiles of one moment each, as finely as a
 //! bound on their number allows.
 
+use everflame_formats::Moments;
 use everflame_profile::{Nanos, Samples};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,31 +12,37 @@ const MAX_MOMENTS: usize = 256;
 const RESOLUTIONS: [Nanos; 7] =
     [1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000, 60_000_000_000];
 
-/// The samples by moment. A sample without a time of its own in `plausible` counts for `start`; all do when
-/// there are too many moments at every resolution.
+/// The samples by moment, with what they weighed then. What has no time of its own in `plausible` counts for
+/// `start`; all does when there are too many moments at every resolution.
 pub(crate) fn split(
     samples: &Samples,
     types: usize,
-    timestamps: &[Nanos],
+    moments: &Moments,
     start: Nanos,
     plausible: std::ops::RangeInclusive<Nanos>,
 ) -> BTreeMap<Nanos, Samples> {
-    let moment = |sample: usize, resolution: Nanos| match timestamps.get(sample) {
-        Some(time) if plausible.contains(time) => time - time.rem_euclid(resolution),
-        _ => start,
+    let Moments { times, values, ends } = moments;
+    let moment = |time: Nanos, resolution: Nanos| match plausible.contains(&time) {
+        true => time - time.rem_euclid(resolution),
+        false => start,
     };
     let resolution = RESOLUTIONS.into_iter().find(|&resolution| {
-        let mut moments = BTreeSet::new();
-        (0..samples.len()).all(|sample| {
-            moments.insert(moment(sample, resolution));
-            moments.len() <= MAX_MOMENTS
+        let mut distinct = BTreeSet::new();
+        times.iter().all(|&time| {
+            distinct.insert(moment(time, resolution));
+            distinct.len() <= MAX_MOMENTS
         })
     });
     let mut by_moment: BTreeMap<Nanos, Samples> = BTreeMap::new();
-    for sample in 0..samples.len() {
-        let moment = resolution.map_or(start, |resolution| moment(sample, resolution));
-        let values = samples.values.get(sample * types..(sample + 1) * types).unwrap_or_default();
-        by_moment.entry(moment).or_default().push(samples.stack(sample), values, samples.labels(sample));
+    let mut at = 0;
+    for (sample, &end) in ends.iter().enumerate().take(samples.len()) {
+        let (stack, labels) = (samples.stack(sample), samples.labels(sample));
+        for at in std::mem::replace(&mut at, end as usize)..end as usize {
+            let time = times.get(at).copied().unwrap_or_default();
+            let values = values.get(at * types..(at + 1) * types).unwrap_or_default();
+            let moment = resolution.map_or(start, |resolution| moment(time, resolution));
+            by_moment.entry(moment).or_default().push(stack, values, labels);
+        }
     }
     by_moment
 }
@@ -46,9 +53,23 @@ mod tests {
 
     fn moments(timestamps: &[Nanos]) -> Vec<(Nanos, Vec<i64>)> {
         let mut samples = Samples::default();
-        (0..timestamps.len()).for_each(|at| samples.push(&[at as u32], &[at as i64], &[]));
-        let split = split(&samples, 1, timestamps, 5_000_000_000, 1_000_000_000..=i64::MAX);
-        split.into_iter().map(|(moment, samples)| (moment, samples.values)).collect()
+        let count = timestamps.len();
+        // Two samples, one with the first moment and one with the others.
+        samples.push(&[7], &[0], &[]);
+        samples.push(&[8, 9], &[(1..count as i64).sum()], &[]);
+        let moments = Moments {
+            times: timestamps.to_vec(),
+            values: (0..count as i64).collect(),
+            ends: vec![1, count as u32],
+        };
+        let split = split(&samples, 1, &moments, 5_000_000_000, 1_000_000_000..=i64::MAX);
+        let split = split.into_iter().map(|(moment, samples)| {
+            for (sample, value) in samples.values.iter().enumerate() {
+                assert_eq!(samples.stack(sample), if *value == 0 { &[7][..] } else { &[8, 9] });
+            }
+            (moment, samples.values)
+        });
+        split.collect()
     }
 
     #[test]

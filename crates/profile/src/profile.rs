@@ -2,10 +2,11 @@
 
 use crate::Nanos;
 use crate::profile_type::ValueType;
-use crate::stack::StackId;
+use crate::stack::{FrameId, StackId};
 use crate::strings::StringIndex;
 use crate::symbols::{Frame, Symbols};
 use std::ops::Range;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A profile as one process sent it. Each sample has one value for each of `sample_types`.
@@ -23,10 +24,10 @@ pub struct Profile {
     pub time: Nanos,
     /// Nanoseconds that it covers; 0 for a snapshot or when unknown.
     pub duration: Nanos,
-    /// Frames and all texts.
-    pub symbols: Symbols,
+    /// Frames and all texts. The profiles of one message or file may share them.
+    pub symbols: Arc<Symbols>,
     /// Locations: runs of frames, so that a location that many stacks share is stored once.
-    pub locations: Vec<Location>,
+    pub locations: Arc<Vec<Location>>,
     /// The samples.
     pub samples: Samples,
     /// Free texts of the sender.
@@ -125,16 +126,27 @@ impl Profile {
         totals
     }
 
-    /// The stack id of every sample. Hot: each frame is hashed once, each stack costs 16 bytes a frame.
+    /// The symbols as this profile's own: a copy, when others share them.
+    pub fn symbols_mut(&mut self) -> &mut Symbols {
+        Arc::make_mut(&mut self.symbols)
+    }
+
+    /// The stack id of every sample. Hot: each frame is hashed once.
     pub fn stack_ids(&self) -> Vec<StackId> {
+        self.stack_ids_of(&self.symbols.frame_ids())
+    }
+
+    /// The same when `frame_ids`, those of the symbols, are known already, as profiles that share their symbols
+    /// find them. Hot: each stack costs 16 bytes a frame.
+    pub fn stack_ids_of(&self, frame_ids: &[FrameId]) -> Vec<StackId> {
         let mut buffer: Vec<[u8; 16]> = Vec::with_capacity(256);
-        let frame_ids = self.symbols.frame_ids();
+        let locations = self.locations.as_slice();
         (0..self.samples.len())
             .map(|sample| {
                 // As `stack_id` has it, without an iterator for each location.
                 buffer.clear();
                 for &location in self.samples.stack(sample).iter().rev() {
-                    let Location { first, count } = self.locations[location as usize];
+                    let Location { first, count } = locations[location as usize];
                     for id in frame_ids[first as usize..(first + count) as usize].iter().rev() {
                         buffer.push(id.0.to_le_bytes());
                     }
@@ -159,10 +171,10 @@ mod tests {
     fn stack_ids_are_those_of_the_frames() {
         let mut profile = Profile::default();
         for name in ["a", "b", "c"] {
-            let function = profile.symbols.strings.push(name);
-            profile.symbols.frames.push(Frame { function, ..Frame::default() });
+            let function = profile.symbols_mut().strings.push(name);
+            profile.symbols_mut().frames.push(Frame { function, ..Frame::default() });
         }
-        profile.locations = vec![Location { first: 0, count: 1 }, Location { first: 1, count: 2 }];
+        profile.locations = Arc::new(vec![Location { first: 0, count: 1 }, Location { first: 1, count: 2 }]);
         for stack in [&[0, 1][..], &[1, 0, 1], &[]] {
             profile.samples.push(stack, &[], &[]);
         }

@@ -3,10 +3,11 @@
 use crate::{ScanStats, TimeRange, Warning};
 use everflame_lake::ResolvedStacks;
 use everflame_profile::{
-    FrameIndex, Location, Profile, ProfileType, Samples, StackId, StringIndex, SymbolInterner, Tree,
+    FrameIndex, Location, Profile, ProfileType, Samples, StackId, StringIndex, SymbolInterner, Symbols, Tree,
     WeighedStack,
 };
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Sums by stack over the samples that a query took.
 #[derive(Clone, Debug, Default)]
@@ -85,10 +86,10 @@ impl Merged {
             period,
             time: range.until,
             duration: range.length(),
-            symbols: self.stacks.symbols.clone(),
             ..Profile::default()
         };
-        let mut locations = Locations { profile: &mut profile, known: HashMap::new() };
+        let symbols = self.stacks.symbols.clone();
+        let mut locations = Locations { symbols, all: Vec::new(), known: HashMap::new() };
         let mut samples = Samples::default();
         let mut stack = Vec::new();
         for (frames, &value) in runs(&self.stacks).zip(&self.values) {
@@ -97,6 +98,7 @@ impl Merged {
             samples.push(&stack, &[value], &[]);
         }
         profile.samples = samples;
+        (profile.symbols, profile.locations) = (Arc::new(locations.symbols), Arc::new(locations.all));
         profile
     }
 
@@ -193,16 +195,17 @@ fn run_of(parts: &[Merged], part: usize, at: usize) -> &[FrameIndex] {
 }
 
 /// Makes locations of runs of frames: each run ends with a frame that was not inlined.
-struct Locations<'a> {
-    profile: &'a mut Profile,
+struct Locations {
+    symbols: Symbols,
+    all: Vec<Location>,
     known: HashMap<Vec<FrameIndex>, u32>,
 }
 
-impl Locations<'_> {
+impl Locations {
     fn of_stack(&mut self, frames: &[FrameIndex], out: &mut Vec<u32>) {
         let mut start = 0;
         for (at, &frame) in frames.iter().enumerate() {
-            let inlined = self.profile.symbols.frames.get(frame as usize).is_some_and(|frame| frame.inlined);
+            let inlined = self.symbols.frames.get(frame as usize).is_some_and(|frame| frame.inlined);
             if inlined && at + 1 < frames.len() {
                 continue;
             }
@@ -220,7 +223,7 @@ impl Locations<'_> {
             [frame] => *frame,
             _ => {
                 // A location is a range of the frames, so that a run of several gets frames of its own.
-                let all = &mut self.profile.symbols.frames;
+                let all = &mut self.symbols.frames;
                 let first = all.len() as u32;
                 for &frame in frames {
                     let copy = all.get(frame as usize).copied().unwrap_or_default();
@@ -229,8 +232,8 @@ impl Locations<'_> {
                 first
             }
         };
-        let location = self.profile.locations.len() as u32;
-        self.profile.locations.push(Location { first, count: frames.len() as u32 });
+        let location = self.all.len() as u32;
+        self.all.push(Location { first, count: frames.len() as u32 });
         self.known.insert(frames.to_vec(), location);
         location
     }

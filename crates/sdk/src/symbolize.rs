@@ -9,7 +9,7 @@ use addr2line::{Loader, demangle_auto};
 use everflame_profile::{Frame, FrameKind, Location, Mapping, Profile, SampleLabel, StringInterner, Symbols};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Addresses remembered; some 200 bytes each. Past it the cache starts again.
 const MAX_CACHED: usize = 16_384;
@@ -73,9 +73,8 @@ pub(crate) fn fill(profile: &mut Profile, stacks: Stacks, is_own: fn(&str, &str)
         }
         profile.samples.push(&stack, values, &labels);
     }
-    profile.symbols =
-        Symbols { strings: out.strings.into_strings(), mappings: out.mappings, frames: out.frames };
-    profile.locations = out.locations;
+    let symbols = Symbols { strings: out.strings.into_strings(), mappings: out.mappings, frames: out.frames };
+    (profile.symbols, profile.locations) = (Arc::new(symbols), Arc::new(out.locations));
 }
 
 impl Cache {

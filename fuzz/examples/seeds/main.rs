@@ -36,22 +36,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     profile.period_type = ValueType::new("cpu", "nanoseconds");
     (profile.period, profile.time, profile.duration) =
         (10_000_000, 1_700_000_000_000_000_000, 10_000_000_000);
-    let file = profile.symbols.strings.push("/bin/app");
-    profile.symbols.mappings.push(Mapping {
+    let symbols = profile.symbols_mut();
+    let file = symbols.strings.push("/bin/app");
+    symbols.mappings.push(Mapping {
         file,
         memory_start: 0x1000,
         memory_limit: u64::MAX,
         ..Mapping::default()
     });
-    for (at, frame) in profile.symbols.frames.iter_mut().enumerate() {
+    for (at, frame) in symbols.frames.iter_mut().enumerate() {
         frame.mapping = 1;
         frame.line = at as i64 * 100 - 1;
         frame.inlined = at % 3 == 1;
     }
-    if let Some(frame) = profile.symbols.frames.last_mut() {
+    if let Some(frame) = symbols.frames.last_mut() {
         (frame.function, frame.address) = (0, 0x1234);
     }
-    let (key, value) = (profile.symbols.strings.push("thread"), profile.symbols.strings.push("w1"));
+    let (key, value) = (symbols.strings.push("thread"), symbols.strings.push("w1"));
     profile.samples.labels.push(SampleLabel { key, value });
     if let Some(end) = profile.samples.label_ends.last_mut() {
         *end = 1;

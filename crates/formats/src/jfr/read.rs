@@ -9,7 +9,6 @@ use super::names;
 use super::pools::{Pools, TraceFrame};
 use super::totals::{Kind, Totals};
 use crate::assembly::{Assembly, SMALLER};
-use crate::part::Extract;
 use crate::{Error, Limits, Parts, gzip};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, SampleLabel, StringIndex};
 use hashbrown::HashMap;
@@ -51,11 +50,8 @@ pub fn read(bytes: &[u8], options: &Options<'_>, limits: &Limits) -> Result<Part
     let end = chunks.iter().map(|chunk| chunk.start.saturating_add(chunk.duration)).max().unwrap_or(start);
     let template = Profile { time: start, duration: end.saturating_sub(start).max(0), ..Profile::default() };
     let mut parts = totals.into_parts(&template, period, &mut assembly)?;
-    let (symbols, locations, _, cuts) = assembly.into_tables();
-    let mut extract = Extract::new(&symbols, &locations);
+    let cuts = assembly.share(parts.iter_mut().map(|part| &mut part.profile));
     for part in &mut parts {
-        let samples = std::mem::take(&mut part.profile.samples);
-        extract.fill("JFR", &mut part.profile, samples)?;
         if !settings.event.is_empty() {
             part.labels.push(("jfr_event".to_owned(), settings.event.clone()));
         }

@@ -10,6 +10,7 @@ use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault, Value};
 use crate::{Cuts, Error, ErrorKind, Limits, texts};
 use everflame_profile::{FrameKind, Location, Mapping, StringIndex, Symbols};
+use std::sync::Arc;
 
 /// Attribute of a mapping: the build id that the linker wrote.
 pub(super) const BUILD_ID: &str = "process.executable.build_id.gnu";
@@ -19,8 +20,9 @@ pub(super) const FRAME_TYPE: &str = "profile.frame.type";
 /// All tables, ready to be referred to.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    pub(super) symbols: Symbols,
-    pub(super) locations: Vec<Location>,
+    /// What all profiles share.
+    pub(super) symbols: Arc<Symbols>,
+    pub(super) locations: Arc<Vec<Location>>,
     /// For each entry of the string table its index in `symbols`.
     strings: Vec<StringIndex>,
     stacks: Stacks,
@@ -94,9 +96,9 @@ impl Dictionary {
     /// Decodes all tables.
     pub(super) fn decode(raw: &RawTables<'_>, limits: &Limits, cuts: &mut Cuts) -> Result<Self, Error> {
         let mut dictionary = Self::default();
-        (dictionary.strings, dictionary.symbols.strings) = texts::copy(&raw.strings, limits, cuts);
-        dictionary.symbols.frames.reserve(raw.locations.len());
-        dictionary.locations.reserve(raw.locations.len());
+        let (indices, strings) = texts::copy(&raw.strings, limits, cuts);
+        dictionary.strings = indices;
+        dictionary.symbols = Arc::new(Symbols { strings, ..Symbols::default() });
         dictionary.attributes.reserve(raw.attributes.len());
         for (at, bytes) in raw.attributes.iter().enumerate() {
             let attribute = dictionary.attribute(bytes, Place::Dictionary("attribute", at), limits, cuts)?;
@@ -114,7 +116,12 @@ impl Dictionary {
     }
 
     fn copy(&mut self, bytes: &[u8], limits: &Limits, cuts: &mut Cuts) -> StringIndex {
-        self.symbols.strings.push(limits.cut_string(&String::from_utf8_lossy(bytes), cuts))
+        self.push(limits.cut_string(&String::from_utf8_lossy(bytes), cuts))
+    }
+
+    /// The index of `text`, which is added. Nobody shares the symbols yet.
+    pub(super) fn push(&mut self, text: &str) -> StringIndex {
+        Arc::make_mut(&mut self.symbols).strings.push(text)
     }
 
     /// The text of entry `index` of the string table.
@@ -141,7 +148,7 @@ impl Dictionary {
     ) -> Result<StringIndex, Error> {
         match text {
             Text::Bytes(bytes) => Ok(self.copy(bytes, limits, cuts)),
-            Text::Owned(text) => Ok(self.symbols.strings.push(text)),
+            Text::Owned(text) => Ok(self.push(text)),
             Text::Index(index) => self.string(*index, place),
         }
     }
@@ -192,7 +199,7 @@ impl Dictionary {
             // An id of zeros is no id.
             if id.len() == length && id.iter().any(|&byte| byte != 0) {
                 let text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                *target = self.symbols.strings.push(&text);
+                *target = self.push(&text);
             }
         }
         Ok(link)
@@ -285,11 +292,6 @@ impl Dictionary {
     #[inline]
     pub(super) fn stack(&self, number: u32) -> &[u32] {
         self.stacks.get(number as usize).unwrap_or_default()
-    }
-
-    /// The tables as they are for profiles: frames, and locations.
-    pub(super) fn tables(&self) -> (&Symbols, &[Location]) {
-        (&self.symbols, &self.locations)
     }
 }
 

@@ -2,14 +2,12 @@
 
 use super::any_value::{self, Text};
 use super::dictionary::{Dictionary, RawTables};
-use super::layout::SampleLayout;
 use super::place::Place;
-use super::profile::{Head, LinkKeys, SERVICE, SampleReader, unnamed};
+use super::profile::{Head, LinkKeys, SERVICE, SampleReader, Scratch, Taken, unnamed};
 use super::v1_7::{self, Upgraded};
-use crate::part::Extract;
 use crate::pprof::wire::{Cursor, Fault};
-use crate::{Cuts, Decoded, Error, Limits, Part, gzip, pprof};
-use everflame_profile::{Profile, SERVICE_NAME, StringIndex, ValueType};
+use crate::{Cuts, Decoded, Error, Limits, Moments, Part, gzip, pprof};
+use everflame_profile::{Profile, SERVICE_NAME, Samples, StringIndex, ValueType};
 use std::borrow::Cow;
 
 /// What an export holds.
@@ -64,18 +62,16 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
     for (at, bytes) in resources.iter().enumerate() {
         find_profiles(bytes, at, &mut dictionary, limits, &mut export.cuts, &mut found)?;
     }
-    let (span, trace) =
-        (dictionary.symbols.strings.push("span_id"), dictionary.symbols.strings.push("trace_id"));
-    let dictionary = &dictionary;
-    let (symbols, locations) = dictionary.tables();
-    let mut reader = Reader {
-        dictionary,
+    let keys = LinkKeys { span: dictionary.push("span_id"), trace: dictionary.push("trace_id") };
+    let mut reader = Reader(SampleReader {
+        dictionary: &dictionary,
         limits,
-        extract: Extract::new(symbols, locations),
-        keys: LinkKeys { span, trace },
+        keys,
+        place: Place::Message,
         layout_before: None,
         entries: 0,
-    };
+        scratch: Scratch::default(),
+    });
     export.profiles = found.last().map_or(0, |found| found.total)
         + export.rejected.as_ref().map_or(0, |(rejected, _)| *rejected);
     for Found { place, labels, profiles, .. } in &found {
@@ -208,14 +204,7 @@ fn pairs(bytes: &[u8], field: u32, most: usize) -> Result<Vec<Pair<'_>>, Fault> 
     Ok(pairs)
 }
 
-struct Reader<'a> {
-    dictionary: &'a Dictionary,
-    limits: &'a Limits,
-    extract: Extract<'a>,
-    keys: LinkKeys,
-    layout_before: Option<SampleLayout>,
-    entries: usize,
-}
+struct Reader<'a>(SampleReader<'a>);
 
 impl Reader<'_> {
     /// Appends the parts of one profile.
@@ -226,7 +215,8 @@ impl Reader<'_> {
         labels: &Labels,
         export: &mut Export,
     ) -> Result<(), Error> {
-        let head = Head::read(bytes, place, self.dictionary, self.limits)?;
+        let SampleReader { dictionary, limits, .. } = self.0;
+        let head = Head::read(bytes, place, dictionary, limits)?;
         let labels = self.labels(labels, &head, place)?;
         let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.charge(bytes / BYTES_PER_ENTRY + 1, place)?;
@@ -234,57 +224,56 @@ impl Reader<'_> {
             && let Some((format, payload)) = head.original
             && format == "pprof"
         {
-            let Decoded { profile, cuts } = pprof::read(payload, self.limits)?;
+            let Decoded { profile, cuts } = pprof::read(payload, limits)?;
             self.charge(profile.samples.locations.len() + 2 * profile.samples.values.len(), place)?;
             export.cuts.add(cuts);
             export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
             return Ok(());
         }
         let Named { name, sample_type, factor } = name(&head).ok_or_else(|| unnamed(place))?;
-        let mut reader = SampleReader {
-            dictionary: self.dictionary,
-            limits: self.limits,
-            keys: self.keys,
-            place,
-            layout_before: self.layout_before,
-            entries: self.entries,
-        };
-        let mut by_service = reader.read(&head.samples, factor)?;
-        (self.layout_before, self.entries) = (reader.layout_before, reader.entries);
+        self.0.place = place;
+        let mut by_service = self.0.read(&head.samples, factor)?;
         check_count("profiles of services", export.parts.len() + by_service.len())?;
         by_service.sort_unstable_by_key(|(service, _)| *service);
-        for (service, mut taken) in by_service {
-            let mut profile = Profile {
-                sample_types: vec![sample_type.clone()],
-                period_type: head.period_type.clone(),
+        let mut template = Some(Part {
+            name,
+            labels,
+            profile: Profile {
+                sample_types: vec![sample_type],
+                default_sample_type: None,
+                period_type: head.period_type,
                 period: head.period,
                 time: head.time,
                 duration: head.duration,
-                ..Profile::default()
-            };
-            let samples = taken.take_samples(self.dictionary, &mut self.extract);
-            let timestamps = taken.timestamps;
-            self.extract.finish(place, &mut profile, samples)?;
-            export.parts.push(Part {
-                name: name.to_owned(),
-                labels: with_service(labels.clone(), self.dictionary.text(service)),
-                profile,
-                timestamps: if timestamps.iter().all(|&time| time == 0) { Vec::new() } else { timestamps },
-            });
+                symbols: dictionary.symbols.clone(),
+                locations: dictionary.locations.clone(),
+                samples: Samples::default(),
+                comments: Vec::new(),
+            },
+            moments: Moments::default(),
+        });
+        let mut by_service = by_service.into_iter().peekable();
+        while let Some((service, Taken { samples, moments })) = by_service.next() {
+            let part = if by_service.peek().is_some() { template.clone() } else { template.take() };
+            let Some(mut part) = part else { break };
+            part.labels = with_service(part.labels, dictionary.text(service));
+            part.profile.samples = samples;
+            if moments.times.iter().any(|&time| time != 0) {
+                part.moments = moments;
+            }
+            export.parts.push(part);
         }
         Ok(())
     }
 
     /// Counts `entries` more against the limit for the whole export.
     fn charge(&mut self, entries: usize, place: Place) -> Result<(), Error> {
-        self.entries = self.entries.saturating_add(entries);
-        match self.entries > self.limits.entries {
+        let most = self.0.limits.entries;
+        self.0.entries = self.0.entries.saturating_add(entries);
+        match self.0.entries > most {
             true => Err(Error::too_large(
                 place,
-                format_args!(
-                    "up to here there are more than {} frames, values and labels",
-                    self.limits.entries
-                ),
+                format_args!("up to here there are more than {most} frames, values and labels"),
                 "send fewer profiles at once",
             )),
             false => Ok(()),
@@ -293,16 +282,18 @@ impl Reader<'_> {
 
     /// The labels that hold for a whole profile; of equal names the first stays.
     fn labels(&self, outer: &Labels, head: &Head<'_>, place: Place) -> Result<Vec<(String, String)>, Error> {
-        let mut labels: Vec<(String, String)> = Vec::with_capacity(outer.len());
+        let dictionary = self.0.dictionary;
+        // One more for the service.
+        let mut labels: Vec<(String, String)> = Vec::with_capacity(outer.len() + 1);
         let mut own = Vec::new();
         for &index in head.attributes.iter().filter(|&&index| index != 0) {
-            let attribute = self.dictionary.attributes.get(usize::try_from(index).unwrap_or(usize::MAX));
-            let attribute = attribute
-                .ok_or_else(|| place.missing("attribute", index, self.dictionary.attributes.len()))?;
+            let attribute = dictionary.attributes.get(usize::try_from(index).unwrap_or(usize::MAX));
+            let attribute =
+                attribute.ok_or_else(|| place.missing("attribute", index, dictionary.attributes.len()))?;
             own.push((attribute.key, attribute.value));
         }
         for &(key, value) in outer.iter().chain(&own) {
-            let (key, value) = (self.dictionary.text(key), self.dictionary.text(value));
+            let (key, value) = (dictionary.text(key), dictionary.text(value));
             if !value.is_empty() && !labels.iter().any(|(other, _)| other == key) {
                 labels.push((key.to_owned(), value.to_owned()));
             }
@@ -328,23 +319,27 @@ fn with_service(mut labels: Vec<(String, String)>, of_samples: &str) -> Vec<(Str
 }
 
 /// What a profile is called, what its values are, and what they are multiplied by.
-struct Named<'a> {
-    name: &'a str,
+struct Named {
+    name: String,
     sample_type: ValueType,
     factor: i64,
 }
 
-fn name<'a>(head: &'a Head<'_>) -> Option<Named<'a>> {
+fn name(head: &Head<'_>) -> Option<Named> {
     let is =
         |value_type: &ValueType, kind: &str, unit: &str| value_type.kind == kind && value_type.unit == unit;
     let Head { sample_type, period_type, period, .. } = head;
     if is(sample_type, "samples", "count") && is(period_type, "cpu", "nanoseconds") && *period != 0 {
-        return Some(Named { name: "process_cpu", sample_type: period_type.clone(), factor: *period });
+        return Some(Named {
+            name: "process_cpu".to_owned(),
+            sample_type: period_type.clone(),
+            factor: *period,
+        });
     }
-    let name = [&period_type.kind, &sample_type.kind].into_iter().find(|kind| !kind.is_empty())?;
+    let name = [&period_type.kind, &sample_type.kind].into_iter().find(|kind| !kind.is_empty())?.clone();
     let mut sample_type = sample_type.clone();
     if sample_type.kind.is_empty() {
-        sample_type.kind.clone_from(name);
+        sample_type.kind.clone_from(&name);
     }
     Some(Named { name, sample_type, factor: 1 })
 }
@@ -357,12 +352,13 @@ mod tests {
 
     fn shown(export: &Export) -> Vec<String> {
         let part = |part: &Part| {
-            let Part { name, labels, profile, timestamps } = part;
+            let Part { name, labels, profile, moments } = part;
             let types = format!("{}:{}", profile.sample_types[0].kind, profile.sample_types[0].unit);
             let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             format!(
-                "{name} {types} {} {timestamps:?} {}",
+                "{name} {types} {} {:?} {}",
                 labels.join(","),
+                moments.times,
                 folded::write(profile, 0).trim_end()
             )
         };
@@ -396,7 +392,7 @@ mod tests {
             let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
             assert_eq!(labels(0), [pair("thread.name", "w1")]);
             assert_eq!(
-                labels(2),
+                labels(1),
                 [pair("span_id", "0102030405060708"), pair("trace_id", "000102030405060708090a0b0c0d0e0f")]
             );
             assert_eq!((profile.time, profile.duration), (1_700_000_000_000_000_000, 5_000_000_000));

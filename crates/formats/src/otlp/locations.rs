@@ -6,6 +6,7 @@ use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault};
 use crate::{Cuts, Error, Limits};
 use everflame_profile::{Frame, FrameKind, Location, Mapping, MappingIndex, StringIndex, Symbols};
+use std::sync::Arc;
 
 /// An entry of the function table.
 #[derive(Clone, Copy, Default)]
@@ -37,6 +38,9 @@ impl Dictionary {
         limits: &Limits,
         cuts: &mut Cuts,
     ) -> Result<(), Error> {
+        let mut symbols = std::mem::take(Arc::make_mut(&mut self.symbols));
+        symbols.frames.reserve(entries.len());
+        let mut locations = Vec::with_capacity(entries.len());
         let mut forms = vec![MappingForms::default(); mappings.len()];
         let mut lines: Vec<Line> = Vec::new();
         for (at, bytes) in entries.iter().enumerate() {
@@ -54,7 +58,7 @@ impl Dictionary {
             cuts.stacks = cuts.stacks.saturating_add(u32::from(excess > 0));
             // Innermost first: what is cut is the leaf side.
             let lines = lines.get(excess..).unwrap_or_default();
-            let first = self.symbols.frames.len() as u32;
+            let first = symbols.frames.len() as u32;
             for (nth, &(function, line)) in lines.iter().enumerate() {
                 let index = usize::try_from(function).unwrap_or(usize::MAX);
                 let function = match functions.get(index) {
@@ -64,10 +68,10 @@ impl Dictionary {
                 };
                 let named = function.name != 0 || function.system_name != 0;
                 let mapping = match (mappings.get(slot), forms.get_mut(slot)) {
-                    (Some(mapping), Some(forms)) => forms.index(named, mapping, &mut self.symbols),
+                    (Some(mapping), Some(forms)) => forms.index(named, mapping, &mut symbols),
                     _ => 0,
                 };
-                self.symbols.frames.push(Frame {
+                symbols.frames.push(Frame {
                     function: function.name,
                     system_name: if function.system_name == function.name { 0 } else { function.system_name },
                     file: function.file,
@@ -79,12 +83,13 @@ impl Dictionary {
                     inlined: nth + 1 < lines.len(),
                 });
             }
-            if self.symbols.frames.len() > limits.table_entries {
+            if symbols.frames.len() > limits.table_entries {
                 let fault = format_args!("up to here there are more than {} frames", limits.table_entries);
                 return Err(Error::too_large(place, fault, SMALLER));
             }
-            self.locations.push(Location { first, count: lines.len() as u32 });
+            locations.push(Location { first, count: lines.len() as u32 });
         }
+        (self.symbols, self.locations) = (Arc::new(symbols), Arc::new(locations));
         Ok(())
     }
 

@@ -5,9 +5,8 @@ use super::layout::{self, SampleLayout};
 use super::numbers::{fixed, numbers};
 use super::place::Place;
 use crate::assembly::SMALLER;
-use crate::part::Extract;
 use crate::pprof::wire::{Cursor, Fault, Value};
-use crate::{Error, ErrorKind, Limits};
+use crate::{Error, ErrorKind, Limits, Moments};
 use everflame_profile::{Nanos, SampleLabel, Samples, StringIndex, ValueType};
 use hashbrown::HashMap;
 
@@ -17,7 +16,8 @@ pub(super) const SERVICE: &str = "service.name";
 /// Services that the samples of one profile may name.
 const MOST_SERVICES: usize = 4_096;
 
-/// What a moment costs besides its stack and labels: value, time, and where stack and labels end.
+/// What a moment costs besides its stack and labels, when it becomes a sample: value, time, and where stack and
+/// labels end.
 const ENTRIES_OF_MOMENT: usize = 6;
 
 /// A profile, its samples undecoded.
@@ -122,56 +122,8 @@ fn value_type(bytes: &[u8], place: Place, dictionary: &Dictionary) -> Result<Val
 /// Samples of one service, each with the moments at which it was taken.
 #[derive(Default)]
 pub(super) struct Taken {
-    runs: Vec<Run>,
-    labels: Vec<SampleLabel>,
-    values: Vec<i64>,
-    /// One for each value, 0 when a sample has none.
-    pub(super) timestamps: Vec<Nanos>,
-    /// Frames and labels, at all moments.
-    locations: usize,
-    labels_at_all: usize,
-}
-
-/// A stack at one or several moments.
-struct Run {
-    stack: u32,
-    moments: u32,
-    /// Where its labels end.
-    labels: u32,
-}
-
-impl Taken {
-    /// A sample for each moment, with the frames and texts that `extract` takes. Hot: what a stack is in the
-    /// profile is looked up once for all of its moments.
-    pub(super) fn take_samples(&mut self, dictionary: &Dictionary, extract: &mut Extract<'_>) -> Samples {
-        let mut samples = Samples {
-            locations: Vec::with_capacity(self.locations),
-            stack_ends: Vec::with_capacity(self.values.len()),
-            labels: Vec::with_capacity(self.labels_at_all),
-            label_ends: Vec::with_capacity(self.values.len()),
-            values: std::mem::take(&mut self.values),
-        };
-        let mut first_label = 0;
-        for run in &self.runs {
-            let (location, label) = (samples.locations.len(), samples.labels.len());
-            samples
-                .locations
-                .extend(dictionary.stack(run.stack).iter().map(|&index| extract.location(index)));
-            let labels = self.labels.get(first_label..run.labels as usize).unwrap_or_default();
-            samples.labels.extend(labels.iter().map(|&label| extract.label(label)));
-            first_label = run.labels as usize;
-            let (depth, labels) = (samples.locations.len() - location, labels.len());
-            for moment in 0..run.moments {
-                if moment > 0 {
-                    samples.locations.extend_from_within(location..location + depth);
-                    samples.labels.extend_from_within(label..label + labels);
-                }
-                samples.stack_ends.push(samples.locations.len() as u32);
-                samples.label_ends.push(samples.labels.len() as u32);
-            }
-        }
-        samples
-    }
+    pub(super) samples: Samples,
+    pub(super) moments: Moments,
 }
 
 /// Keys of the labels that stand for a link.
@@ -190,6 +142,16 @@ pub(super) struct SampleReader<'a> {
     pub(super) layout_before: Option<SampleLayout>,
     /// Frames, values and labels of the export so far.
     pub(super) entries: usize,
+    pub(super) scratch: Scratch,
+}
+
+/// What one profile after the other is read with, so that small ones allocate little.
+#[derive(Default)]
+pub(super) struct Scratch {
+    sample: RawSample,
+    labels: Vec<SampleLabel>,
+    /// Where services are among those of the profile.
+    positions: HashMap<StringIndex, usize>,
 }
 
 impl SampleReader<'_> {
@@ -198,16 +160,16 @@ impl SampleReader<'_> {
     pub(super) fn read(&mut self, raw: &[&[u8]], factor: i64) -> Result<Vec<(StringIndex, Taken)>, Error> {
         let layout = self.layout(raw).map_err(|fault| self.place.broken(fault))?;
         // Few profiles name more than one.
-        let mut by_service: Vec<(StringIndex, Taken)> = Vec::new();
-        let (mut positions, mut last) = (HashMap::new(), None);
-        let mut sample = RawSample::default();
-        let mut labels = Vec::new();
+        let mut by_service: Vec<(StringIndex, Taken)> = Vec::with_capacity(1);
+        let mut last = None;
+        let Scratch { mut sample, mut labels, mut positions } = std::mem::take(&mut self.scratch);
+        positions.clear();
         for bytes in raw {
             sample.read(bytes, layout).map_err(|fault| self.place.broken(fault))?;
             labels.clear();
             let service = self.labels(&sample, &mut labels)?;
             let number = self.dictionary.stack_number(sample.stack, self.place)?;
-            let depth = self.dictionary.stack(number).len();
+            let stack = self.dictionary.stack(number);
             let moments = sample.moments();
             if moments == 0 {
                 continue;
@@ -222,7 +184,7 @@ impl SampleReader<'_> {
                 by_service.push((service, Taken::default()));
             }
             let Some((_, taken)) = by_service.get_mut(at) else { continue };
-            let each = depth + 2 * labels.len() + ENTRIES_OF_MOMENT;
+            let each = stack.len() + 2 * labels.len() + ENTRIES_OF_MOMENT;
             self.entries = self.entries.saturating_add(moments.saturating_mul(each));
             if self.entries > self.limits.entries {
                 let fault = format_args!(
@@ -231,13 +193,18 @@ impl SampleReader<'_> {
                 );
                 return Err(Error::too_large(self.place, fault, SMALLER));
             }
-            sample.take(factor, &mut taken.values, &mut taken.timestamps);
-            taken.labels.extend_from_slice(&labels);
-            taken.locations += moments * depth;
-            taken.labels_at_all += moments * labels.len();
-            let labels = taken.labels.len() as u32;
-            taken.runs.push(Run { stack: number, moments: moments as u32, labels });
+            let Taken { samples, moments } = taken;
+            let first = moments.values.len();
+            sample.take(factor, moments);
+            let values = moments.values.get(first..).unwrap_or_default();
+            samples.push(
+                stack,
+                &[values.iter().fold(0i64, |sum, &value| sum.saturating_add(value))],
+                &labels,
+            );
+            moments.ends.push(moments.times.len() as u32);
         }
+        self.scratch = Scratch { sample, labels, positions };
         Ok(by_service)
     }
 
@@ -361,20 +328,21 @@ impl RawSample {
 
     /// Appends value and time of all of them. A timestamp without a value counts one. Numbers of values and
     /// timestamps that do not fit are added up at the first timestamp.
-    fn take(&self, factor: i64, values: &mut Vec<i64>, timestamps: &mut Vec<Nanos>) {
+    fn take(&self, factor: i64, moments: &mut Moments) {
+        let Moments { times, values, .. } = moments;
         match (self.values.len(), self.timestamps.len()) {
             (0, moments) => {
                 values.resize(values.len() + moments, factor);
-                timestamps.extend_from_slice(&self.timestamps);
+                times.extend_from_slice(&self.timestamps);
             }
             (all, moments) if all == moments => {
                 values.extend(self.values.iter().map(|value| value.saturating_mul(factor)));
-                timestamps.extend_from_slice(&self.timestamps);
+                times.extend_from_slice(&self.timestamps);
             }
             _ => {
                 let sum = self.values.iter().fold(0i64, |sum, &value| sum.saturating_add(value));
                 values.push(sum.saturating_mul(factor));
-                timestamps.push(self.timestamps.first().copied().unwrap_or_default());
+                times.push(self.timestamps.first().copied().unwrap_or_default());
             }
         }
     }

@@ -12,6 +12,7 @@ use super::texts::Texts;
 use super::wire::{Cursor, Fault, Value, bytes_key, number_key};
 use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
 use everflame_profile::{Location, Profile, SampleLabel, Samples, ValueType};
+use std::sync::Arc;
 
 /// Reads a pprof profile, gzip or plain by its first bytes.
 ///
@@ -68,8 +69,8 @@ fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         period: raw.period,
         time: raw.time,
         duration: raw.duration,
-        symbols,
-        locations: tables.locations,
+        symbols: Arc::new(symbols),
+        locations: Arc::new(tables.locations),
         samples,
         comments,
     };

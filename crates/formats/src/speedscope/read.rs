@@ -5,7 +5,6 @@ use super::SCHEMA;
 use super::file::{Event, EventKind, File, Profile as FileProfile};
 use crate::assembly::{Assembly, Calls, SMALLER};
 use crate::list;
-use crate::part::Extract;
 use crate::{Error, ErrorKind, Limits, Part, Parts};
 use everflame_profile::{Frame, Profile, ValueType};
 use std::fmt;
@@ -38,7 +37,6 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
         locations.push(assembly.frame(Frame { function, file: path, line, ..Frame::default() }));
     }
     let mut parts = Vec::with_capacity(file.profiles.0.len());
-    let mut all_samples = Vec::with_capacity(file.profiles.0.len());
     for (at, profile) in file.profiles.0.iter().enumerate() {
         let reader =
             Reader { place: Place(at), locations: &locations, unit: Unit::of(&profile.unit, Place(at))? };
@@ -55,15 +53,12 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
             "" => Vec::new(),
             name => vec![("profile_name".to_owned(), name.to_owned())],
         };
-        let profile = Profile { sample_types: vec![profile_type], period_type, ..Profile::default() };
-        parts.push(Part { name: name.to_owned(), labels, profile, timestamps: Vec::new() });
-        all_samples.push(std::mem::take(&mut assembly.samples));
+        let samples = std::mem::take(&mut assembly.samples);
+        let profile =
+            Profile { sample_types: vec![profile_type], period_type, samples, ..Profile::default() };
+        parts.push(Part { name: name.to_owned(), labels, profile, ..Part::default() });
     }
-    let (symbols, locations, _, cuts) = assembly.into_tables();
-    let mut extract = Extract::new(&symbols, &locations);
-    for (part, samples) in parts.iter_mut().zip(all_samples) {
-        extract.fill("speedscope", &mut part.profile, samples)?;
-    }
+    let cuts = assembly.share(parts.iter_mut().map(|part| &mut part.profile));
     Ok(Parts { parts, cuts })
 }
 

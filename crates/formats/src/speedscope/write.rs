@@ -127,7 +127,7 @@ mod tests {
             folded::read(b"main;a\"<b> 3", folded::Lines::Counted, &Limits::default()).unwrap().profile;
         profile.sample_types.push(ValueType::new("cpu", "nanoseconds"));
         profile.samples.values = vec![3, 0];
-        profile.symbols.frames[2].line = 7;
+        profile.symbols_mut().frames[2].line = 7;
         insta::assert_snapshot!(write(&profile, "t").replace(env!("CARGO_PKG_VERSION"), "VERSION"), @r#"{"$schema":"https://www.speedscope.app/file-format-schema.json","exporter":"everflame VERSION","name":"t","activeProfileIndex":0,"shared":{"frames":[{"name":"0x0"},{"name":"main"},{"name":"a\"<b>","line":7}]},"profiles":[{"type":"sampled","name":"samples","unit":"none","startValue":0,"endValue":3,"samples":[[1,2]],"weights":[3]},{"type":"sampled","name":"cpu","unit":"nanoseconds","startValue":0,"endValue":0,"samples":[],"weights":[]}]}"#);
     }
 }

@@ -6,10 +6,11 @@ use super::columns::{Lists, Numbers, Structs, Texts, wrong};
 use super::locations::{LocationTable, Locations};
 use crate::error::ApiError;
 use arrow::record_batch::RecordBatch;
-use everflame_formats::{Limits, Part};
+use everflame_formats::{Limits, Moments, Part};
 use everflame_profile::{FrameIndex, Location, Nanos, Profile, Samples, SymbolInterner, ValueType};
 use hashbrown::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Profiles that one message may become: sets of labels times types.
 const MAX_PROFILES: usize = 16_384;
@@ -126,7 +127,7 @@ impl Columns {
             name: self.producer.text(row).into_owned(),
             labels: labels.filter(|(_, value)| !value.is_empty()).collect(),
             profile,
-            timestamps: Vec::new(),
+            moments: Moments::default(),
         }
     }
 }
@@ -326,26 +327,31 @@ fn finish<'a>(
         samples.push(&stack, &[row.value], &[]);
     }
     let profile = &mut part.profile;
-    profile.symbols = interner.into_symbols();
+    let (mut symbols, mut locations) = (interner.into_symbols(), Vec::with_capacity(frames.len()));
     // A location is a run of frames, so that one of several frames gets some of its own.
     for own in frames {
         let first = match own.as_slice() {
             [frame] => *frame,
             own => {
-                let first = profile.symbols.frames.len() as u32;
+                let first = symbols.frames.len() as u32;
                 for &frame in own {
-                    let copy = profile.symbols.frames.get(frame as usize).copied().unwrap_or_default();
-                    profile.symbols.frames.push(copy);
+                    let copy = symbols.frames.get(frame as usize).copied().unwrap_or_default();
+                    symbols.frames.push(copy);
                 }
                 first
             }
         };
-        profile.locations.push(Location { first, count: own.len() as u32 });
+        locations.push(Location { first, count: own.len() as u32 });
     }
+    (profile.symbols, profile.locations) = (Arc::new(symbols), Arc::new(locations));
     profile.samples = samples;
     profile.time = rows.iter().map(|row| row.time).filter(|&time| time > 0).min().unwrap_or_default();
     if rows.iter().any(|row| row.time != profile.time) {
-        part.timestamps = rows.iter().map(|row| row.time).collect();
+        part.moments = Moments {
+            times: rows.iter().map(|row| row.time).collect(),
+            values: profile.samples.values.clone(),
+            ends: (1..=rows.len() as u32).collect(),
+        };
     }
     part
 }

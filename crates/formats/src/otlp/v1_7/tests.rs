@@ -154,7 +154,7 @@ fn every_sample_type_becomes_a_profile() {
         );
         let profile = &export.parts[1].profile;
         assert_eq!((profile.time, profile.duration), (1_700_000_000_000_000_000, 5_000_000_000));
-        assert_eq!(export.parts[1].timestamps, [0, 1_700_000_000_000_000_001]);
+        assert_eq!(export.parts[1].moments.times, [0, 1_700_000_000_000_000_001]);
         let strings = &profile.symbols.strings;
         let labels: Vec<_> = profile
             .samples
