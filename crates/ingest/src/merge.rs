@@ -173,6 +173,15 @@ mod tests {
     }
 
     #[test]
+    fn frames_count_once() {
+        let mut merged = Merged::default();
+        for pod in ["x", "y"] {
+            merged.add(batch(pod, &[("main", 1)], &[]));
+            assert_eq!(merged.frame_bytes(), "main".len() + size_of::<Frame>());
+        }
+    }
+
+    #[test]
     fn series_and_stacks_occur_once() {
         let mut merged = Merged::default();
         merged.add(batch("x", &[("main", 3), ("idle", 4)], &[]));
