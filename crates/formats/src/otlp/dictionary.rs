@@ -187,22 +187,25 @@ impl Dictionary {
     }
 
     fn link(&mut self, bytes: &[u8]) -> Result<Link, Fault> {
-        let mut link = Link::default();
+        let (mut trace, mut span) = (&[][..], &[][..]);
         let mut cursor = Cursor::new(bytes);
         while let Some((number, value)) = cursor.field()? {
-            let (target, length) = match number {
-                1 => (&mut link.trace, 16),
-                2 => (&mut link.span, 8),
-                _ => continue,
-            };
-            let id = value.bytes(number)?;
-            // An id of zeros is no id.
-            if id.len() == length && id.iter().any(|&byte| byte != 0) {
-                let text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                *target = self.push(&text);
+            match number {
+                1 => trace = value.bytes(number)?,
+                2 => span = value.bytes(number)?,
+                _ => {}
             }
         }
-        Ok(link)
+        Ok(Link { trace: self.id(trace, 16), span: self.id(span, 8) })
+    }
+
+    /// The text of an id; an id of zeros is no id.
+    fn id(&mut self, id: &[u8], length: usize) -> StringIndex {
+        if id.len() != length || id.iter().all(|&byte| byte == 0) {
+            return 0;
+        }
+        let text: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.push(&text)
     }
 
     /// Hands on the attributes with `indices` that are there.
