@@ -8,7 +8,7 @@ use everflame_profile::Profile;
 use serde_json::{Value, json};
 
 use crate::Server;
-use crate::rpc::{Coding, Method, Refusal, Wire, call, http2};
+use crate::rpc::{Coding, Method, Refusal, Wire, call, http2, method};
 
 /// CPU time, as a query names it.
 pub const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds:delta";
@@ -19,51 +19,47 @@ pub const COMPILE: &[u8] = include_bytes!("../../bench/profiles/go-compile.pb.gz
 /// What a Go program held.
 pub const HEAP: &[u8] = include_bytes!("../fixtures/pprof/go-heap.pb.gz");
 
-const fn store(path: &'static str, request: &'static str, answer: &'static str) -> Method {
-    Method { path, request, answer }
-}
-
 /// `ProfileStoreService/WriteRaw`
 pub const WRITE_RAW: Method =
-    store("parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw", "ParcaWriteRaw", "Empty");
+    method("parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw", "ParcaWriteRaw", "Empty");
 /// `AgentsService/Agents`
-pub const AGENTS: Method = store("parca.profilestore.v1alpha1.AgentsService/Agents", "Empty", "ParcaAgents");
+pub const AGENTS: Method = method("parca.profilestore.v1alpha1.AgentsService/Agents", "Empty", "ParcaAgents");
 /// `QueryService/Query`
-pub const QUERY: Method = store("parca.query.v1alpha1.QueryService/Query", "ParcaQuery", "ParcaAnswer");
+pub const QUERY: Method = method("parca.query.v1alpha1.QueryService/Query", "ParcaQuery", "ParcaAnswer");
 /// The same, where Parca's pages look.
 pub const QUERY_BELOW_API: Method =
-    store("api/parca.query.v1alpha1.QueryService/Query", "ParcaQuery", "ParcaAnswer");
+    method("api/parca.query.v1alpha1.QueryService/Query", "ParcaQuery", "ParcaAnswer");
 /// `QueryService/QueryRange`
 pub const QUERY_RANGE: Method =
-    store("parca.query.v1alpha1.QueryService/QueryRange", "ParcaRange", "ParcaRangeAnswer");
+    method("parca.query.v1alpha1.QueryService/QueryRange", "ParcaRange", "ParcaRangeAnswer");
 /// `QueryService/ProfileTypes`
 pub const TYPES: Method =
-    store("parca.query.v1alpha1.QueryService/ProfileTypes", "ParcaTypesRequest", "ParcaTypes");
+    method("parca.query.v1alpha1.QueryService/ProfileTypes", "ParcaTypesRequest", "ParcaTypes");
 /// `QueryService/Labels`
 pub const LABELS: Method =
-    store("parca.query.v1alpha1.QueryService/Labels", "ParcaLabels", "ParcaLabelNames");
+    method("parca.query.v1alpha1.QueryService/Labels", "ParcaLabels", "ParcaLabelNames");
 /// `QueryService/Values`
 pub const VALUES: Method =
-    store("parca.query.v1alpha1.QueryService/Values", "ParcaValues", "ParcaLabelValues");
+    method("parca.query.v1alpha1.QueryService/Values", "ParcaValues", "ParcaLabelValues");
 /// `QueryService/Series`
-pub const SERIES: Method = store("parca.query.v1alpha1.QueryService/Series", "ParcaTypesRequest", "Empty");
+pub const SERIES: Method = method("parca.query.v1alpha1.QueryService/Series", "ParcaTypesRequest", "Empty");
 /// `QueryService/HasProfileData`
 pub const HAS_DATA: Method =
-    store("parca.query.v1alpha1.QueryService/HasProfileData", "Empty", "ParcaHasData");
+    method("parca.query.v1alpha1.QueryService/HasProfileData", "Empty", "ParcaHasData");
 /// `QueryService/ShareProfile`
-pub const SHARE: Method = store("parca.query.v1alpha1.QueryService/ShareProfile", "ParcaShare", "Empty");
+pub const SHARE: Method = method("parca.query.v1alpha1.QueryService/ShareProfile", "ParcaShare", "Empty");
 /// `DebuginfoService/ShouldInitiateUpload`
-pub const SHOULD: Method = store(
+pub const SHOULD: Method = method(
     "parca.debuginfo.v1alpha1.DebuginfoService/ShouldInitiateUpload",
     "ParcaShould",
     "ParcaShouldAnswer",
 );
 /// `DebuginfoService/InitiateUpload`
 pub const INITIATE: Method =
-    store("parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload", "ParcaInitiate", "ParcaInitiated");
+    method("parca.debuginfo.v1alpha1.DebuginfoService/InitiateUpload", "ParcaInitiate", "ParcaInitiated");
 /// `DebuginfoService/MarkUploadFinished`
 pub const FINISHED: Method =
-    store("parca.debuginfo.v1alpha1.DebuginfoService/MarkUploadFinished", "ParcaFinished", "Empty");
+    method("parca.debuginfo.v1alpha1.DebuginfoService/MarkUploadFinished", "ParcaFinished", "Empty");
 
 /// The protocols that Parca's clients speak.
 pub const WIRES: [Wire; 3] = [Wire::Grpc, Wire::GrpcWeb, Wire::ConnectProto];

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use anyhow::{Context, Result, bail, ensure};
 use everflame_formats::{Limits, gzip};
 use http_body_util::BodyExt as _;
+use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -22,7 +23,8 @@ pub struct Method {
     pub answer: &'static str,
 }
 
-const fn method(path: &'static str, request: &'static str, answer: &'static str) -> Method {
+/// The method at `path` with the names of its messages.
+pub(crate) const fn method(path: &'static str, request: &'static str, answer: &'static str) -> Method {
     Method { path, request, answer }
 }
 
@@ -193,11 +195,7 @@ pub async fn call(
         };
         post = post.header(sent, "gzip").header(wanted, "gzip");
     }
-    let answer: http::Response<reqwest::Body> = post.body(body).send().await?.into();
-    let (head, body) = answer.into_parts();
-    let body = body.collect().await.context("reading the answer")?;
-    let trailers = body.trailers().cloned().unwrap_or_default();
-    let body = body.to_bytes();
+    let (head, body, trailers) = exchange(post.body(body)).await?;
     let place = || format!("{} over {wire:?}: {} {:?}", method.path, head.status, head.headers);
     let result = match wire {
         Wire::Grpc => framed_answer(&head.headers, &trailers, &body, method),
@@ -220,12 +218,18 @@ pub async fn call_with(
     let frames = messages.iter().map(|message| frame(0, message)).collect::<Result<Vec<_>>>()?;
     let post = http.post(server.url(&format!("/{}", method.path)));
     let post = post.header("content-type", Wire::Grpc.content_type()).header("te", "trailers");
-    let answer: http::Response<reqwest::Body> = post.body(frames.concat()).send().await?.into();
+    let (head, body, trailers) = exchange(post.body(frames.concat())).await?;
+    framed_answer(&head.headers, &trailers, &body, method)
+        .with_context(|| format!("{}: {} {:?}", method.path, head.status, head.headers))
+}
+
+/// The head, the body and the trailers of an answer.
+async fn exchange(request: RequestBuilder) -> Result<(http::response::Parts, Vec<u8>, HeaderMap)> {
+    let answer: http::Response<reqwest::Body> = request.send().await?.into();
     let (head, body) = answer.into_parts();
     let body = body.collect().await.context("reading the answer")?;
     let trailers = body.trailers().cloned().unwrap_or_default();
-    framed_answer(&head.headers, &trailers, &body.to_bytes(), method)
-        .with_context(|| format!("{}: {} {:?}", method.path, head.status, head.headers))
+    Ok((head, body.to_bytes().to_vec(), trailers))
 }
 
 fn connect_answer(head: &http::response::Parts, body: &[u8], wire: Wire, method: Method) -> Result<Answer> {

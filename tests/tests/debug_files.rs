@@ -117,6 +117,54 @@ async fn profiles_get_names_when_their_file_comes() -> Result<()> {
     Ok(())
 }
 
+/// The names of the one stack of `service` in SQL, as `what` has them: from the leaf to the root.
+async fn names_in_sql(server: &Server, service: &str, what: &str) -> Result<Vec<String>> {
+    let statement = format!("SELECT {what} AS names FROM stacks WHERE service = '{service}'");
+    let request = server.http().post(server.url("/api/v1/sql")).json(&json!({ "query": statement }));
+    let answer: Value = request.send().await?.error_for_status()?.json().await?;
+    let rows = answer["rows"].as_array().context("rows")?;
+    ensure!(rows.len() == 1, "{statement}: {answer}");
+    let names = rows[0][0].as_array().with_context(|| answer.to_string())?.iter();
+    names.map(|name| Ok(name.as_str().context("a name")?.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn stacks_in_sql_have_names_from_debug_files() -> Result<()> {
+    let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
+        return skip("debug_files", "gcc is not installed");
+    };
+    let mut server = Server::start()?;
+    built.sampled.push(&server, "service", 5).await?;
+    let functions = "array_reverse(functions)";
+    let unresolved = vec![built.sampled.unresolved()];
+    ensure!(names_in_sql(&server, "service", functions).await? == unresolved);
+    upload(&server, C_BUILD, &built.whole()?).await?;
+    let expected = calls_once(&server, "service", "innermost").await?;
+    // In the head, and in a file.
+    for _ in 0..2 {
+        for what in [
+            functions,
+            "make_array(frames[1]['function'], frames[2]['function'], frames[3]['function'])",
+            "make_array(function, frames[2]['function'], functions[1])",
+        ] {
+            let found = names_in_sql(&server, "service", what).await?;
+            ensure!(found == names(&expected), "{what}: {found:?}");
+        }
+        let frames = "make_array(split_part(frames[1]['file'], '/', -1), \
+                      CAST(frames[1]['line'] AS varchar), frames[1]['build_id'], \
+                      CAST(frames[1]['inlined'] AS varchar), CAST(frames[3]['inlined'] AS varchar))";
+        let found = names_in_sql(&server, "service", frames).await?;
+        ensure!(found == ["inlined.c", "13", C_BUILD, "true", "false"], "{found:?}");
+        server.shutdown()?;
+        server.restart()?;
+    }
+    // Without its file the address has no name.
+    let forget = json!({"gnuBuildId": C_BUILD});
+    server.connect("debuginfo.v1alpha1.DebuginfoService/DeleteDebuginfo", &forget).await?;
+    ensure!(names_in_sql(&server, "service", functions).await? == unresolved);
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_kind_of_file_gives_what_it_has() -> Result<()> {
     let Some(built) = Built::c(&["-fPIE", "-pie"])? else {

@@ -289,7 +289,7 @@ async fn refusals_say_what_and_where() -> Result<()> {
             "not_found",
             "there are no sources of build \"abc\"",
         ),
-        (QUERY, report(CPU, SOURCE), "unimplemented", "there are no sources"),
+        (QUERY, report(CPU, SOURCE), "invalid_argument", "source_reference.filename is missing"),
         (QUERY, report(&format!("{CPU}{{job="), TOP), "invalid_argument", "merge: selector, character"),
         (
             QUERY,

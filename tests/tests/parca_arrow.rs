@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use everflame_formats::{Limits, pprof};
 use everflame_tests::messages::{decode, encode};
+use everflame_tests::parca::QUERY;
 use everflame_tests::rpc::{Coding, Method, Wire, call, frame, http2};
 use everflame_tests::{Server, now_ms};
 use http_body_util::BodyExt as _;
@@ -29,8 +30,6 @@ const WRITE_ARROW: Method = Method {
     answer: "Empty",
 };
 const WRITE: &str = "/parca.profilestore.v1alpha1.ProfileStoreService/Write";
-const QUERY: Method =
-    Method { path: "parca.query.v1alpha1.QueryService/Query", request: "ParcaQuery", answer: "ParcaAnswer" };
 
 /// Each row its text, as a dictionary.
 fn dictionary(texts: &[&str]) -> ArrayRef {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use everflame_tests::parca::*;
 use everflame_tests::rpc::{Coding, Wire};
-use everflame_tests::{Server, now_ms, pprof as made_pprof};
+use everflame_tests::{Repository, Server, now_ms, pprof as made_pprof};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -156,6 +156,80 @@ async fn arrow_flame_graphs_and_tables() -> Result<()> {
     ensure!(shown[0].len() == 3, "{shown:?}");
     let row = shown[0].iter().position(|name| name == "main.main").context("main.main")?;
     ensure!(shown[1][row] == "0" && shown[2][row] == "82" && shown[3][row] == "-", "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn source_files_and_their_lines() -> Result<()> {
+    let truth = read(GOFMT)?;
+    let column = truth.sample_types.iter().position(|own| own.kind == "cpu").context("cpu")?;
+    let text = |index| truth.symbols.strings.get(index);
+    // Of each file what its lines add up to: once in each stack, and by themselves.
+    let mut files: BTreeMap<&str, BTreeMap<i64, (i64, i64)>> = BTreeMap::new();
+    for sample in 0..truth.samples.len() {
+        let value = truth.values(sample)[column];
+        let lines: Vec<(&str, i64)> =
+            truth.frames(sample).map(|frame| (text(frame.file), frame.line)).collect();
+        let mut once = lines.clone();
+        once.sort_unstable();
+        once.dedup();
+        for (file, line) in once.into_iter().filter(|_| value != 0) {
+            files.entry(file).or_default().entry(line).or_default().0 += value;
+        }
+        if let Some((file, line)) = lines.first().filter(|_| value != 0) {
+            files.entry(file).or_default().entry(*line).or_default().1 += value;
+        }
+    }
+    let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
+    let alone =
+        files.iter().filter(|(file, _)| files.keys().filter(|other| name(other) == name(file)).count() == 1);
+    let (&file, lines) = alone.max_by_key(|(_, lines)| lines.len()).context("a file")?;
+    let (folder, name) = file.rsplit_once('/').context("a path")?;
+    let build = truth.symbols.frames.iter().find(|frame| text(frame.file) == file).context("a frame")?;
+    let build = text(truth.symbols.mapping(build.mapping).build_id);
+    let code = "package main\n\nfunc main() {}\n";
+    let repository = Repository::new()?;
+    repository.commit("v1", &[(name, code.as_bytes())])?;
+    let places = format!("{{}} git={} strip={folder}", repository.path().display());
+
+    let series = raw(&[("__name__", "process_cpu"), ("job", "gofmt")], &[GOFMT]);
+    let asked = |reference: Value| {
+        let query = report(&format!("{CPU}{{job=\"gofmt\"}}"), SOURCE);
+        with(query, "sourceReference", reference)
+    };
+    let without = Server::start()?;
+    let server = Server::start_with(&["--source-code", &places])?;
+    for server in [&without, &server] {
+        ask(server, WRITE_RAW, &write(std::slice::from_ref(&series))).await?;
+    }
+    for (server, filename, build, source, rows) in [
+        (&server, file, build, code, lines.len()),
+        (&server, name, "", code, lines.len()),
+        (&server, file, "0123456789abcdef", code, 0),
+        (&server, "elsewhere.go", build, "", 0),
+        (&without, file, build, "", lines.len()),
+    ] {
+        let answer = ask(server, QUERY, &asked(json!({"filename": filename, "buildId": build}))).await?;
+        let found = &answer["source"];
+        let text = found["source"].as_str().unwrap_or_default();
+        ensure!(text == source && found["unit"] == "nanoseconds", "{filename} {build}: {found}");
+        ensure!(number(&answer["total"]) == truth.totals()[column], "{}", answer["total"]);
+        let shown = columns(found, &["filename", "line_number", "cumulative", "flat"])?;
+        ensure!(shown[0].len() == rows, "{filename} {build}: {shown:?}");
+        for (at, (line, (cumulative, flat))) in lines.iter().enumerate().take(rows) {
+            let row: Vec<&str> = shown.iter().map(|column| column[at].as_str()).collect();
+            let expect = [file, &line.to_string(), &cumulative.to_string(), &flat.to_string()];
+            ensure!(row == expect, "{row:?} {expect:?}");
+        }
+    }
+    let only = asked(json!({"buildId": build, "sourceOnly": true}));
+    let answer = ask(&server, QUERY, &only).await?;
+    ensure!(answer["source"].is_object() && answer["source"]["source"].is_null(), "{answer}");
+    let refusal = ask_over(&without, Wire::Grpc, Coding::Plain, QUERY, &only).await?.err();
+    ensure!(refusal.as_ref().is_some_and(|refusal| refusal.code == "not_found"), "{refusal:?}");
+    let outside = asked(json!({"filename": "../secret.go"}));
+    let refusal = ask_over(&server, Wire::Grpc, Coding::Plain, QUERY, &outside).await?.err();
+    ensure!(refusal.as_ref().is_some_and(|refusal| refusal.code == "invalid_argument"), "{refusal:?}");
     Ok(())
 }
 

@@ -43,7 +43,9 @@ export function rowColours(page, row, name = "Flame graph") {
   return page
     .getByRole("tree", { name, exact: true })
     .locator("canvas")
-    .evaluate((canvas, at) => {
+    .evaluate(async (canvas, at) => {
+      // What the page has decided to paint is painted before the next frame asks for more.
+      await new Promise((resolve) => requestAnimationFrame(resolve));
       const ratio = window.devicePixelRatio;
       const { data } = canvas.getContext("2d").getImageData(0, Math.round((at * 20 + 1) * ratio), canvas.width, 1);
       const colours = [];

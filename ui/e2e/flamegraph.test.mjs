@@ -49,6 +49,8 @@ const menuOf = async (...way) => {
   await keys("Home", ...way, "Shift+F10");
   await page.getByRole("menu").waitFor();
 };
+/** The browser writes to the clipboard in its own time. */
+const copied = (text) => page.waitForFunction(async (wanted) => (await navigator.clipboard.readText()) === wanted, text);
 const choose = (name) => page.getByRole("menuitem", { name }).click();
 
 test("the canvas is as large as its place on the screen, to the device pixel", async () => {
@@ -150,10 +152,10 @@ test("names and stacks are copied", async () => {
   await open();
   await menuOf("ArrowDown", "ArrowDown");
   await choose("Copy name");
-  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "net/http.(*conn).serve");
+  await copied("net/http.(*conn).serve");
   await menuOf("ArrowDown", "ArrowDown");
   await choose("Copy stack");
-  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "main.main\nnet/http.(*conn).serve");
+  await copied("main.main\nnet/http.(*conn).serve");
 });
 
 test("names are text in tooltip, menu, table, title and picture", async () => {

@@ -1,11 +1,9 @@
 //! Figures of debug files and of the names that come from them, for `/metrics`.
 
+use crate::figures::{encode_counters, encode_gauges};
 use everflame_symbols::{StoreStatus, SymbolizerStatus};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 
 /// What the store and the symbolizer counted, read at the scrape.
@@ -26,10 +24,7 @@ impl Collector for DebugFileReading {
             ("symbols_cache_bytes", "Bytes of names from debug files in memory", names.cache_bytes),
             ("symbols_cache_bytes_limit", "Bound of symbols_cache_bytes", names.cache_bytes_limit),
         ];
-        for (name, help, value) in gauges {
-            let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(target)?;
-        }
+        encode_gauges(&mut encoder, gauges)?;
         let counters = [
             ("debug_files_uploaded", "Debug files that were taken", store.uploaded),
             ("debug_files_refused", "Debug files that were refused", store.refused),
@@ -40,10 +35,6 @@ impl Collector for DebugFileReading {
             ("debuginfod_missing", "Debug files that debuginfod servers did not have", names.fetch_missing),
             ("debuginfod_failed", "Debug files that could not be fetched", names.fetch_failed),
         ];
-        for (name, help, value) in counters {
-            let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(target)?;
-        }
-        Ok(())
+        encode_counters(&mut encoder, counters)
     }
 }

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use axum::body::Bytes;
 use everflame_symbols::{BuildId, Error, FileKind, NotABuildId, Store, Symbolizer, Upload};
 use futures::{Stream, StreamExt};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -80,6 +81,11 @@ pub(crate) async fn with_store<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let store = store(app)?;
     Ok(blocking(move || work(&store)).await??)
+}
+
+/// A file broke off on its way here.
+pub(crate) fn broken_off(error: impl fmt::Display) -> String {
+    format!("the file did not arrive whole: {error}; send it again")
 }
 
 /// Receives a file of `build`, whose upload must have been asked for. Returns its size.

@@ -2,7 +2,7 @@
 //! file is wanted, send it as the body of a request of its own, and say that they are done.
 
 use crate::app::App;
-use crate::debug_files::{receive, symbolizer, with_store};
+use crate::debug_files::{broken_off, receive, symbolizer, with_store};
 use crate::error::ApiError;
 use crate::wire::debuginfo::v1alpha1::file_metadata::Type;
 use crate::wire::debuginfo::v1alpha1::object_metadata::State as ObjectState;
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use buffa_types::google::protobuf::Timestamp;
 use connectrpc::{RequestContext, Response as RpcResponse, ServiceRequest, ServiceResult};
 use everflame_profile::Nanos;
-use everflame_symbols::{BuildId, FileKind, FileWanted, UploadRequest};
+use everflame_symbols::{BuildId, FileKind, UploadRequest};
 use futures::StreamExt;
 use http::StatusCode;
 use std::sync::Arc;
@@ -30,7 +30,17 @@ impl DebuginfoService for Debuginfo {
         _context: RequestContext,
         request: ServiceRequest<'_, ShouldInitiateUploadRequest>,
     ) -> ServiceResult<ShouldInitiateUploadResponse> {
-        RpcResponse::ok(should_initiate_upload(&self.0, request.to_owned_message()).await?)
+        let answer = match request.to_owned_message().file.into_option() {
+            _ if symbolizer(&self.0).is_none() => Err("DebugInfo upload disabled"),
+            None => return Err(ApiError::invalid("file is missing; say which it is").into()),
+            Some(file) => begin(&self.0, file).await?,
+        };
+        let (Ok(reason) | Err(reason)) = answer;
+        RpcResponse::ok(ShouldInitiateUploadResponse {
+            should_initiate_upload: answer.is_ok(),
+            reason: reason.to_owned(),
+            ..Default::default()
+        })
     }
 
     async fn upload_finished(
@@ -83,20 +93,8 @@ impl DebuginfoService for Debuginfo {
     }
 }
 
-/// Whether the file is wanted. Who is told yes has begun the upload.
-async fn should_initiate_upload(
-    app: &App,
-    request: ShouldInitiateUploadRequest,
-) -> Result<ShouldInitiateUploadResponse, ApiError> {
-    let answer = |should_initiate_upload, reason: &str| {
-        let reason = reason.to_owned();
-        ShouldInitiateUploadResponse { should_initiate_upload, reason, ..Default::default() }
-    };
-    if symbolizer(app).is_none() {
-        return Ok(answer(false, "DebugInfo upload disabled"));
-    }
-    let file =
-        request.file.into_option().ok_or_else(|| ApiError::invalid("file is missing; say which it is"))?;
+/// Begins the upload of a file that is wanted, and says why it is, or is not.
+async fn begin(app: &App, file: FileMetadata) -> Result<Result<&'static str, &'static str>, ApiError> {
     if ![Type::TYPE_EXECUTABLE_FULL, Type::TYPE_EXECUTABLE_NO_TEXT]
         .into_iter()
         .any(|kind| file.r#type == kind)
@@ -107,15 +105,15 @@ async fn should_initiate_upload(
     }
     let build = BuildId::parse(&file.gnu_build_id)?;
     let asked = UploadRequest { name: file.name, checked: true, ..UploadRequest::default() };
-    let wanted = with_store(app, move |store| {
+    with_store(app, move |store| {
         let wanted = store.wanted(&build, FileKind::Executable, false)?;
-        if wanted.is_wanted() {
-            store.initiate(&build, FileKind::Executable, asked)?;
+        if !wanted.is_wanted() {
+            return Ok(Err(wanted.reason()));
         }
-        Ok(wanted)
-    });
-    let wanted: FileWanted = wanted.await?;
-    Ok(answer(wanted.is_wanted(), wanted.reason()))
+        store.initiate(&build, FileKind::Executable, asked)?;
+        Ok(Ok(wanted.reason()))
+    })
+    .await
 }
 
 /// `POST …/Upload/{gnu_build_id}`: the file.
@@ -136,11 +134,8 @@ pub(crate) async fn upload(
 
 async fn take(app: &App, build: &str, request: Request) -> Result<(), ApiError> {
     let build = BuildId::parse(build)?;
-    let pieces = request.into_body().into_data_stream().map(|piece| {
-        piece.map_err(|error| {
-            ApiError::unreadable(format_args!("the file did not arrive whole: {error}; send it again"))
-        })
-    });
+    let pieces = request.into_body().into_data_stream();
+    let pieces = pieces.map(|piece| piece.map_err(|error| ApiError::unreadable(broken_off(error))));
     receive(app, build, FileKind::Executable, None, pieces).await?;
     Ok(())
 }

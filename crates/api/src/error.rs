@@ -120,6 +120,11 @@ impl ApiError {
         self.status
     }
 
+    /// Whether there is nothing of that name.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code == ErrorCode::NotFound
+    }
+
     /// Whether it could be done at another time.
     pub(crate) fn is_failed_precondition(&self) -> bool {
         self.code == ErrorCode::FailedPrecondition

@@ -17,6 +17,7 @@ mod debuginfo;
 mod deletion;
 mod dropped;
 mod error;
+mod figures;
 mod flamebearer;
 mod guard;
 mod ingest;

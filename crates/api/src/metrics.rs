@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::debug_file_metrics::DebugFileReading;
+use crate::figures::{Figure, encode_counters, encode_gauges, gauge};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_forward::{ForwardStatus, UnsentReason};
@@ -200,7 +201,7 @@ struct Reading {
     lake: LakeStatus,
     caches: [(&'static str, CacheStatus); 3],
     forward: Option<ForwardStatus>,
-    gauges: [(&'static str, &'static str, u64); 3],
+    gauges: [Figure; 3],
 }
 
 impl prometheus_client::collector::Collector for Reading {
@@ -241,10 +242,7 @@ impl prometheus_client::collector::Collector for Reading {
             ("storage_failures", "Requests to the bucket that failed for good", storage.failures),
             ("storage_fetched_bytes", "Bytes of data files fetched from the bucket", storage.fetched_bytes),
         ];
-        for (name, help, value) in counters.into_iter().chain(storage_counters) {
-            let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(target)?;
-        }
+        encode_counters(&mut encoder, counters.into_iter().chain(storage_counters))?;
         let gauges = [
             ("head_bytes", "Bytes in the head", lake.head_bytes),
             ("head_bytes_limit", "Bound of head_bytes", lake.head_bytes_limit),
@@ -260,10 +258,7 @@ impl prometheus_client::collector::Collector for Reading {
             ("storage_cache_bytes", "Bytes of the bucket's data files kept locally", storage.cache_bytes),
             ("storage_cache_bytes_limit", "Bound of storage_cache_bytes", storage.cache_bytes_limit),
         ];
-        for (name, help, value) in gauges.iter().chain(&self.gauges) {
-            let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(target)?;
-        }
+        encode_gauges(&mut encoder, gauges.into_iter().chain(self.gauges))?;
         type OfCache = fn(&CacheStatus) -> u64;
         let of_caches: [(&str, &str, MetricType, OfCache); 4] = [
             ("cache_bytes", "Bytes in a cache", MetricType::Gauge, |cache| cache.bytes),
@@ -280,7 +275,7 @@ impl prometheus_client::collector::Collector for Reading {
                 let target = target.encode_family(&labels)?;
                 match kind {
                     MetricType::Counter => ConstCounter::new(value(status)).encode(target)?,
-                    _ => ConstGauge::new(i64::try_from(value(status)).unwrap_or(i64::MAX)).encode(target)?,
+                    _ => gauge(value(status)).encode(target)?,
                 }
             }
         }
@@ -312,8 +307,7 @@ impl prometheus_client::collector::Collector for Reading {
         )?;
         for next in &lake.expiring {
             let labels = [("table", next.table)];
-            let bytes = i64::try_from(next.bytes).unwrap_or(i64::MAX);
-            ConstGauge::new(bytes).encode(expiring.encode_family(&labels)?)?;
+            gauge(next.bytes).encode(expiring.encode_family(&labels)?)?;
         }
         for (name, help, value) in [
             ("table_files", "Files of a table", (|table| table.1) as fn(&(&'static str, u64, u64)) -> u64),
@@ -322,8 +316,7 @@ impl prometheus_client::collector::Collector for Reading {
             let mut target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for table in &lake.tables {
                 let labels = [("table", table.0)];
-                let value = i64::try_from(value(table)).unwrap_or(i64::MAX);
-                ConstGauge::new(value).encode(target.encode_family(&labels)?)?;
+                gauge(value(table)).encode(target.encode_family(&labels)?)?;
             }
         }
         self.forward.as_ref().map_or(Ok(()), |forward| encode_forward(forward, &mut encoder))
@@ -332,27 +325,23 @@ impl prometheus_client::collector::Collector for Reading {
 
 /// What is sent on; only a server that does has these.
 fn encode_forward(forward: &ForwardStatus, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    for (name, help, value) in [
+    let counters = [
         ("forward_sent", "Profiles that the other end took", forward.sent),
         ("forward_sent_bytes", "Bytes of the spool that they took", forward.sent_bytes),
         ("forward_retries", "Requests that failed and are sent again", forward.retries),
-    ] {
-        let target = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(target)?;
-    }
+    ];
+    encode_counters(encoder, counters)?;
     let help = "Profiles that are stored here and were not sent on";
     let mut dropped = encoder.encode_descriptor("forward_dropped", help, None, MetricType::Counter)?;
     for (reason, value) in UnsentReason::ALL.into_iter().zip(forward.dropped) {
         let labels = [("reason", reason.as_str())];
         ConstCounter::new(value).encode(dropped.encode_family(&labels)?)?;
     }
-    for (name, help, value) in [
+    let gauges = [
         ("forward_spool_bytes", "Bytes on disk that are to be sent", forward.spool_bytes),
         ("forward_spool_bytes_limit", "Bound of what the spool takes on disk", forward.spool_limit),
-    ] {
-        let target = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(target)?;
-    }
+    ];
+    encode_gauges(encoder, gauges)?;
     let help = "Seconds since the oldest that is to be sent came in";
     let lag = encoder.encode_descriptor("forward_lag_seconds", help, None, MetricType::Gauge)?;
     ConstGauge::new(forward.lag as f64 / 1e9).encode(lag)

@@ -1,6 +1,6 @@
 //! How forwarding is written in the configuration.
 
-use crate::settings::Setting;
+use crate::settings::{HIDDEN, Setting, show_list};
 use everflame_forward::{Protocol, Target};
 use everflame_query::Selector;
 
@@ -11,9 +11,6 @@ pub(crate) struct ForwardUrl(pub(crate) String);
 /// Headers of requests, written as `name=value; name=value`. Values may be secrets, and are not shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct ForwardHeaders(pub(crate) Vec<(String, String)>);
-
-/// What stands where a value was.
-const HIDDEN: &str = "<hidden>";
 
 impl Setting for ForwardUrl {
     fn parse(text: &str) -> Result<Self, String> {
@@ -62,10 +59,7 @@ impl Setting for ForwardHeaders {
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() {
-            return "none".to_owned();
-        }
-        self.0.iter().map(|(name, _)| format!("{name}={HIDDEN}")).collect::<Vec<_>>().join("; ")
+        show_list(&self.0, "; ", |(name, _)| format!("{name}={HIDDEN}"))
     }
 }
 
@@ -88,12 +82,7 @@ impl Setting for Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check<T: Setting>(text: &str, expect: &str) {
-        let actual = T::parse(text).map(|value| value.show());
-        assert_eq!(actual.as_deref().unwrap_or("refused"), expect, "{text:?}");
-    }
+    use crate::settings::tests::check;
 
     #[test]
     fn values() {

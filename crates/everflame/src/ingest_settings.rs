@@ -1,7 +1,7 @@
 //! How rates, bounds of some services and relabelling rules are written in the configuration, and what they
 //! become for `everflame_ingest`.
 
-use crate::settings::{Room, Setting, Size};
+use crate::settings::{Room, Setting, Size, by_selector, show_list};
 use everflame_ingest::{LimitOverride, Relabel, RelabelRule, ServiceLimits};
 use everflame_profile::{Labels, ProfileType, Series, ValueType};
 use everflame_query::Selector;
@@ -61,15 +61,12 @@ impl Setting for LimitOverrides {
                 false => Ok((selector, limits)),
             }
         };
-        let parts = crate::settings::by_selector(text, example)?;
+        let parts = by_selector(text, example)?;
         parts.iter().map(|(selector, rest)| one((selector.clone(), rest))).collect::<Result<_, _>>().map(Self)
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() {
-            return "none".to_owned();
-        }
-        let one = |(selector, limits): &(Selector, ServiceLimits)| {
+        show_list(&self.0, "; ", |(selector, limits)| {
             let ServiceLimits {
                 profiles,
                 bytes,
@@ -89,8 +86,7 @@ impl Setting for LimitOverrides {
                 upload_label_sets.map(|most| format!(" upload-label-sets={most}")),
             ];
             format!("{selector}{}", bounds.into_iter().flatten().collect::<String>())
-        };
-        self.0.iter().map(one).collect::<Vec<_>>().join("; ")
+        })
     }
 }
 
@@ -143,13 +139,7 @@ impl RelabelRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check<T: Setting>(text: &str, expect: &str) {
-        let actual = T::parse(text).map(|value| value.show());
-        assert_eq!(actual.as_deref().unwrap_or("refused"), expect, "{text:?}");
-        assert!(T::parse(expect).is_ok() || expect == "refused");
-    }
+    use crate::settings::tests::check;
 
     #[test]
     fn values() {

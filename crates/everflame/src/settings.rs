@@ -4,6 +4,9 @@ use everflame_query::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What is shown where a value must not be.
+pub(crate) const HIDDEN: &str = "<hidden>";
+
 /// A type that a key of the configuration can have.
 pub(crate) trait Setting: Sized {
     /// Reads what a person wrote; the error says what would be right.
@@ -93,7 +96,7 @@ impl Setting for Addresses {
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+        show_list(&self.0, ",", String::clone)
     }
 }
 
@@ -107,8 +110,7 @@ impl Setting for Servers {
     }
 
     fn show(&self) -> String {
-        let servers = self.0.iter().map(url::Url::as_str).collect::<Vec<_>>();
-        if servers.is_empty() { "none".to_owned() } else { servers.join(",") }
+        show_list(&self.0, ",", url::Url::to_string)
     }
 }
 
@@ -258,7 +260,15 @@ impl Setting for Names {
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() { "none".to_owned() } else { self.0.join(",") }
+        show_list(&self.0, ",", String::clone)
+    }
+}
+
+/// Writes a list with `separator` between its items; one without items is `none`.
+pub(crate) fn show_list<T>(items: &[T], separator: &str, show: impl Fn(&T) -> String) -> String {
+    match items.is_empty() {
+        true => "none".to_owned(),
+        false => items.iter().map(show).collect::<Vec<_>>().join(separator),
     }
 }
 
@@ -301,14 +311,10 @@ impl Setting for Overrides {
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() {
-            return "none".to_owned();
-        }
-        let one = |(selector, ages): &(Selector, Vec<(String, Age)>)| {
+        show_list(&self.0, "; ", |(selector, ages)| {
             let ages = ages.iter().map(|(tier, age)| format!(" {tier}={}", age.show()));
             format!("{selector}{}", ages.collect::<String>())
-        };
-        self.0.iter().map(one).collect::<Vec<_>>().join("; ")
+        })
     }
 }
 
@@ -330,13 +336,18 @@ impl Setting for LogFormat {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
+    /// Expects `text` to be shown as `expect` once it was read, which then reads as the same; or to be `refused`.
     #[track_caller]
-    fn check<T: Setting>(text: &str, expect: &str) {
-        let actual = T::parse(text).map(|value| value.show());
+    pub(crate) fn check<T: Setting>(text: &str, expect: &str) {
+        let shown = |text: &str| T::parse(text).map(|value| value.show());
+        let actual = shown(text);
         assert_eq!(actual.as_deref().unwrap_or("refused"), expect, "{text:?}");
+        if actual.is_ok() && !expect.contains(HIDDEN) {
+            assert_eq!(shown(expect).as_deref(), Ok(expect), "{text:?}");
+        }
     }
 
     #[test]

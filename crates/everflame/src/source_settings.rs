@@ -1,6 +1,6 @@
 //! How the places of source code are written in the configuration.
 
-use crate::settings::{Setting, by_selector};
+use crate::settings::{Setting, by_selector, show_list};
 use everflame_api::{CodePlace, CodeSource, check_revision};
 use everflame_query::Selector;
 
@@ -18,10 +18,7 @@ impl Setting for SourceCode {
     }
 
     fn show(&self) -> String {
-        if self.0.is_empty() {
-            return "none".to_owned();
-        }
-        self.0.iter().map(shown).collect::<Vec<_>>().join("; ")
+        show_list(&self.0, "; ", shown)
     }
 }
 
@@ -100,13 +97,11 @@ fn shown(place: &CodePlace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::tests::check;
 
     #[test]
     fn places_are_read_and_shown() {
-        let check = |text: &str, expect: &str| {
-            let actual = SourceCode::parse(text).map(|value| value.show());
-            assert_eq!(actual.as_deref().unwrap_or("refused"), expect, "{text:?}");
-        };
+        let check = check::<SourceCode>;
         check("none", "none");
         let text = r#"{service_name="web"} git=/srv/web.git repository=https://github.com/a/web strip=/app root=b revision=main; {} url=https://git.example/{ref}/{path} token-variable=TOKEN"#;
         check(text, text);

@@ -1,7 +1,8 @@
 //! Two trees side by side: for every node what it weighs on the left and on the right.
 
+use crate::children::{Children, sorted_children};
 use crate::strings::{StringIndex, StringInterner, Strings};
-use crate::tree::{Children, NodeIndex, OTHER, Tree, heaviest, sorted_children};
+use crate::tree::{NodeIndex, OTHER, Tree, heaviest};
 use hashbrown::HashMap;
 
 /// A node of a [`DiffTree`]; what one side does not have weighs zero there.

@@ -3,9 +3,10 @@
 //! Level 0 is the root. Bars of a level go from left to right; children begin right of their parent's own
 //! self value and are sorted by name, what truncation folded comes last.
 
+use crate::children::Children;
 use crate::diff::DiffTree;
 use crate::strings::{StringIndex, Strings};
-use crate::tree::{Children, NodeIndex, Tree};
+use crate::tree::{NodeIndex, Tree};
 
 /// Name of the root bar.
 const TOTAL: &str = "total";

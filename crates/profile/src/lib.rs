@@ -4,6 +4,7 @@
 //! same stack has the same id on every machine; a [`Tree`] folds stack traces into what a flame graph
 //! draws. Nothing here does I/O, reads a clock, or knows a wire format.
 
+mod children;
 mod clock;
 mod diff;
 mod flame_graph;
@@ -17,6 +18,7 @@ mod symbols;
 mod top;
 mod tree;
 
+pub use children::Children;
 pub use clock::{Clock, Nanos};
 pub use diff::{DiffNode, DiffTree};
 pub use flame_graph::{DiffFlameGraph, FlameColumns, FlameGraph};
@@ -28,7 +30,7 @@ pub use stack::{FrameId, StackId, stack_id};
 pub use strings::{StringIndex, StringInterner, Strings};
 pub use symbols::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, SymbolInterner, Symbols};
 pub use top::{TopRow, TopTable};
-pub use tree::{Children, Folded, Node, NodeIndex, Tree, WeighedStack};
+pub use tree::{Folded, Node, NodeIndex, Tree, WeighedStack};
 
 /// Label that names the service a profile comes from; every series has it.
 pub const SERVICE_NAME: &str = "service_name";

@@ -5,6 +5,7 @@
 //! pages by the page index), scans with a kernel that adds values into dense arrays, and resolves frames
 //! once at the end. It never writes, and knows no wire.
 
+mod bands;
 mod buckets;
 mod cache;
 mod catalogue;

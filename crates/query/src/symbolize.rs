@@ -3,7 +3,7 @@
 
 use everflame_lake::ResolvedStacks;
 use everflame_profile::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, StringIndex, Symbols};
-use everflame_symbols::{BuildId, Call, Known, Place, Symbolizer, Wanted};
+use everflame_symbols::{BuildId, Call, Known, PATIENCE, Place, Symbolizer, Wanted};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -21,15 +21,22 @@ pub(crate) fn symbolize(stacks: ResolvedStacks, symbolizer: &Arc<Symbolizer>) ->
     if unnamed.is_empty() {
         return stacks;
     }
+    let wanted = wanted(unnamed.iter().map(|unnamed| (unnamed.build, unnamed.place)));
+    let mut patience = PATIENCE;
+    let known = symbolizer.resolve(&wanted, &mut patience);
+    with_names(stacks, &unnamed, &known)
+}
+
+/// What is asked for to name these places.
+pub(crate) fn wanted<'a>(places: impl Iterator<Item = (&'a BuildId, Place)>) -> Wanted {
     let mut wanted = Wanted::default();
-    for &Unnamed { build, place, .. } in &unnamed {
+    for (build, place) in places {
         match wanted.get_mut(build) {
             Some(places) => places.insert(place),
             None => wanted.insert(build.clone(), [place].into()).is_none(),
         };
     }
-    let known = symbolizer.resolve(&wanted);
-    with_names(stacks, &unnamed, &known)
+    wanted
 }
 
 /// For each mapping its build id.

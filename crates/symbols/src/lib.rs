@@ -29,6 +29,6 @@ pub use resolve::{Reading, resolve};
 pub use store::{
     FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState, Wanted as FileWanted,
 };
-pub use symbolizer::{Known, Symbolizer, SymbolizerStatus, Wanted};
+pub use symbolizer::{Known, PATIENCE, Symbolizer, SymbolizerStatus, Wanted};
 pub use upload::Upload;
 pub use worker::{Worker, serve};

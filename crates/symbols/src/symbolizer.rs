@@ -17,13 +17,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use url::Url;
 
 /// How long a query waits for names.
-const WAIT: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Places that one process is asked for.
 const BATCH: usize = 20_000;
 /// Places that wait; more are not taken until there are fewer.
@@ -143,8 +143,9 @@ impl Symbolizer {
         }
     }
 
-    /// What is known of `wanted`. Waits a moment for what can be looked up. Blocking.
-    pub fn resolve(self: &Arc<Self>, wanted: &Wanted) -> Known {
+    /// What is known of `wanted`. Waits for what can be looked up, as long as there is `patience`, of which it
+    /// takes what it needed. Blocking.
+    pub fn resolve(self: &Arc<Self>, wanted: &Wanted, patience: &mut Duration) -> Known {
         let mut states: HashMap<&BuildId, String> = HashMap::new();
         let mut asked: Vec<(&BuildId, Vec<Place>)> = Vec::new();
         for (build, places) in wanted {
@@ -167,7 +168,9 @@ impl Symbolizer {
             }
             states.insert(build, state);
         }
-        self.look_up(asked);
+        let begin = Instant::now();
+        self.look_up(asked, *patience);
+        *patience = patience.saturating_sub(begin.elapsed());
         let tables = self.tables.lock();
         let known = states.into_iter().map(|(build, state)| {
             let places = wanted.get(build).into_iter().flatten();
@@ -177,8 +180,8 @@ impl Symbolizer {
         known.collect()
     }
 
-    /// Has places looked up, and waits a moment for it.
-    fn look_up(self: &Arc<Self>, asked: Vec<(&BuildId, Vec<Place>)>) {
+    /// Has places looked up, and waits so long for it.
+    fn look_up(self: &Arc<Self>, asked: Vec<(&BuildId, Vec<Place>)>, wait: Duration) {
         if asked.is_empty() {
             return;
         }
@@ -204,7 +207,7 @@ impl Symbolizer {
                 waiting.is_some_and(|waiting| places.iter().any(|place| waiting.contains(place)))
             })
         };
-        self.done.wait_while_for(&mut queue, is_waiting, WAIT);
+        self.done.wait_while_for(&mut queue, is_waiting, wait);
     }
 
     /// Works until nothing waits.

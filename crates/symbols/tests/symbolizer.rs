@@ -4,7 +4,7 @@
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
-    BuildId, FileKind, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest, Wanted, Worker,
+    BuildId, FileKind, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest, Wanted, Worker,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +49,9 @@ async fn ask(symbolizer: &Arc<Symbolizer>) -> Vec<(u64, String)> {
     let places = [1, 2].map(Place::Virtual);
     let wanted = Wanted::from([(build(), places.into_iter().collect())]);
     let symbolizer = symbolizer.clone();
-    let known = tokio::task::spawn_blocking(move || symbolizer.resolve(&wanted)).await.unwrap();
+    let mut patience = PATIENCE;
+    let work = move || symbolizer.resolve(&wanted, &mut patience);
+    let known = tokio::task::spawn_blocking(work).await.unwrap();
     let mut names = Vec::new();
     for (place, calls) in known.values().flatten() {
         let Place::Virtual(address) = place else { panic!("{place:?}") };

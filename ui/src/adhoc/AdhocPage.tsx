@@ -18,8 +18,21 @@ import "./adhoc.css";
 /** Larger files are refused before they are read. */
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 
+/** Whether the component is still there: what ends later must not lead a reader back who has gone on. */
+function useThere(): { readonly current: boolean } {
+  const there = useRef(true);
+  useEffect(() => {
+    there.current = true;
+    return () => {
+      there.current = false;
+    };
+  }, []);
+  return there;
+}
+
 export function AdhocPage() {
   const search = useSearch();
+  const there = useThere();
   const [files, setFiles] = useState<AdHoc[]>([]);
   const [problem, setProblem] = useState("");
   const [over, setOver] = useState(false);
@@ -41,6 +54,7 @@ export function AdhocPage() {
           throw new Error(`${visible(file.name)}: ${error instanceof Error ? error.message : String(error)}`);
         }
       }
+      if (!there.current) return;
       amend(adhocUrl({}));
       setFiles((before) => (read.length === 2 ? read : [...before, ...read].slice(-2)));
     } catch (error) {
@@ -202,6 +216,7 @@ function TypeOf({ file, index, onChange }: { file: AdHoc; index: number; onChang
  */
 function Store({ file, type }: { file: AdHoc; type: AdHocType }) {
   const [state, setState] = useState<"idle" | "sending" | { problem: string }>("idle");
+  const there = useThere();
   const { unit, factor } = unitOf(type.unit);
   const isPprof = file.format === "pprof";
   if (!isPprof && unit === "bytes") return null;
@@ -219,7 +234,7 @@ function Store({ file, type }: { file: AdHoc; type: AdHocType }) {
     const body = isPprof ? file.bytes : writeFolded(type.flame);
     try {
       await ask(`/ingest?${query}`, { method: "POST", body });
-      visit(exploreUrl({ service, from: "now-15m" }));
+      if (there.current) visit(exploreUrl({ service, from: "now-15m" }));
     } catch (error) {
       setState({ problem: error instanceof Error ? error.message : String(error) });
     }

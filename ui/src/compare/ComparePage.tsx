@@ -1,6 +1,6 @@
 // Two profiles against each other: what got slower, by how much, and whether by more than chance.
 
-import { type ReactNode, useEffect, useMemo } from "react";
+import { type ReactNode, useEffect, useLayoutEffect, useMemo } from "react";
 import { flameGraph } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
@@ -37,7 +37,7 @@ export function ComparePage() {
   const names = list.data?.map((service) => service.name) ?? [];
   const types = list.data?.find((service) => service.name === state.after.service)?.types ?? [];
   // A page that was opened without a question shows the first service against the hour before.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const first = list.data?.find((service) => service.name === state.after.service) ?? list.data?.[0];
     if (!first || (state.type !== "" && state.after.service !== "" && state.before.service !== "")) return;
     const sameRange = state.before.from === state.after.from && state.before.until === state.after.until;

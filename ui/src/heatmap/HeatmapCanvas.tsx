@@ -1,6 +1,6 @@
 // The heatmap itself: cells on a canvas, a rectangle that is dragged over them or set with the keys.
 
-import { type KeyboardEvent, type PointerEvent, useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { Heatmap } from "../api/openapi";
 import { areaOf, type Area, bandOf, cellsOf, type Corner, countsOf, roundTimes, strength, ticksOf } from "../profile/heatmap";
 import { formatValue, unitOf } from "../profile/units";
@@ -35,7 +35,8 @@ export function HeatmapCanvas({ map, area, sampleUnit, width, label, onSelect }:
   const plot = plotOf(map, width);
   const marked = drag ?? cursor;
 
-  useEffect(() => {
+  // Before the browser shows it, or it would be empty for a moment.
+  useLayoutEffect(() => {
     const element = canvas.current;
     if (element) paint(element, map, plot, sampleUnit);
   }, [map, width, sampleUnit, theme]);

@@ -1,6 +1,6 @@
 // What is looked at: service, profile type, labels and range. Every page that asks has this bar.
 
-import { type ReactNode, useEffect } from "react";
+import { type ReactNode, useLayoutEffect } from "react";
 import { type Service, services as askServices } from "../api/queries";
 import { type Query, useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
@@ -29,7 +29,7 @@ export function useServices(range: Range): Query<Service[]> {
 export function useFirstService(state: QueryState, list: Query<Service[]>, amend: (change: Partial<QueryState>) => void): void {
   const service = list.data?.find((each) => each.name === state.service);
   const fallback = state.service === "" ? list.data?.[0] : service;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!fallback) return;
     const type = state.type || fallback.types[0]?.id || "";
     if (state.service === "" || state.type === "") amend({ service: fallback.name, type });

@@ -2,7 +2,7 @@
 //! they are done.
 
 use crate::app::App;
-use crate::debug_files::{receive, symbolizer, with_store};
+use crate::debug_files::{broken_off, receive, symbolizer, with_store};
 use crate::error::ApiError;
 use crate::wire::parca::debuginfo::v1alpha1::__buffa::view::oneof::upload_request::Data;
 use crate::wire::parca::debuginfo::v1alpha1::*;
@@ -149,7 +149,7 @@ fn piece(message: &StreamMessage<UploadRequest>) -> Result<Bytes, ApiError> {
 }
 
 fn unreadable(error: ConnectError) -> ApiError {
-    ApiError::invalid(format_args!("the file did not arrive whole: {error}; send it again"))
+    ApiError::invalid(broken_off(error))
 }
 
 /// The JSON gateway takes one message, which is no file.

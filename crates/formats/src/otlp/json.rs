@@ -4,7 +4,9 @@
 //! ignored. Names of fields may be in camel case or as in the protocol files, 64-bit integers numbers or
 //! strings. Messages are written while they are read: nothing but the protobuf is kept.
 
-use super::{Export, json_v1_7};
+use super::Export;
+use super::json_fields::Kind::{Base64, Bool, Double, Fixed, Hex, Message as Of, Number, Text};
+use super::json_fields::{Field, Kind, Layout, REQUEST, find};
 use crate::{Error, Limits, gzip};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,126 +31,10 @@ pub fn to_protobuf(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     };
     let mut out = Vec::with_capacity(body.len() / 2);
     let mut json = serde_json::Deserializer::from_slice(&body);
-    let fields = if json_v1_7::is(&body) { json_v1_7::REQUEST } else { REQUEST };
-    json.deserialize_map(Message { fields, out: &mut out }).map_err(refuse)?;
+    let layout = Layout::of(&body);
+    json.deserialize_map(Message { fields: REQUEST, layout, out: &mut out }).map_err(refuse)?;
     json.end().map_err(refuse)?;
     Ok(out)
-}
-
-/// What a field holds.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Message(&'static [Field]),
-    Text,
-    Base64,
-    Hex,
-    Number,
-    Fixed,
-    Double,
-    Bool,
-}
-
-/// Name in JSON, number, content.
-pub(super) type Field = (&'static str, u32, Kind);
-
-use Kind::{Base64, Bool, Double, Fixed, Hex, Message as Of, Number, Text};
-
-const REQUEST: &[Field] =
-    &[("resourceProfiles", 1, Of(RESOURCE_PROFILES)), ("dictionary", 2, Of(DICTIONARY))];
-const RESOURCE_PROFILES: &[Field] =
-    &[("resource", 1, Of(RESOURCE)), ("scopeProfiles", 2, Of(SCOPE_PROFILES))];
-pub(super) const RESOURCE: &[Field] = &[("attributes", 1, Of(KEY_VALUE))];
-const SCOPE_PROFILES: &[Field] = &[("scope", 1, Of(SCOPE)), ("profiles", 2, Of(PROFILE))];
-pub(super) const SCOPE: &[Field] =
-    &[("name", 1, Text), ("version", 2, Text), ("attributes", 3, Of(KEY_VALUE))];
-pub(super) const KEY_VALUE: &[Field] =
-    &[("key", 1, Text), ("value", 2, Of(ANY_VALUE)), ("keyStrindex", 3, Number)];
-/// Lists one level deep; deeper ones are not read anyway.
-const ANY_VALUE: &[Field] = &[
-    ("stringValue", 1, Text),
-    ("boolValue", 2, Bool),
-    ("intValue", 3, Number),
-    ("doubleValue", 4, Double),
-    ("arrayValue", 5, Of(ARRAY)),
-    ("bytesValue", 7, Base64),
-    ("stringValueStrindex", 8, Number),
-];
-const ARRAY: &[Field] = &[("values", 1, Of(ELEMENT))];
-const ELEMENT: &[Field] = &[
-    ("stringValue", 1, Text),
-    ("boolValue", 2, Bool),
-    ("intValue", 3, Number),
-    ("doubleValue", 4, Double),
-    ("stringValueStrindex", 8, Number),
-];
-const DICTIONARY: &[Field] = &[
-    ("mappingTable", 1, Of(MAPPING)),
-    ("locationTable", 2, Of(LOCATION)),
-    ("functionTable", 3, Of(FUNCTION)),
-    ("linkTable", 4, Of(LINK)),
-    ("stringTable", 5, Text),
-    ("attributeTable", 6, Of(ATTRIBUTE)),
-    ("stackTable", 7, Of(STACK)),
-];
-pub(super) const MAPPING: &[Field] = &[
-    ("memoryStart", 1, Number),
-    ("memoryLimit", 2, Number),
-    ("fileOffset", 3, Number),
-    ("filenameStrindex", 4, Number),
-    ("attributeIndices", 5, Number),
-];
-/// `line` and `sample` are what 1.8 called `lines` and `samples`.
-const LOCATION: &[Field] = &[
-    ("mappingIndex", 1, Number),
-    ("address", 2, Number),
-    ("lines", 3, Of(LINE)),
-    ("line", 3, Of(LINE)),
-    ("attributeIndices", 4, Number),
-];
-pub(super) const LINE: &[Field] = &[("functionIndex", 1, Number), ("line", 2, Number), ("column", 3, Number)];
-pub(super) const FUNCTION: &[Field] = &[
-    ("nameStrindex", 1, Number),
-    ("systemNameStrindex", 2, Number),
-    ("filenameStrindex", 3, Number),
-    ("startLine", 4, Number),
-];
-pub(super) const LINK: &[Field] = &[("traceId", 1, Hex), ("spanId", 2, Hex)];
-const ATTRIBUTE: &[Field] =
-    &[("keyStrindex", 1, Number), ("value", 2, Of(ANY_VALUE)), ("unitStrindex", 3, Number)];
-const STACK: &[Field] = &[("locationIndices", 1, Number)];
-pub(super) const VALUE_TYPE: &[Field] = &[("typeStrindex", 1, Number), ("unitStrindex", 2, Number)];
-const PROFILE: &[Field] = &[
-    ("sampleType", 1, Of(VALUE_TYPE)),
-    ("samples", 2, Of(SAMPLE)),
-    ("sample", 2, Of(SAMPLE)),
-    ("timeUnixNano", 3, Fixed),
-    ("durationNano", 4, Number),
-    ("periodType", 5, Of(VALUE_TYPE)),
-    ("period", 6, Number),
-    ("originalPayloadFormat", 9, Text),
-    ("originalPayload", 10, Base64),
-    ("attributeIndices", 11, Number),
-];
-const SAMPLE: &[Field] = &[
-    ("stackIndex", 1, Number),
-    ("attributeIndices", 2, Number),
-    ("linkIndex", 3, Number),
-    ("values", 4, Number),
-    ("timestampsUnixNano", 5, Fixed),
-];
-
-/// Finds a field by either of its names.
-fn find(fields: &'static [Field], name: &str) -> Option<Field> {
-    let same = |camel: &str| {
-        camel == name || {
-            let mut snake = name.bytes();
-            camel.bytes().all(|byte| match byte.is_ascii_uppercase() {
-                true => snake.next() == Some(b'_') && snake.next() == Some(byte.to_ascii_lowercase()),
-                false => snake.next() == Some(byte),
-            }) && snake.next().is_none()
-        }
-    };
-    fields.iter().find(|(camel, ..)| same(camel)).copied()
 }
 
 /// Wire types.
@@ -192,6 +78,7 @@ fn delimited<E>(
 /// A message's fields, written as they come.
 struct Message<'a> {
     fields: &'static [Field],
+    layout: Layout,
     out: &'a mut Vec<u8>,
 }
 
@@ -203,9 +90,10 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { fields, layout, out } = self;
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            match find(self.fields, &name) {
-                Some((_, field, kind)) => map.next_value_seed(Content { field, kind, out: self.out })?,
+            match find(fields, layout, &name) {
+                Some((field, kind)) => map.next_value_seed(Content { field, kind, layout, out })?,
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -217,6 +105,7 @@ impl<'de> Visitor<'de> for Message<'_> {
 struct Content<'a> {
     field: u32,
     kind: Kind,
+    layout: Layout,
     out: &'a mut Vec<u8>,
 }
 
@@ -326,21 +215,22 @@ impl<'de> Visitor<'de> for Content<'_> {
         let Of(fields) = self.kind else {
             return Err(A::Error::custom("an object where there must be none"));
         };
-        delimited(self.out, self.field, |out| Message { fields, out }.visit_map(map))
+        let layout = self.layout;
+        delimited(self.out, self.field, |out| Message { fields, layout, out }.visit_map(map))
     }
 
     /// Numbers are packed: the reader tells layouts apart by it.
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { field, kind, out } = self;
+        let Self { field, kind, layout, out } = self;
         if !matches!(kind, Number | Fixed) {
-            while list.next_element_seed(Content { field, kind, out })?.is_some() {}
+            while list.next_element_seed(Content { field, kind, layout, out })?.is_some() {}
             return Ok(());
         }
         delimited(out, field, |out| {
             // Each number is written with a tag of one byte, which goes again.
             loop {
                 let start = out.len();
-                if list.next_element_seed(Content { field: 1, kind, out })?.is_none() {
+                if list.next_element_seed(Content { field: 1, kind, layout, out })?.is_none() {
                     return Ok(());
                 }
                 if out.len() > start {

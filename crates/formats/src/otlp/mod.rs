@@ -12,7 +12,7 @@ mod any_value;
 mod dictionary;
 mod export;
 mod json;
-mod json_v1_7;
+mod json_fields;
 mod layout;
 mod locations;
 mod numbers;

@@ -1,7 +1,8 @@
 //! Heatmaps of profiles and of spans are what a plain loop over all rows counts.
 
 use super::*;
-use crate::heatmap::{Bands, BoundsScan, CellScan};
+use crate::bands::Bands;
+use crate::heatmap::{BoundsScan, CellScan};
 use crate::spans::{self, SpanRow, SpanScan};
 use std::num::NonZeroU16;
 

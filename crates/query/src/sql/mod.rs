@@ -15,6 +15,7 @@ mod growth;
 mod head;
 mod label_sets;
 mod made;
+mod named_frames;
 mod plan;
 mod prune;
 mod rows;

@@ -5,6 +5,7 @@
 
 use super::columns::{id, text_element, texts_at};
 use super::context::{Context, reading, stopped};
+use super::named_frames::{Names, PLACE};
 use super::plan::{Estimate, Leaf};
 use super::prune::Pruner;
 use super::rows::{Place, blocking, open, projected};
@@ -145,6 +146,7 @@ impl PartitionStream for Reader {
         stream.spawn_blocking(move || {
             let alone = pieces.len() == 1 && context.snapshot.head.is_empty();
             let mut seen = Seen { stacks: HashSet::new(), services: HashMap::new(), memory, alone };
+            let mut names = Names::new(context.engine.symbolizer().cloned());
             for piece in &pieces {
                 for &at in &piece.groups {
                     let mut failed = None;
@@ -156,7 +158,9 @@ impl PartitionStream for Reader {
                                 false
                             }
                         };
-                    reading(&context, &piece.place.file, || read(piece, at, &schema, &context, &mut emit))?;
+                    reading(&context, &piece.place.file, || {
+                        read(piece, at, &schema, &context, &mut names, &mut emit)
+                    })?;
                     if let Some(error) = failed {
                         return Err(error);
                     }
@@ -167,8 +171,12 @@ impl PartitionStream for Reader {
             }
             for part in seen.missing(stacks_of_head(&context)).chunks(STACKS_AT_ONCE) {
                 context.control.go_on().map_err(|_| stopped())?;
-                if send.blocking_send(Ok(select(&head(&context, part)?, &schema)?)).is_err() {
-                    break;
+                let part = head(&context, part)?;
+                for named in names.of(&part)?.batches(&part) {
+                    let batch = select(&columns(&named?, &schema)?, &schema)?;
+                    if send.blocking_send(Ok(batch)).is_err() {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())
@@ -226,6 +234,7 @@ fn read(
     at: usize,
     schema: &SchemaRef,
     context: &Context,
+    names: &mut Names,
     emit: &mut impl FnMut(RecordBatch) -> bool,
 ) -> std::result::Result<(), Interrupt> {
     let wanted = |name: &str| schema.fields().iter().any(|field| field.name() == name);
@@ -238,6 +247,7 @@ fn read(
             Some("frames") if names_alone => {
                 let last = path.last().map_or("", String::as_str);
                 ["function", "system_name", "address"].contains(&last)
+                    || names.are_there() && PLACE.contains(&last)
             }
             Some("frames") => false,
             _ => true,
@@ -246,8 +256,11 @@ fn read(
     let mask = ProjectionMask::leaves(parquet, leaves.map(|(leaf, _)| leaf).collect::<Vec<_>>());
     for batch in open(&piece.place.file, &piece.metadata, at, mask, STACKS_AT_ONCE, context)? {
         context.control.go_on()?;
-        if !emit(columns(&batch?, schema)?) {
-            break;
+        let batch = batch?;
+        for named in names.of(&batch)?.batches(&batch) {
+            if !emit(columns(&named?, schema)?) {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -348,7 +361,7 @@ fn stacks_of_head(context: &Context) -> BTreeSet<(String, StackId)> {
     all
 }
 
-/// These stacks of the head, with all columns.
+/// These stacks of the head, with their frames.
 fn head(context: &Context, stacks: &[(String, StackId)]) -> Result<RecordBatch> {
     let mut services: Vec<&str> = stacks.iter().map(|(service, _)| service.as_str()).collect();
     services.dedup();
@@ -362,13 +375,11 @@ fn head_batch(
     wanted: &[(String, StackId)],
     resolved: &ResolvedStacks,
 ) -> std::result::Result<RecordBatch, ArrowError> {
-    let schema = schema::stacks();
     let services = StringArray::from_iter_values(wanted.iter().map(|(service, _)| service));
     let rows = 0..services.len() as i32;
     let services = texts_at(rows.collect(), services)?;
     let ids = BinaryArray::from_iter_values(wanted.iter().map(|(_, stack)| stack.0.to_be_bytes()));
     let ids = cast(&ids, &DataType::BinaryView)?;
-    let mut functions = builder();
     let mut lengths = Vec::with_capacity(wanted.len());
     let mut frames: Vec<Frame> = Vec::new();
     for at in 0..wanted.len() {
@@ -376,23 +387,12 @@ fn head_batch(
         let found = stack.iter().filter_map(|&frame| resolved.symbols.frames.get(frame as usize).copied());
         let before = frames.len();
         frames.extend(found);
-        let stack = frames.get(before..).unwrap_or_default();
-        for frame in stack.iter().rev() {
-            functions.values().append_value(resolved.symbols.name(frame));
-        }
-        functions.append(true);
-        lengths.push(stack.len());
+        lengths.push(frames.len() - before);
     }
-    let functions = functions.finish();
-    let leaves = leaf_names(&functions)?;
-    let frames = frame_structs(&frames, resolved)?;
-    let frames = ListArray::try_new(
-        Arc::new(schema::frame()),
-        OffsetBuffer::from_lengths(lengths),
-        Arc::new(frames),
-        None,
-    )?;
-    RecordBatch::try_new(schema, vec![services, ids, leaves, Arc::new(functions), Arc::new(frames)])
+    let structs = Arc::new(frame_structs(&frames, resolved)?);
+    let frames =
+        ListArray::try_new(Arc::new(schema::frame()), OffsetBuffer::from_lengths(lengths), structs, None)?;
+    RecordBatch::try_from_iter([("service", services), ("stack_id", ids), ("frames", Arc::new(frames) as _)])
         .map_err(|error| ArrowError::SchemaError(format!("stacks of the head: {error}")))
 }
 

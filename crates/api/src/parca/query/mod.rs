@@ -10,6 +10,7 @@ mod load;
 mod nodes;
 mod range;
 mod selector;
+mod source;
 mod stacks;
 mod table_arrow;
 mod top;
@@ -133,19 +134,22 @@ pub(super) fn no_sharing() -> ApiError {
 /// `Query`, with the headers that say what was read.
 pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap, QueryResponse), ApiError> {
     let report = report_type(&request)?;
+    let mode = mode(&request)?;
     if let Some(reference) = request.source_reference.as_option().filter(|reference| reference.source_only) {
-        return Err(ApiError::not_found(format_args!(
-            "there are no sources of build {:?} here",
-            reference.build_id
-        )));
-    }
-    if report == Report::Source {
-        return Err(ApiError::unimplemented("there are no sources here; ask for another report"));
+        source::Places::of(app, mode.selection()).await?.check(reference)?;
+        let report = Some(Source::default().into());
+        return Ok((HeaderMap::new(), QueryResponse { report, ..Default::default() }));
     }
     let group_by = group_by(&request, report)?;
     let filters = Filters::of(&request)?;
     let trim = trim(&request)?;
-    let found = match (mode(&request)?, report) {
+    let file = match report {
+        Report::Source => {
+            Some((source::reference(&request)?, source::Places::of(app, mode.selection()).await?))
+        }
+        _ => None,
+    };
+    let found = match (mode, report) {
         (Mode::One(selection), Report::Metadata)
         | (Mode::Difference { right: selection, .. }, Report::Metadata) => {
             let (headers, metadata) = catalogue::metadata(app, &selection).await?;
@@ -165,6 +169,18 @@ pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap
     };
     let is_difference = matches!(request.mode, EnumValue::Known(QueryMode::MODE_DIFF));
     let headers = scan_headers::of(&found.stats, &found.warnings);
+    if let Some((reference, places)) = file {
+        let unit = found.profile_type.sample.unit.clone();
+        let (lines, total, filtered, reference) = blocking(move || {
+            let mut stacks = found.stacks;
+            let filtered = filters.apply(&mut stacks);
+            (source::Lines::of(&stacks, &reference), stacks.total(), filtered, reference)
+        })
+        .await?;
+        let text = places.text(app, &lines.names(&reference)).await?;
+        let report = Some(lines.report(text, unit)?.into());
+        return Ok((headers, QueryResponse { report, total, filtered, ..Default::default() }));
+    }
     let invert = request.invert_call_stack.unwrap_or_default();
     let answer = blocking(move || {
         let Loaded { mut stacks, profile_type, range, .. } = found;
@@ -233,6 +249,15 @@ fn report_type(request: &QueryRequest) -> Result<Report, ApiError> {
 enum Mode {
     One(Selection),
     Difference { left: Selection, right: Selection, absolute: bool },
+}
+
+impl Mode {
+    /// The side whose values are shown.
+    fn selection(&self) -> &Selection {
+        match self {
+            Self::One(selection) | Self::Difference { right: selection, .. } => selection,
+        }
+    }
 }
 
 fn mode(request: &QueryRequest) -> Result<Mode, ApiError> {
