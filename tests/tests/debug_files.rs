@@ -124,7 +124,7 @@ async fn names_in_sql(server: &Server, service: &str, what: &str) -> Result<Vec<
     let answer: Value = request.send().await?.error_for_status()?.json().await?;
     let rows = answer["rows"].as_array().context("rows")?;
     ensure!(rows.len() == 1, "{statement}: {answer}");
-    let names = rows[0][0].as_array().with_context(|| answer.to_string())?.iter();
+    let names = rows[0]["names"].as_array().with_context(|| answer.to_string())?.iter();
     names.map(|name| Ok(name.as_str().context("a name")?.to_owned())).collect()
 }
 
