@@ -57,7 +57,10 @@ pub(crate) fn cover(
         tiers: tiers.iter().map(|tier| tier.tier).collect(),
         detail,
     };
-    let range = shorten(snapshot, raw, range);
+    let mut range = shorten(snapshot, raw, range);
+    if detail == Detail::Sum {
+        range = widen(snapshot, raw, range);
+    }
     let (from, until) = range.micros();
     let parts = levels.split(from, until.saturating_add(1));
     let parts = parts.into_iter().map(|(level, from, end)| {
@@ -104,6 +107,28 @@ fn shorten(snapshot: &Snapshot, raw: &[Arc<DataFile>], range: TimeRange) -> Time
     let first_day = ends.0.div_euclid(DAY).saturating_mul(DAY);
     let last_day = ends.1.div_euclid(DAY).saturating_add(1).saturating_mul(DAY);
     TimeRange { from: range.from.max(first_day), until: range.until.min(last_day.saturating_sub(1)) }
+}
+
+/// The range with each end that no profile of its day lies beyond moved outwards to the end of that day, so
+/// that whole windows cover it: what is asked for most often ends now.
+fn widen(snapshot: &Snapshot, raw: &[Arc<DataFile>], range: TimeRange) -> TimeRange {
+    const DAY: Nanos = 86_400_000_000_000;
+    let day = range.from.div_euclid(DAY).saturating_mul(DAY);
+    let before = TimeRange { from: day, until: range.from.saturating_sub(1) };
+    let last = range.until.div_euclid(DAY).saturating_add(1).saturating_mul(DAY).saturating_sub(1);
+    let after = TimeRange { from: range.until.saturating_add(1), until: last };
+    TimeRange {
+        from: if is_empty(snapshot, raw, before) { day } else { range.from },
+        until: if is_empty(snapshot, raw, after) { last } else { range.until },
+    }
+}
+
+/// Whether no profile can have been taken in `range`, not even one whose sums are all that is left of it.
+fn is_empty(snapshot: &Snapshot, raw: &[Arc<DataFile>], range: TimeRange) -> bool {
+    let (from, until) = range.micros();
+    from >= snapshot.horizon
+        && !raw.iter().any(|file| file.stats.min_time <= until && file.stats.max_time >= from)
+        && !snapshot.head.iter().flat_map(|chunk| &chunk.profiles).any(|profile| range.contains(profile.time))
 }
 
 /// The levels of detail: 0 for single profiles, then the tiers, the shortest windows first.
@@ -174,6 +199,8 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use everflame_lake::{HeadProfile, ProfileId};
+    use everflame_profile::SeriesId;
     use proptest::prelude::*;
 
     const MINUTE: i64 = 60_000_000;
@@ -221,6 +248,71 @@ mod tests {
                 (1, 9 * DAY + 4 * HOUR, 9 * DAY + 4 * HOUR + 5 * MINUTE)
             ]
         );
+    }
+
+    /// One profile an hour after `DAY`, and one twelve hours after it, in the head; sums of everything.
+    fn half_a_day() -> Snapshot {
+        let profile = |time| HeadProfile {
+            series: SeriesId(1),
+            id: ProfileId(1),
+            time: time * 1000,
+            duration: 0,
+            total: 1,
+            samples_end: 0,
+        };
+        let profiles = vec![profile(DAY + HOUR), profile(DAY + 12 * HOUR)];
+        let tiers = Tier::ALL.map(|tier| TierSnapshot {
+            tier,
+            level: Level::Series,
+            samples: Vec::new(),
+            samples_sequence: 1,
+            profiles: Vec::new(),
+            profiles_sequence: 1,
+            horizon: i64::MIN,
+        });
+        Snapshot {
+            head: vec![Arc::new(HeadChunk { profiles, ..HeadChunk::default() })],
+            horizon: i64::MIN,
+            tiers: tiers.into(),
+            ..Snapshot::default()
+        }
+    }
+
+    /// The parts that a range in microseconds is covered by: length of the windows, begin and last microsecond.
+    fn covered(snapshot: &Snapshot, from: i64, until: i64, detail: Detail) -> Vec<(i64, i64, i64)> {
+        let range = TimeRange { from: from * 1000, until: until * 1000 };
+        let parts = cover(snapshot, Table::Samples, Level::Series, range, detail).into_iter();
+        parts.map(|part| (part.window / 1000, part.range.micros().0, part.range.micros().1)).collect()
+    }
+
+    #[test]
+    fn an_end_that_nothing_lies_beyond_is_covered_by_whole_windows() {
+        let snapshot = half_a_day();
+        // Nothing before, nothing after.
+        assert_eq!(covered(&snapshot, DAY + 1, DAY + 12 * HOUR, Detail::Sum), [(HOUR, DAY, 2 * DAY - 1)]);
+        // A profile on either side.
+        assert_eq!(
+            covered(&snapshot, DAY + HOUR + 1, DAY + 12 * HOUR - 2 * MINUTE, Detail::Sum),
+            [
+                (0, DAY + HOUR + 1, DAY + HOUR + 5 * MINUTE - 1),
+                (5 * MINUTE, DAY + HOUR + 5 * MINUTE, DAY + 2 * HOUR - 1),
+                (HOUR, DAY + 2 * HOUR, DAY + 11 * HOUR - 1),
+                (5 * MINUTE, DAY + 11 * HOUR, DAY + 11 * HOUR + 55 * MINUTE - 1),
+                (0, DAY + 11 * HOUR + 55 * MINUTE, DAY + 12 * HOUR - 2 * MINUTE)
+            ]
+        );
+        // Where single profiles matter nothing is moved.
+        assert_eq!(
+            covered(&snapshot, DAY + 1, DAY + 12 * HOUR, Detail::Times),
+            [(0, DAY + 1, DAY + 12 * HOUR)]
+        );
+    }
+
+    #[test]
+    fn an_end_whose_profiles_may_be_gone_is_not_moved() {
+        let gone = Snapshot { horizon: DAY + 2, ..half_a_day() };
+        let parts = covered(&gone, DAY + 30 * MINUTE + 1, DAY + 12 * HOUR, Detail::Sum);
+        assert_eq!(parts[0], (0, DAY + 30 * MINUTE + 1, DAY + 35 * MINUTE - 1));
     }
 
     proptest! {
