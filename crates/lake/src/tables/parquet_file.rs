@@ -24,6 +24,10 @@ use std::sync::Arc;
 /// A row group never holds more rows.
 pub(super) const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
 
+/// So many rows of a column are read at least: at both ends of a range, and before and after the rows of a
+/// service in a larger row group.
+const PAGE_ROWS: usize = 8_192;
+
 /// Dictionaries of text and ids may grow to this size: a row group whose stack ids did not fit would lose
 /// the dense numbering that the query kernel accumulates on. 1 M ids of 16 bytes and their lengths take 20 MiB.
 const ID_DICTIONARY_BYTES: usize = 32 << 20;
@@ -105,7 +109,8 @@ pub(super) fn properties(table: &Table) -> WriterPropertiesBuilder {
         .set_compression(compression())
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_dictionary_page_size_limit(ID_DICTIONARY_BYTES)
-        .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS));
+        .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS);
     for name in table.deltas {
         properties = properties
             .set_column_dictionary_enabled(path(name), false)
