@@ -84,7 +84,10 @@ impl Folder {
 
     fn list_below(&self, folder: &Path, name: &str, found: &mut Vec<StoredFile>) -> io::Result<()> {
         for entry in self.disk.list(folder)? {
-            let name = format!("{name}/{}", entry.name());
+            let name = match name {
+                "" => entry.name().to_owned(),
+                _ => format!("{name}/{}", entry.name()),
+            };
             if entry.is_folder {
                 self.list_below(&entry.path, &name, found)?;
             } else {

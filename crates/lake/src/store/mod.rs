@@ -34,7 +34,7 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Writes a commit, unless there is one of that name already. One that has the same content counts as
     /// written: it is ours, and the answer to an earlier attempt was lost.
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<Put, Error>;
-    /// All files whose names begin with `folder` and a slash.
+    /// All files whose names begin with `folder` and a slash; all that there are when it is empty.
     fn list(&self, folder: &str) -> Result<Vec<StoredFile>, Error>;
     /// Deletes a file; one that is not there counts as deleted. Who has it open goes on reading.
     fn remove(&self, name: &str) -> Result<(), Error>;

@@ -49,8 +49,11 @@ const NANOS_A_MILLI: i64 = 1_000_000;
 /// A process that was killed has one commit of a table under way. More mean that another one is running.
 const MOST_FENCES: u32 = 4;
 
-/// Commits between two checkpoints.
+/// Commits between two checkpoints of a table in a folder.
 const CHECKPOINT_INTERVAL: u64 = 100;
+
+/// The same in a bucket, where a start makes a request for each commit since the last checkpoint.
+const REMOTE_CHECKPOINT_INTERVAL: u64 = 16;
 
 /// A change of a table that is no flush: some of its files make way for others.
 #[derive(Default)]
@@ -109,7 +112,7 @@ pub(super) struct DeltaLog {
     horizon: Option<i64>,
     /// The labels that are missing in its series; `None` when none are.
     dropped_labels: Option<Vec<String>>,
-    /// Version of the last checkpoint of this process.
+    /// Version of the last checkpoint; 0 when there is none.
     checkpoint: u64,
     /// Flushes that the caller has not been told of. They are shown when all tables have them.
     flushes: Vec<Applied>,
@@ -125,6 +128,16 @@ impl DeltaLog {
         store: &Arc<dyn Store>,
         table: &'static Table,
     ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
+        let stored = store.list(&format!("{}/{LOG}", table.name))?;
+        Self::read_listed(store, table, &stored).await
+    }
+
+    /// The same, when `stored` are the files in `store`.
+    pub(super) async fn read_listed(
+        store: &Arc<dyn Store>,
+        table: &'static Table,
+        stored: &[StoredFile],
+    ) -> Result<(Self, Vec<Arc<DataFile>>), Error> {
         let folder = TableFolder { store: store.clone(), table: table.name };
         let mut log = Self {
             table,
@@ -139,7 +152,9 @@ impl DeltaLog {
             changes: Vec::new(),
             draft: None,
         };
-        let files = if log.exists()? { log.load().await? } else { Vec::new() };
+        let begin = format!("{}/", log.folder.name(LOG));
+        let log_files = stored.iter().filter(|file| file.name.starts_with(&begin)).cloned();
+        let files = log.load(log_files.collect()).await?;
         Ok((log, files))
     }
 
@@ -157,15 +172,20 @@ impl DeltaLog {
     }
 
     fn unnamed(&self, files: &[Arc<DataFile>]) -> Result<Vec<StoredFile>, Error> {
-        let store = &self.folder.store;
+        let mut unnamed = self.folder.store.list(self.folder.table)?;
+        let is_unnamed = self.is_unnamed(files);
+        unnamed.retain(is_unnamed);
+        Ok(unnamed)
+    }
+
+    /// Whether a file in the folder of the table is a data file that is none of `files`.
+    fn is_unnamed(&self, files: &[Arc<DataFile>]) -> impl Fn(&StoredFile) -> bool {
         let known: HashSet<&Path> = files.iter().map(|file| file.path.as_path()).collect();
         let log = self.folder.name(LOG);
-        let mut unnamed = store.list(self.folder.table)?;
-        unnamed.retain(|file| {
+        move |file| {
             let is_data = file.name.ends_with(".parquet") && !file.name.starts_with(&log);
-            is_data && !known.contains(store.path(&file.name).as_path())
-        });
-        Ok(unnamed)
+            is_data && !known.contains(self.folder.store.path(&file.name).as_path())
+        }
     }
 
     /// The write-ahead log sequence that the last commit names.
@@ -226,17 +246,20 @@ impl DeltaLog {
 
     /// Whether there has been a commit.
     fn exists(&self) -> Result<bool, Error> {
-        let files = self.folder.store.list(&self.folder.name(LOG))?;
-        Ok(files.iter().any(|file| {
-            let name = file.name.rsplit('/').next().unwrap_or_default();
-            name.starts_with(|first: char| first.is_ascii_digit())
-                && (name.ends_with(".json") || name.contains(".checkpoint."))
-        }))
+        Ok(replay::has_commits(&self.log_files()?))
     }
 
-    /// Reads the log: version, sequence and files.
-    async fn load(&mut self) -> Result<Vec<Arc<DataFile>>, Error> {
-        let content = self.content().await?;
+    fn log_files(&self) -> Result<Vec<StoredFile>, Error> {
+        self.folder.store.list(&self.folder.name(LOG))
+    }
+
+    /// Reads the log, whose files are `log_files`: version, sequence and data files, of which there are none
+    /// before the first commit.
+    async fn load(&mut self, log_files: Vec<StoredFile>) -> Result<Vec<Arc<DataFile>>, Error> {
+        if !replay::has_commits(&log_files) {
+            return Ok(Vec::new());
+        }
+        let content = self.content(&log_files).await?;
         let format = content.configuration.get(FORMAT_PROPERTY);
         let format = format.and_then(|version| version.parse::<u32>().ok());
         if format.is_none_or(|version| version > FORMAT_VERSION) {
@@ -260,7 +283,7 @@ impl DeltaLog {
             files.push(self.data_file(name, file)?);
         }
         self.next_version = content.version + 1;
-        self.checkpoint = content.version / CHECKPOINT_INTERVAL * CHECKPOINT_INTERVAL;
+        self.checkpoint = replay::last_checkpoint(&log_files);
         self.sequence = u64::try_from(sequence).map_err(|_| self.damaged("its sequence is negative"))?;
         self.flushed = u64::try_from(flushed).map_err(|_| self.damaged("its sequence is negative"))?;
         files.sort_by(|a, b| (a.sequence(), &a.path).cmp(&(b.sequence(), &b.path)));
@@ -303,16 +326,24 @@ impl DeltaLog {
         }
     }
 
-    /// Deletes data files that are not among `files`, those that commits name, and commits that were never
-    /// finished: what a crash leaves, when it is old enough. Nobody reads them.
-    pub(super) fn delete_orphans(&self, files: &[Arc<DataFile>], now: Nanos) -> Result<(), Error> {
+    /// Deletes those of the files `stored` that are data files of this table and not among `files`, those
+    /// that commits name, and commits that were never finished: what a crash leaves, when it is old enough.
+    /// Nobody reads them.
+    pub(super) fn delete_orphans(
+        &self,
+        stored: &[StoredFile],
+        files: &[Arc<DataFile>],
+        now: Nanos,
+    ) -> Result<(), Error> {
         let store = &self.folder.store;
         let grace = i64::try_from(store.orphan_grace().as_millis()).unwrap_or(i64::MAX);
         let oldest_kept = (now / NANOS_A_MILLI).saturating_sub(grace);
-        let mut orphans = store.list(&self.folder.name(LOG))?;
-        orphans.retain(|file| file.name.ends_with(".tmp"));
-        orphans.extend(self.unnamed(files)?);
-        for file in orphans.iter().filter(|file| grace == 0 || file.modified < oldest_kept) {
+        let (log, is_unnamed) = (self.folder.name(LOG), self.is_unnamed(files));
+        let begin = self.folder.name("");
+        let own = stored.iter().filter(|file| file.name.starts_with(&begin));
+        let orphans =
+            own.filter(|file| file.name.starts_with(&log) && file.name.ends_with(".tmp") || is_unnamed(file));
+        for file in orphans.filter(|file| grace == 0 || file.modified < oldest_kept) {
             tracing::warn!(file = file.name, "deleting a file that a crash left unfinished");
             store.remove(&file.name)?;
         }
@@ -352,7 +383,10 @@ impl DeltaLog {
         for attempt in 1.. {
             match self.replace(Replacement { operation: "FENCE", ..Replacement::default() }) {
                 Ok(_) => break,
-                Err(Error::Conflict { .. }) if attempt < MOST_FENCES => files = Some(self.load().await?),
+                Err(Error::Conflict { .. }) if attempt < MOST_FENCES => {
+                    let log_files = self.log_files()?;
+                    files = Some(self.load(log_files).await?);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -414,12 +448,20 @@ impl DeltaLog {
     /// failure costs nothing but time at the next start, and is tried again after the next commit.
     pub(super) async fn checkpoint_when_due(&mut self) {
         let Some(version) = self.next_version.checked_sub(1) else { return };
-        if version < self.checkpoint + CHECKPOINT_INTERVAL {
+        if version < self.checkpoint + self.checkpoint_interval() {
             return;
         }
         match self.write_checkpoint().await {
             Ok(()) => self.checkpoint = version,
             Err(error) => tracing::warn!(%error, "cannot make a checkpoint; trying again at the next flush"),
+        }
+    }
+
+    /// Commits between two checkpoints.
+    fn checkpoint_interval(&self) -> u64 {
+        match self.folder.store.process() {
+            Some(_) => REMOTE_CHECKPOINT_INTERVAL,
+            None => CHECKPOINT_INTERVAL,
         }
     }
 

@@ -4,8 +4,7 @@ use super::super::Import;
 use super::super::days::date_text;
 use super::super::schema::{DATE, FORMAT_VERSION, Partition};
 use super::{
-    APPLICATION, CHECKPOINT_INTERVAL, DROPPED_PROPERTY, DeltaLog, FORMAT_PROPERTY, IMPORT, RETENTION,
-    Replacement, application_of,
+    APPLICATION, DROPPED_PROPERTY, DeltaLog, FORMAT_PROPERTY, IMPORT, RETENTION, Replacement, application_of,
 };
 use crate::Error;
 use deltalake_core::DeltaTableError;
@@ -36,7 +35,7 @@ impl DeltaLog {
             let schema = self.table.delta_schema().map_err(&fault)?;
             let properties = [
                 (FORMAT_PROPERTY, FORMAT_VERSION.to_string()),
-                ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string()),
+                ("delta.checkpointInterval", self.checkpoint_interval().to_string()),
                 // The log of a table that is written every minute is cleaned after a day.
                 ("delta.logRetentionDuration", "interval 1 day".to_owned()),
             ];

@@ -5,9 +5,10 @@
 //! is the library's: a log with a checkpoint, or with anything in it that is not written here.
 
 use super::super::days::parse_time;
-use super::{APPLICATION, DeltaLog, LOG, RETENTION, application_of};
+use super::{APPLICATION, DeltaLog, RETENTION, application_of};
 use crate::Error;
 use crate::files::FileStats;
+use crate::store::StoredFile;
 use deltalake_core::DeltaTableError;
 use futures::stream::{self, StreamExt};
 use hashbrown::HashMap;
@@ -21,6 +22,9 @@ const FETCHED: usize = 16;
 
 /// Digits of the version in the name of a commit.
 const VERSION_DIGITS: usize = 20;
+
+/// What the name of a checkpoint has after its version.
+const CHECKPOINT: &str = ".checkpoint.";
 
 /// What a log says of its table.
 #[derive(Debug, Default, PartialEq)]
@@ -47,18 +51,18 @@ pub(super) struct NamedFile {
 }
 
 impl DeltaLog {
-    /// What the log says.
-    pub(super) async fn content(&self) -> Result<Content, Error> {
-        match self.replayed().await? {
+    /// What the log says, whose files are `log_files`.
+    pub(super) async fn content(&self, log_files: &[StoredFile]) -> Result<Content, Error> {
+        match self.replayed(log_files).await? {
             Some(content) => Ok(content),
             None => self.library_content().await,
         }
     }
 
     /// The same from the commits alone; `None` when that is the library's work.
-    async fn replayed(&self) -> Result<Option<Content>, Error> {
-        let names = self.folder.store.list(&self.folder.name(LOG))?;
-        let Some(commits) = commits(names.iter().map(|file| file.name.as_str())) else { return Ok(None) };
+    async fn replayed(&self, log_files: &[StoredFile]) -> Result<Option<Content>, Error> {
+        let names = log_files.iter().map(|file| file.name.as_str());
+        let Some(commits) = commits(names) else { return Ok(None) };
         let objects = self.folder.store.objects();
         let fetched = stream::iter(commits).map(|name| {
             let (objects, name) = (objects.clone(), Name::from(name));
@@ -118,7 +122,7 @@ impl DeltaLog {
     #[cfg(test)]
     pub(in crate::tables) async fn check_replay(&self) {
         if self.exists().unwrap()
-            && let Some(content) = self.replayed().await.unwrap()
+            && let Some(content) = self.replayed(&self.log_files().unwrap()).await.unwrap()
         {
             assert_eq!(content, self.library_content().await.unwrap(), "{}", self.table.name);
         }
@@ -171,11 +175,33 @@ impl Content {
     }
 }
 
+/// Whether a log with these files has a commit.
+pub(super) fn has_commits(log_files: &[StoredFile]) -> bool {
+    log_files.iter().any(|file| {
+        let name = last_part(&file.name);
+        name.starts_with(|first: char| first.is_ascii_digit())
+            && (name.ends_with(".json") || name.contains(CHECKPOINT))
+    })
+}
+
+/// The version of the last checkpoint in a log with these files; 0 when there is none.
+pub(super) fn last_checkpoint(log_files: &[StoredFile]) -> u64 {
+    let versions = log_files.iter().filter_map(|file| {
+        let (version, _) = last_part(&file.name).split_once(CHECKPOINT)?;
+        version.parse::<u64>().ok()
+    });
+    versions.max().unwrap_or_default()
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
+}
+
 /// The names of all commits, in order; `None` when there is anything else, or one is missing.
 fn commits<'a>(names: impl Iterator<Item = &'a str>) -> Option<Vec<&'a str>> {
     let mut commits = Vec::new();
     for name in names {
-        let last = name.rsplit('/').next().unwrap_or_default();
+        let last = last_part(name);
         // A commit that is being written, or was when the process was killed.
         if last.ends_with(".tmp") {
             continue;
@@ -214,6 +240,14 @@ mod tests {
         assert_eq!(commits([one, draft, zero].into_iter()), Some(vec![zero, one]));
         assert_eq!(commits([one].into_iter()), None);
         assert_eq!(commits([zero, one, checkpoint].into_iter()), None);
+        let log = |names: &[&str]| -> Vec<StoredFile> {
+            names.iter().map(|name| StoredFile { name: (*name).to_owned(), modified: 0 }).collect()
+        };
+        assert!(
+            !has_commits(&log(&[draft])) && has_commits(&log(&[one])) && has_commits(&log(&[checkpoint]))
+        );
+        assert_eq!(last_checkpoint(&log(&[zero, one])), 0);
+        assert_eq!(last_checkpoint(&log(&[zero, one, checkpoint])), 1);
         for (commit, is_ours) in [
             (r#"{"commitInfo":{}}"#, true),
             (r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#, true),
