@@ -22,6 +22,6 @@ mod target;
 pub use backoff::Jitter;
 pub use forwarder::Forwarder;
 pub use select::Select;
-pub use spool::{Spool, SpoolError};
+pub use spool::{Frame, Spool, SpoolError};
 pub use status::{ForwardStatus, Unsent, UnsentReason};
 pub use target::{Protocol, Target, TargetError};
