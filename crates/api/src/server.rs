@@ -179,7 +179,8 @@ impl Server {
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(Debuginfo(self.app.clone())))
             .add_service(Arc::new(SourceCode(self.app.clone())))
-            .add_service(Arc::new(otlp::Exports(self.app.clone())));
+            .add_service(Arc::new(otlp::Exports(self.app.clone())))
+            .with_route_limits(debuginfo::UPLOAD_STREAM, debuginfo::stream_limits());
         let services = parca::register(&self.app, agents, services);
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
