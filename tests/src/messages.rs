@@ -137,6 +137,9 @@ ParcaInstructions = 1 buildId str, 2 uploadId str, 3 uploadStrategy i64, 4 signe
 ParcaUploaded = 1 buildId str, 2 size i64
 ParcaFinished = 1 buildId str, 2 uploadId str, 3 type i64
 StreamUploaded = 1 init ParcaShouldAnswer
+MetricWrite = 1 timeseries []TimeSeries
+TimeSeries = 1 labels []LabelPair, 2 samples []MetricSample
+MetricSample = 1 value f64, 2 timestamp i64
 ";
 
 struct Field {

@@ -30,6 +30,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, any, get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
+use everflame_forward::RemoteWriter;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::Clock;
@@ -259,6 +260,14 @@ impl Server {
                 tracing::warn!(%error, "execution traces that are too old could not be deleted");
             }
             tokio::time::sleep(TIDY_INTERVAL).await;
+        }
+    }
+
+    /// Writes what recording rules make with `writer`, for ever.
+    pub async fn write_recordings(&self, writer: Option<RemoteWriter>) {
+        match writer {
+            Some(writer) => self.app.rules.write_remotely(&self.app, writer).await,
+            None => std::future::pending().await,
         }
     }
 
