@@ -95,6 +95,9 @@ if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
   apt_install default-jdk-headless maven || true
 fi
 
+# What rbspy records is tested where there is Ruby.
+if ! command -v ruby >/dev/null; then apt_install ruby || true; fi
+
 step "web pages: build" count_one scripts/build-ui.sh
 step "format" count_one cargo fmt --all --check
 step "binary" count_one cargo build --release --locked -p everflame

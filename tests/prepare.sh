@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds or installs one program that the tests run, and prints the command for it, one word a line.
-# usage: prepare.sh go|python|rust|node|java|pyroscope-api|otlp-go|grpc-python|lake-readers|s3-server|schemathesis
+# usage: prepare.sh go|python|rust|node|java|rbspy|pyroscope-api|otlp-go|grpc-python|lake-readers|s3-server|schemathesis
 # exit 3: its language or packages cannot be had here
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -94,6 +94,20 @@ rust)
   cargo fetch --locked >&2 || missing "the crates cannot be fetched"
   cargo build --release --locked --target-dir "$cache/clients/rust" >&2
   echo "$cache/clients/rust/release/everflame-client-rust"
+  ;;
+rbspy)
+  command -v ruby >/dev/null || missing "ruby is not installed (Debian: ruby)"
+  command -v cargo >/dev/null || missing "cargo is not installed"
+  version=0.55.0
+  folder=$cache/clients/rbspy
+  if [ "$("$folder/bin/rbspy" --version 2>/dev/null)" != "rbspy $version" ]; then
+    # It reads a hundred stacks a second: compiling it without optimisation is quicker.
+    env -u CARGO_TARGET_DIR -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+      CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+      cargo install --quiet --locked --force --root "$folder" --version "$version" rbspy >&2 ||
+      missing "rbspy cannot be installed"
+  fi
+  echo "$folder/bin/rbspy"
   ;;
 node)
   command -v npm >/dev/null || missing "node and npm are not installed"

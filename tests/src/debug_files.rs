@@ -15,6 +15,9 @@ use crate::{Server, now_ms};
 /// `DebuginfoService/Upload` of Parca.
 pub const UPLOAD: Method =
     Method { path: "parca.debuginfo.v1alpha1.DebuginfoService/Upload", request: "", answer: "ParcaUploaded" };
+/// `DebuginfoService/Upload` of Pyroscope before 2.2.
+pub const UPLOAD_STREAM: Method =
+    Method { path: "debuginfo.v1alpha1.DebuginfoService/Upload", request: "", answer: "StreamUploaded" };
 /// The type of the profiles of [`Sampled::profile`].
 pub const TYPE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
 /// A function, the last part of its file's path, a line.
@@ -236,6 +239,22 @@ pub async fn send(
 ) -> Result<Result<Value, Refusal>> {
     let messages = messages(build_id, upload_id, file);
     Ok(call_with(&http2()?, server, UPLOAD, &messages).await?.message)
+}
+
+/// Asks for `file` and sends it at once, as agents did before Pyroscope 2.2. The answer is the one to the question.
+///
+/// # Errors
+/// When the exchange does not follow the protocol; a refusal by its rules is no error.
+pub async fn send_in_a_stream(
+    server: &Server,
+    build_id: &str,
+    file: &[u8],
+) -> Result<Result<Value, Refusal>> {
+    let asked = Message::new().bytes(1, build_id).bytes(4, "inlined");
+    let mut messages = vec![Message::new().bytes(1, Message::new().bytes(1, asked)).finish()];
+    let chunk = |piece| Message::new().bytes(2, Message::new().bytes(1, piece)).finish();
+    messages.extend(file.chunks(PIECE).map(chunk));
+    Ok(call_with(&http2()?, server, UPLOAD_STREAM, &messages).await?.message)
 }
 
 /// Uploads `file` as Parca's agent does.

@@ -10,6 +10,7 @@ mod far_end;
 mod flame_graph;
 pub mod messages;
 pub mod parca;
+pub mod parca_records;
 mod repository;
 pub mod rpc;
 mod server;

@@ -136,6 +136,10 @@ ParcaInitiated = 1 uploadInstructions ParcaInstructions
 ParcaInstructions = 1 buildId str, 2 uploadId str, 3 uploadStrategy i64, 4 signedUrl str, 5 type i64
 ParcaUploaded = 1 buildId str, 2 size i64
 ParcaFinished = 1 buildId str, 2 uploadId str, 3 type i64
+StreamUploaded = 1 init ParcaShouldAnswer
+MetricWrite = 1 timeseries []TimeSeries
+TimeSeries = 1 labels []LabelPair, 2 samples []MetricSample
+MetricSample = 1 value f64, 2 timestamp i64
 ";
 
 struct Field {

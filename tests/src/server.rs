@@ -120,6 +120,16 @@ impl Server {
         Ok(())
     }
 
+    /// The most memory that it held so far, in bytes.
+    ///
+    /// # Errors
+    /// When the system does not say it.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+    }
+
     /// Asks the server to end (SIGTERM) and waits until it has; a clean shutdown exits with 0.
     ///
     /// # Errors

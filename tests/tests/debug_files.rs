@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use everflame_tests::debug_files::{
-    Call, Sampled, calls, calls_once, initiate, names, send, source, tool, upload,
+    Call, Sampled, calls, calls_once, initiate, names, send, send_in_a_stream, source, tool, upload,
 };
 use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over, number};
 use everflame_tests::rpc::{Coding, Wire};
@@ -250,6 +250,36 @@ async fn go_programs_have_names_with_and_without_debug_information() -> Result<(
         server.connect(&format!("{service}/DeleteDebuginfo"), &json!({"gnuBuildId": GO_BUILD})).await?;
         ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()]);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn agents_of_old_send_a_file_in_one_stream() -> Result<()> {
+    let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
+        return skip("debug_files", "gcc is not installed");
+    };
+    let file = built.whole()?;
+    let server = Server::start()?;
+    built.sampled.push(&server, "service", 5).await?;
+    // Nothing of half a file stays.
+    let refusal =
+        send_in_a_stream(&server, C_BUILD, &file[..file.len() / 2]).await?.err().context("half of it")?;
+    ensure!(refusal.code == "invalid_argument" && refusal.message.contains("cut off"), "{refusal:?}");
+    let refusal = send_in_a_stream(&server, "../x", &file).await?.err().context("it took a path")?;
+    ensure!(refusal.code == "invalid_argument" && refusal.message.contains("no build id"), "{refusal:?}");
+    ensure!(names(&calls(&server, "service").await?) == [built.sampled.unresolved()]);
+    server
+        .connect("debuginfo.v1alpha1.DebuginfoService/DeleteDebuginfo", &json!({"gnuBuildId": C_BUILD}))
+        .await?;
+    let told = send_in_a_stream(&server, C_BUILD, &file).await?;
+    let told = told.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    ensure!(told["init"]["shouldInitiateUpload"] == json!(true), "{told}");
+    ensure!(calls_once(&server, "service", "innermost").await? == c_calls());
+    let told = send_in_a_stream(&server, C_BUILD, &file).await?;
+    let told = told.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+    ensure!(told["init"]["shouldInitiateUpload"] == Value::Null, "{told}");
+    let reason = told["init"]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.starts_with("Debuginfo already exists"), "{told}");
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use everflame_formats::{Limits, gzip};
 use everflame_tests::{FarEnd, Manner, Server, Upload, check_uploads, now_ms, push, stored_uploads};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// How long something that must happen may take on a busy machine.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
@@ -233,6 +235,50 @@ async fn the_oldest_goes_when_the_other_end_stays_away() -> Result<()> {
         .await?;
     ensure!(metric(&server, "everflame_forward_sent_total ").await? + dropped == 60.0);
     check_uploads(&server, &all, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_had_no_answer_before_a_crash_is_sent_when_it_comes_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let all = uploads(1..12)?;
+    // It is in the log, and was never spooled: so it is after a crash between the two.
+    let mut before = Server::start_on(folder.path(), &[])?;
+    send(&before, &all[..10]).await?;
+    before.kill9()?;
+    let far = FarEnd::start(&[]).await?;
+    let server = Server::start_on(folder.path(), &["--forward-url", far.url()])?;
+    send(&server, &all[..10]).await?;
+    until("they are sent", async || Ok(metric(&server, "everflame_forward_sent_total ").await? == 10.0))
+        .await?;
+    // From now on they are known. What comes after them goes out after them.
+    send(&server, &all).await?;
+    until("all is sent", async || Ok(metric(&server, "everflame_forward_spool_bytes ").await? == 0.0))
+        .await?;
+    until("it is sent", async || Ok(metric(&server, "everflame_forward_sent_total ").await? >= 11.0)).await?;
+    ensure!(metric(&server, "everflame_forward_sent_total ").await? == 11.0);
+    check_uploads(&server, &all, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_senders_who_went_away_left_behind_is_sent_on() -> Result<()> {
+    let second = Server::start()?;
+    let first = Server::start_with(&["--forward-url", second.base()])?;
+    let address = first.base().strip_prefix("http://").context("no http")?;
+    let all = uploads(1..301)?;
+    for upload in &all {
+        let body = upload.message();
+        let mut stream = TcpStream::connect(address).await?;
+        let head =
+            "POST /push.v1.PusherService/Push HTTP/1.1\r\nhost: x\r\ncontent-type: application/proto\r\n";
+        stream.write_all(format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes()).await?;
+        stream.write_all(&body).await?;
+    }
+    send(&first, &uploads(301..302)?).await?;
+    until("what is stored here is stored there", async || {
+        let (here, there) = (stored_uploads(&first).await?, stored_uploads(&second).await?);
+        Ok(here.contains_key(&uploads(301..302)?[0].function()) && here == there)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -130,6 +130,46 @@ async fn times_spans_and_retries() -> Result<()> {
     Ok(())
 }
 
+/// A name that all profiles share is kept once for each service: here a gibibyte of a few mebibytes.
+#[tokio::test]
+async fn what_grows_beyond_all_bounds_is_refused() -> Result<()> {
+    let server = Server::start()?;
+    let start = (now_ms()? - 60_000) * 1_000_000;
+    let mut large = export("service-0", start, &[]);
+    large["dictionary"]["stringTable"][6] = json!("x".repeat(60_000));
+    let one = large["resourceProfiles"][0].clone();
+    let of_service = |number: usize| {
+        let mut resource = one.clone();
+        resource["resource"]["attributes"][0]["value"]["stringValue"] = json!(format!("service-{number}"));
+        resource
+    };
+    large["resourceProfiles"] = (0..18_000).map(of_service).collect();
+    let body = protobuf(&large)?;
+    ensure!(body.len() < 8 << 20, "{}", body.len());
+    let expect = "have frames and names of more than 100663296 bytes up to here; send fewer at once";
+    for content_type in ["application/x-protobuf", "application/json"] {
+        let body = if content_type.ends_with("json") { large.to_string().into_bytes() } else { body.clone() };
+        let (status, answer) = server.post(HTTP, &[("content-type", content_type)], body).await?;
+        ensure!(status == 413 && answer.contains(expect), "{content_type}: {status} {answer}");
+    }
+    let (status, message, answer) = grpc(&server.url(GRPC), &body).await?;
+    ensure!(
+        status == "8" && message.contains("send%20fewer") | message.contains(expect),
+        "{status} {message}"
+    );
+    ensure!(answer.is_empty());
+    // None of the services that would have fitted is there, and the process is as large as one refused export.
+    ensure!(server.label_sets("{}").await?.is_empty());
+    let peak = server.peak_memory()?;
+    eprintln!("{peak} bytes at the peak");
+    ensure!(peak < 768 << 20, "{peak} bytes at the peak");
+    large["resourceProfiles"] = (0..3).map(of_service).collect();
+    let answer = server.post(HTTP, &[("content-type", "application/x-protobuf")], protobuf(&large)?).await?;
+    ensure!(answer == (200, String::new()), "{answer:?}");
+    ensure!(server.label_sets("{}").await?.len() == 3);
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_said() -> Result<()> {
     let server = Server::start()?;

@@ -16,9 +16,10 @@ const MAX_UPLOADS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Paths at which bodies go to disk as they come, so that they do not count as held in memory.
-const UPLOADS: [&str; 3] = [
+const UPLOADS: [&str; 4] = [
     "/parca.debuginfo.v1alpha1.DebuginfoService/Upload",
     "/api/parca.debuginfo.v1alpha1.DebuginfoService/Upload",
+    "/debuginfo.v1alpha1.DebuginfoService/Upload",
     "/debuginfo.v1alpha1.DebuginfoService/Upload/",
 ];
 

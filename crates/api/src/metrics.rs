@@ -117,6 +117,16 @@ pub(crate) struct Metrics {
     scanned_bytes: Counter,
     scanned_files: Counter,
     query_warnings: Counter,
+    pub(crate) recording: RecordingCounters,
+}
+
+/// What became of the samples that recording rules make for a Prometheus.
+#[derive(Debug, Default)]
+pub(crate) struct RecordingCounters {
+    pub(crate) written: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) missed_minutes: Counter,
 }
 
 impl Default for Metrics {
@@ -137,7 +147,25 @@ impl Default for Metrics {
         let scanned_files = counter("query_scanned_files", "Files that queries read");
         let query_warnings =
             counter("query_warnings", "Answers that are partial because a file could not be read");
-        Self { registry, requests, seconds, scanned_rows, scanned_bytes, scanned_files, query_warnings }
+        let recording = RecordingCounters {
+            written: counter("remote_write_samples", "Samples of recording rules that the other end took"),
+            dropped: counter(
+                "remote_write_dropped_samples",
+                "Samples of recording rules that it did not take",
+            ),
+            retries: counter("remote_write_retries", "Requests with samples that failed and are sent again"),
+            missed_minutes: counter("remote_write_missed_minutes", "Minutes that were too old to be written"),
+        };
+        Self {
+            registry,
+            requests,
+            seconds,
+            scanned_rows,
+            scanned_bytes,
+            scanned_files,
+            query_warnings,
+            recording,
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, any, get, post};
 use connectrpc::{CompressionRegistry, ConnectRpcService, Limits};
+use everflame_forward::RemoteWriter;
 use everflame_ingest::Ingest;
 use everflame_lake::Lake;
 use everflame_profile::Clock;
@@ -179,7 +180,8 @@ impl Server {
             .add_service(Arc::new(self.ad_hoc()))
             .add_service(Arc::new(Debuginfo(self.app.clone())))
             .add_service(Arc::new(SourceCode(self.app.clone())))
-            .add_service(Arc::new(otlp::Exports(self.app.clone())));
+            .add_service(Arc::new(otlp::Exports(self.app.clone())))
+            .with_route_limits(debuginfo::UPLOAD_STREAM, debuginfo::stream_limits());
         let services = parca::register(&self.app, agents, services);
         let services = {
             use crate::wire::capabilities::v1::FeatureFlagsServiceExt;
@@ -258,6 +260,14 @@ impl Server {
                 tracing::warn!(%error, "execution traces that are too old could not be deleted");
             }
             tokio::time::sleep(TIDY_INTERVAL).await;
+        }
+    }
+
+    /// Writes what recording rules make with `writer`, for ever.
+    pub async fn write_recordings(&self, writer: Option<RemoteWriter>) {
+        match writer {
+            Some(writer) => self.app.rules.write_remotely(&self.app, writer).await,
+            None => std::future::pending().await,
         }
     }
 

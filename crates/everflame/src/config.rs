@@ -3,7 +3,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Help texts,
 //! `everflame config` and `docs/configuration.md` are made from the same table.
 
-use crate::forward_settings::{ForwardHeaders, ForwardUrl};
+use crate::forward_settings::{ForwardHeaders, ForwardUrl, RemoteWriteUrl};
 use crate::ingest_settings::{LimitOverrides, Most, RelabelRules};
 use crate::keys::{KEYS, Key};
 use crate::reference;
@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) forward_headers: ForwardHeaders,
     pub(crate) forward_selector: Selector,
     pub(crate) forward_spool: Size,
+    pub(crate) remote_write_url: RemoteWriteUrl,
+    pub(crate) remote_write_headers: ForwardHeaders,
     pub(crate) query_max_rows: u64,
     pub(crate) query_max_read: Size,
     pub(crate) query_max_memory: Size,
@@ -126,6 +128,8 @@ impl Default for Config {
             forward_headers: ForwardHeaders::default(),
             forward_selector: Selector::all(),
             forward_spool: Size(1 << 30),
+            remote_write_url: RemoteWriteUrl::default(),
+            remote_write_headers: ForwardHeaders::default(),
             query_max_rows: 4_000_000_000,
             query_max_read: Size(16 << 30),
             query_max_memory: Size(512 << 20),

@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigError};
 use crate::serve::TENANT;
 use anyhow::Context;
-use everflame_forward::{Forwarder, Jitter, Select, Spool, Target};
+use everflame_forward::{Forwarder, Jitter, RemoteWrite, RemoteWriter, Select, Spool, Target};
 use everflame_ingest::Ingest;
 use everflame_profile::Clock;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +22,29 @@ fn target(config: &Config) -> Result<Option<Target>, ConfigError> {
     target
         .map(Some)
         .map_err(|error| ConfigError::Value { place: "forward-url".to_owned(), why: error.to_string() })
+}
+
+/// Other numbers in each process.
+fn jitter() -> Jitter {
+    let (random, mut drawn) = (RandomState::new(), 0u64);
+    Jitter::new(move || {
+        drawn += 1;
+        random.hash_one(drawn)
+    })
+}
+
+/// Writes what recording rules make, where the configuration says so.
+pub(crate) fn remote_writer(config: &Config) -> anyhow::Result<Option<RemoteWriter>> {
+    if config.remote_write_url.0.is_empty() {
+        return Ok(None);
+    }
+    let target = RemoteWrite::new(&config.remote_write_url.0, &config.remote_write_headers.0);
+    let target = target.map_err(|error| ConfigError::Value {
+        place: "remote-write-url".to_owned(),
+        why: error.to_string(),
+    })?;
+    tracing::info!(endpoint = target.endpoint(), "writing what recording rules make");
+    RemoteWriter::new(target, jitter()).map(Some).context("the client that writes samples cannot be made")
 }
 
 impl Forward {
@@ -46,12 +69,7 @@ impl Forward {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Option<JoinHandle<()>>> {
         let Some((spool, target)) = &self.0 else { return Ok(None) };
-        // Other numbers in each process.
-        let (random, mut drawn) = (RandomState::new(), 0u64);
-        let jitter = Jitter::new(move || {
-            drawn += 1;
-            random.hash_one(drawn)
-        });
+        let jitter = jitter();
         let ingest = ingest.clone();
         let note = move |unsent| ingest.note_unsent(&unsent);
         let forwarder = Forwarder::new(spool.clone(), target.clone(), clock, jitter, note);

@@ -1,12 +1,16 @@
 //! How forwarding is written in the configuration.
 
 use crate::settings::{HIDDEN, Setting, show_list};
-use everflame_forward::{Protocol, Target};
+use everflame_forward::{Protocol, RemoteWrite, Target};
 use everflame_query::Selector;
 
 /// Where to send; empty for nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ForwardUrl(pub(crate) String);
+
+/// Where samples are written; empty for nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RemoteWriteUrl(pub(crate) String);
 
 /// Headers of requests, written as `name=value; name=value`. Values may be secrets, and are not shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -16,6 +20,19 @@ impl Setting for ForwardUrl {
     fn parse(text: &str) -> Result<Self, String> {
         if !text.is_empty() {
             Target::new(text, Protocol::default(), &[]).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl Setting for RemoteWriteUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        if !text.is_empty() {
+            RemoteWrite::new(text, &[]).map_err(|error| error.to_string())?;
         }
         Ok(Self(text.to_owned()))
     }
@@ -93,6 +110,7 @@ mod tests {
             ("http://user:secret@h", "refused"),
         ] {
             check::<ForwardUrl>(text, expect);
+            check::<RemoteWriteUrl>(text, expect);
         }
         for (text, expect) in [("push", "push"), ("otlp-grpc", "otlp-grpc"), ("http", "refused")] {
             check::<Protocol>(text, expect);

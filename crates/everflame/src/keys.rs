@@ -243,6 +243,18 @@ pub(crate) const KEYS: &[Key] = &[
         "SIZE",
         "What is kept on disk, compressed, while the other end is away; when it is full the oldest is not sent, and counted"
     ),
+    key!(
+        "remote-write-url",
+        remote_write_url,
+        "URL",
+        "Where what recording rules make is written each minute, by Prometheus' remote write: http://prometheus:9090/api/v1/write; empty for nowhere. It is part of /metrics either way"
+    ),
+    key!(
+        "remote-write-headers",
+        remote_write_headers,
+        "HEADERS",
+        "Headers of what is written, as in forward-headers"
+    ),
     key!("query-max-rows", query_max_rows, "COUNT", "Rows that one query may scan"),
     key!("query-max-read", query_max_read, "SIZE", "Compressed bytes that one query may read"),
     key!("query-max-memory", query_max_memory, "SIZE", "Memory for the partial results of one query"),

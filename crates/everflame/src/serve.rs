@@ -41,6 +41,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let rules = Rules { forward: forward.spool(), ..ingest_rules(config) };
     let ingest = Arc::new(Ingest::with_rules(lake.clone(), ingest_limits(config), rules, clock.clone()));
     let forwarding = forward.start(&ingest, clock.clone())?;
+    let remote_writer = forward::remote_writer(config)?;
     let engine = Engine::new(lake.clone(), query_limits(config));
     let engine = Arc::new(match symbolizer(config, clock.clone())? {
         Some(symbolizer) => engine.with_symbolizer(symbolizer),
@@ -70,6 +71,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let served = tokio::select! {
         served = served => served,
         () = server.tidy() => Ok(Vec::new()),
+        () = server.write_recordings(remote_writer) => Ok(Vec::new()),
     };
     for task in [profiling, forwarding].into_iter().flatten() {
         task.abort();

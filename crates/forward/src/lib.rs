@@ -3,7 +3,7 @@
 //! Ingest hands every stored batch to the [`Spool`], files in the data folder with a bound, and goes on; a
 //! [`Forwarder`] reads them in order, sends them as the other end wants them, and tries again until they are
 //! taken. What was spooled survives a crash and is sent at least once. When the other end is away for too
-//! long the oldest goes first, and is counted.
+//! long the oldest goes first, and is counted. A [`RemoteWriter`] sends samples of metrics to Prometheus.
 
 mod backoff;
 mod entry;
@@ -11,6 +11,7 @@ mod forwarder;
 mod outgoing;
 mod position;
 mod push;
+mod remote_write;
 mod reply;
 mod segment;
 mod select;
@@ -18,10 +19,12 @@ mod send;
 mod spool;
 mod status;
 mod target;
+mod wire;
 
 pub use backoff::Jitter;
 pub use forwarder::Forwarder;
+pub use remote_write::{MetricSample, RemoteWrite, RemoteWriter, Written};
 pub use select::Select;
-pub use spool::{Spool, SpoolError};
+pub use spool::{Frame, Spool, SpoolError};
 pub use status::{ForwardStatus, Unsent, UnsentReason};
 pub use target::{Protocol, Target, TargetError};

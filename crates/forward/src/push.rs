@@ -1,5 +1,6 @@
 //! `push.v1.PushRequest`, the message of Pyroscope's Push, written by hand: three levels and eight fields.
 
+use crate::wire::bytes;
 use everflame_formats::pprof;
 use everflame_lake::ProfileId;
 use everflame_profile::{PROFILE_NAME, Profile, Series};
@@ -30,18 +31,6 @@ impl PushWriter {
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
-}
-
-/// Appends a length-delimited field; all numbers of fields here are below 16.
-fn bytes(out: &mut Vec<u8>, field: u8, content: &[u8]) {
-    out.push(field << 3 | 2);
-    let mut length = content.len() as u64;
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(content);
 }
 
 #[cfg(test)]

@@ -28,12 +28,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(target: Target) -> Result<Self, reqwest::Error> {
-        let builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // Whoever answers elsewhere must not get the headers.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("everflame/", env!("CARGO_PKG_VERSION")));
+        let builder = client();
         let http = match target.protocol {
             Protocol::OtlpGrpc => builder.http2_prior_knowledge(),
             Protocol::Push | Protocol::OtlpHttp => builder,
@@ -71,16 +66,11 @@ impl Client {
                 request.header("grpc-encoding", "gzip").header("grpc-accept-encoding", "identity")
             }
         };
-        let answer = match request.send().await {
-            Ok(answer) => http::Response::<reqwest::Body>::from(answer),
-            Err(error) => return unreachable_end(error),
+        let (head, body, trailers) = match answer(request).await {
+            Ok(answer) => answer,
+            Err(why) => return Reply::Later { after: None, why },
         };
-        let (head, body) = answer.into_parts();
-        let (body, trailers) = match collect(body).await {
-            Ok(collected) => collected,
-            Err(error) => return unreachable_end(error),
-        };
-        let after = |headers: &HeaderMap| reply::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now);
+        let after = |headers: &HeaderMap| retry_after(headers, now);
         if self.target.protocol != Protocol::OtlpGrpc || !head.status.is_success() {
             return match (reply::of_http(head.status, after(&head.headers), &body), self.target.protocol) {
                 // Only OTLP answers with a message that says more.
@@ -107,6 +97,31 @@ impl Client {
     }
 }
 
+/// A client that waits for nobody forever.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        // Whoever answers elsewhere must not get the headers.
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("everflame/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Head, start of the body, and trailers of the answer to `request`, or why there is none.
+pub(crate) async fn answer(
+    request: reqwest::RequestBuilder,
+) -> Result<(http::response::Parts, Bytes, HeaderMap), String> {
+    let answer = request.send().await.map_err(unreachable_end)?;
+    let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+    let (body, trailers) = collect(body).await.map_err(unreachable_end)?;
+    Ok((head, body, trailers))
+}
+
+/// When the other end wants to be asked again.
+pub(crate) fn retry_after(headers: &HeaderMap, now: Nanos) -> Option<Duration> {
+    reply::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
 /// The start of a body, and its trailers.
 async fn collect(mut body: reqwest::Body) -> Result<(Bytes, HeaderMap), reqwest::Error> {
     let (mut start, mut trailers) = (BytesMut::new(), HeaderMap::new());
@@ -123,7 +138,7 @@ async fn collect(mut body: reqwest::Body) -> Result<(Bytes, HeaderMap), reqwest:
 }
 
 /// Nobody there, too late, or gone in the middle.
-fn unreachable_end(error: reqwest::Error) -> Reply {
+fn unreachable_end(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut why = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -131,5 +146,5 @@ fn unreachable_end(error: reqwest::Error) -> Reply {
         why = format!("{why}: {cause}");
         source = cause.source();
     }
-    Reply::Later { after: None, why }
+    why
 }

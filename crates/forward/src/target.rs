@@ -84,7 +84,17 @@ impl Target {
 }
 
 fn endpoint(text: &str, protocol: Protocol) -> Result<Url, TargetError> {
-    let mut url: Url = text.parse().map_err(|error| TargetError::Url(format!("it is not a URL: {error}")))?;
+    let mut url = checked_url(text)?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    if !path.ends_with(protocol.path()) {
+        url.set_path(&(path + protocol.path()));
+    }
+    Ok(url)
+}
+
+/// A URL of HTTP without secrets.
+pub(crate) fn checked_url(text: &str) -> Result<Url, TargetError> {
+    let url: Url = text.parse().map_err(|error| TargetError::Url(format!("it is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(TargetError::Url("it is not a URL of http or https".to_owned()));
     }
@@ -94,14 +104,11 @@ fn endpoint(text: &str, protocol: Protocol) -> Result<Url, TargetError> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(TargetError::Url("it has a query".to_owned()));
     }
-    let path = url.path().trim_end_matches('/').to_owned();
-    if !path.ends_with(protocol.path()) {
-        url.set_path(&(path + protocol.path()));
-    }
     Ok(url)
 }
 
-fn header_map(headers: &[(String, String)]) -> Result<HeaderMap, TargetError> {
+/// Headers that are not the wire's own.
+pub(crate) fn header_map(headers: &[(String, String)]) -> Result<HeaderMap, TargetError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let fault = |why| TargetError::Header { name: name.clone(), why };

@@ -1,13 +1,15 @@
 //! What is stored goes into the spool, too, from which it is forwarded.
 //!
-//! First the lake has it, then the spool, then the upload is acknowledged. What goes wrong with the spool is
-//! counted, and never a fault of the upload.
+//! First the lake has it, then the spool, then the upload is acknowledged. Between the first two a crash may come,
+//! but nothing else: a sender who goes away does not stop it. Who was not answered before a crash sends again, and
+//! the lake says that it had it from its log; then it goes into the spool, whether it had been there or not. What
+//! goes wrong with the spool is counted, and never a fault of the upload.
 
 use crate::dropped::{Event, Reason};
 use crate::error::Error;
 use crate::ingest::{Ingest, Inner};
 use crate::merge;
-use everflame_forward::{ForwardStatus, Spool, Unsent, UnsentReason};
+use everflame_forward::{ForwardStatus, Frame, Spool, Unsent, UnsentReason};
 use everflame_lake::{Appended, Batch};
 use std::sync::Arc;
 
@@ -30,16 +32,26 @@ impl Ingest {
             (inner.without_known_stacks(batch), frame)
         })
         .await?;
-        let appended = self.0.lake.append(batch).await?;
-        // What is there already was forwarded when it came first: two servers that forward to each other do not
-        // send the same to and fro.
-        if let (Appended::Stored, Some(frame)) = (appended, frame) {
-            let own = spool.clone();
-            let unsent = blocking(move || own.write(&frame)).await.unwrap_or_default();
-            unsent.iter().for_each(|unsent| self.0.note_unsent(unsent));
-        }
-        Ok(appended)
+        // A task of its own ends also when nobody waits for the answer any more.
+        let task = tokio::spawn(append_then_spool(self.0.clone(), spool.clone(), batch, frame));
+        task.await.map_err(stopped)?
     }
+}
+
+async fn append_then_spool(
+    inner: Arc<Inner>,
+    spool: Arc<Spool>,
+    batch: Batch,
+    frame: Option<Frame>,
+) -> Result<Appended, Error> {
+    let appended = inner.lake.append(batch).await?;
+    // What is there already was forwarded when it came first: two servers that forward to each other do not
+    // send the same to and fro.
+    if let (Appended::Stored | Appended::DuplicateOfLog, Some(frame)) = (appended, frame) {
+        let unsent = blocking(move || spool.write(&frame)).await.unwrap_or_default();
+        unsent.iter().for_each(|unsent| inner.note_unsent(unsent));
+    }
+    Ok(appended)
 }
 
 impl Inner {
@@ -71,8 +83,10 @@ impl Inner {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        let message = format!("the profile was not stored: {error}; please report it with the profile");
-        Error::new(crate::ErrorKind::Internal, message)
-    })
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
+}
+
+fn stopped(error: tokio::task::JoinError) -> Error {
+    let message = format!("the profile was not stored: {error}; please report it with the profile");
+    Error::new(crate::ErrorKind::Internal, message)
 }

@@ -279,8 +279,7 @@ impl Ingest {
         // At the same time, so that they share a sync.
         let appended =
             futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch))).await?;
-        stored.duplicate =
-            !appended.is_empty() && appended.iter().all(|appended| *appended == Appended::Duplicate);
+        stored.duplicate = !appended.is_empty() && appended.iter().all(|appended| appended.is_duplicate());
         Ok(stored)
     }
 

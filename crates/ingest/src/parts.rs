@@ -9,7 +9,7 @@ use crate::rates::Cost;
 use crate::{labels, name, naming, timestamps};
 use bytes::Bytes;
 use everflame_formats::{Format, Moments, Part, Parts, jfr};
-use everflame_lake::{Appended, Batch, ProfileId};
+use everflame_lake::{Batch, ProfileId};
 use everflame_profile::{FrameId, Labels, Nanos, SERVICE_NAME, Symbols};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Ingest {
             let prepared = self.work(bytes, prepare).await?;
             // At the same time, so that they share a sync.
             let stored = prepared.into_iter().map(async |Prepared { mut stored, batch, .. }| {
-                stored.duplicate = self.append(batch).await? == Appended::Duplicate;
+                stored.duplicate = self.append(batch).await?.is_duplicate();
                 Ok(stored)
             });
             futures::future::try_join_all(stored).await

@@ -62,6 +62,16 @@ pub enum Appended {
     Stored,
     /// The same upload is stored already; nothing was added.
     Duplicate,
+    /// The same, of an upload that the log had when the lake was opened: whoever stored it may not have lived to
+    /// see it. Said once of an upload.
+    DuplicateOfLog,
+}
+
+impl Appended {
+    /// Whether it was there already.
+    pub fn is_duplicate(self) -> bool {
+        self != Self::Stored
+    }
 }
 
 /// An open lake.
@@ -168,7 +178,7 @@ impl Core {
                 Ok(batch) => batch,
                 Err(why) => return Err(Error::Damaged { path: folder.clone(), why }),
             };
-            uploads.insert(&batch);
+            uploads.insert_from_log(&batch);
             if record.sequence <= behind {
                 return Ok(());
             }

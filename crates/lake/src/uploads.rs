@@ -16,6 +16,8 @@ const REMEMBERED: usize = 200_000;
 pub(crate) struct Uploads {
     ids: HashSet<ProfileId>,
     order: VecDeque<ProfileId>,
+    /// Those that the log had, and that nobody has sent again since.
+    from_log: HashSet<ProfileId>,
 }
 
 impl Uploads {
@@ -24,11 +26,26 @@ impl Uploads {
         batch.upload.is_none_or(|id| self.remember(id))
     }
 
+    /// Remembers the upload of `batch`, which the log had.
+    pub(crate) fn insert_from_log(&mut self, batch: &Batch) {
+        if let Some(id) = batch.upload
+            && self.remember(id)
+        {
+            self.from_log.insert(id);
+        }
+    }
+
+    /// Whether the log had the upload of `batch`, which comes again for the first time.
+    pub(crate) fn take_from_log(&mut self, batch: &Batch) -> bool {
+        batch.upload.is_some_and(|id| self.from_log.remove(&id))
+    }
+
     /// Forgets uploads that could not be stored, or were deleted.
     pub(crate) fn forget(&mut self, uploads: &[ProfileId]) {
         let before = self.ids.len();
         for id in uploads {
             self.ids.remove(id);
+            self.from_log.remove(id);
         }
         if self.ids.len() < before {
             self.order.retain(|id| self.ids.contains(id));
@@ -68,6 +85,7 @@ impl Uploads {
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
+            self.from_log.remove(&oldest);
         }
         true
     }

@@ -148,7 +148,13 @@ impl Writer {
             self.shared.apply(&append.batch);
             let _ = append.reply.send(Ok(Appended::Stored));
         }
-        answer(repeated, || Ok(Appended::Duplicate));
+        for append in repeated {
+            let appended = match self.uploads.take_from_log(&append.batch) {
+                true => Appended::DuplicateOfLog,
+                false => Appended::Duplicate,
+            };
+            let _ = append.reply.send(Ok(appended));
+        }
         if self.shared.state.read().head.bytes() >= self.shared.config.flush_bytes {
             self.ask_for_flush();
         }

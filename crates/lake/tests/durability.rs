@@ -216,7 +216,19 @@ async fn an_upload_counts_once() {
     for copy in [crashed(folder.path())] {
         let lake = open(config(copy.path())).await.unwrap();
         assert_eq!(push(&lake, "api", 20, 5).await, Appended::Duplicate);
-        assert_eq!(sums(&lake.snapshot()), expect(10, 2));
+        assert_eq!(push(&lake, "api", 30, 5).await, Appended::Stored);
+        let again = crashed(copy.path());
+        drop(lake);
+        let lake = open(config(again.path())).await.unwrap();
+        // The first who asks may be the one who had no answer.
+        for expected in [Appended::DuplicateOfLog, Appended::Duplicate] {
+            assert_eq!(push(&lake, "api", 30, 5).await, expected);
+        }
+        lake.flush().await.unwrap();
+        let third = crashed(again.path());
+        let lake = open(config(third.path())).await.unwrap();
+        assert_eq!(push(&lake, "api", 30, 5).await, Appended::Duplicate);
+        assert_eq!(sums(&lake.snapshot()), expect(15, 3));
     }
 }
 

@@ -1,11 +1,14 @@
 //! Writes a few small inputs for each target into `corpus/`, or into the folder that is named.
 
+#[path = "../../../tests/src/parca_records.rs"]
+mod parca_records;
 mod texts;
 
 use everflame_formats::{Limits, folded, gzip, otlp, pprof, speedscope, tree};
 use everflame_fuzz::recording;
 use everflame_profile::{FlameGraph, Mapping, SampleLabel, Tree, ValueType};
 use libfuzzer_sys as _;
+use parca_records::{first_layout, first_locations, second_layout, stream};
 use std::path::{Path, PathBuf};
 use texts::{CPU_PROFILE, CPU_PROFILE_HITS, EVENTED, FIREFOX, FIREFOX_SHARED, FOLDED, OTLP, PERF_SCRIPT};
 
@@ -79,7 +82,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fixture("python-cpu.pb")?,
         fixture("rust-cpu.pb")?,
     ];
+    let time = 1_700_000_000_000_000_000;
+    let lz4 = Some(arrow_ipc::CompressionType::LZ4_FRAME);
+    let records = vec![
+        stream(&second_layout(time)?, None)?,
+        stream(&second_layout(time)?, lz4)?,
+        stream(&first_layout(time)?, None)?,
+        stream(&first_locations()?, None)?,
+    ];
     for (target, seeds) in [
+        ("arrow", records),
         ("pprof", plain_pprof),
         ("gzip", vec![gzip::deflate(FOLDED), two_members, gzip::deflate(&[])]),
         ("folded", vec![FOLDED.to_vec(), gzip::deflate(FOLDED)]),

@@ -1,7 +1,8 @@
 //! `settings.v1.RecordingRulesService`: rules that make metrics of profiles, kept in one file of the data folder.
-//! What they make is part of `/metrics`.
+//! What they make is part of `/metrics`, and goes to a Prometheus where one is configured.
 
 mod recorded;
+mod remote;
 mod rule;
 
 use crate::app::{App, blocking};

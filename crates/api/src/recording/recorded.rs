@@ -1,4 +1,5 @@
-//! What recording rules make of profiles: for every rule the sum of the last whole minute, as text of `/metrics`.
+//! What recording rules make of profiles: for every rule the sum of a whole minute, as text of `/metrics` and as
+//! samples.
 //!
 //! A minute is added up when it has been over for a while, so that senders who are a little late count. The
 //! text is kept until the next minute: however often somebody scrapes, each is added up once.
@@ -6,12 +7,13 @@
 use super::rule::{Rule, Selection};
 use crate::app::{App, blocking};
 use crate::error::ApiError;
+use everflame_forward::MetricSample;
 use everflame_profile::{Labels, Nanos, TopTable};
 use everflame_query::{Matcher, SeriesQuery, StackQuery, TimeRange};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const MINUTE: Nanos = 60 * 1_000_000_000;
+pub(super) const MINUTE: Nanos = 60 * 1_000_000_000;
 /// For how long a minute has been over when it is added up.
 const GRACE: Nanos = 15 * 1_000_000_000;
 /// Most series that one rule makes, those with the largest sums.
@@ -46,6 +48,30 @@ pub(super) async fn text(app: &App, rules: &[Rule], end: Nanos) -> String {
     families.into_values().collect()
 }
 
+/// The metrics of `rules` for the minute that ends at `end`, with that time. A rule that cannot be answered is left
+/// out.
+pub(super) async fn samples(app: &App, rules: &[Rule], end: Nanos) -> Vec<MetricSample> {
+    let mut samples = Vec::new();
+    for rule in rules {
+        match series(app, rule, end).await {
+            Ok(series) => {
+                samples.extend(series.iter().map(|(labels, value)| sample(rule, labels, *value, end)))
+            }
+            Err(error) => tracing::warn!(rule = %rule.id, %error, "a recording rule was not added up"),
+        }
+    }
+    samples
+}
+
+fn sample(rule: &Rule, labels: &Labels, value: f64, time: Nanos) -> MetricSample {
+    let mut all = all_labels(rule, labels);
+    all.insert("__name__", &rule.metric_name);
+    // A label without a value is one that is not there.
+    let labels = all.into_iter().filter(|(_, value)| !value.is_empty());
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    MetricSample { labels, value, time }
+}
+
 /// The sums of `rule` by the labels that it groups by.
 async fn series(app: &App, rule: &Rule, end: Nanos) -> Result<Vec<(Labels, f64)>, ApiError> {
     let Selection { profile_type, selector } = rule.selection()?;
@@ -78,12 +104,18 @@ async fn series(app: &App, rule: &Rule, end: Nanos) -> Result<Vec<(Labels, f64)>
     Ok(of_function)
 }
 
-fn write_line(out: &mut String, rule: &Rule, labels: &Labels, value: f64) {
+/// The labels of a metric of `rule`: its own, those of the series, and its id.
+fn all_labels<'a>(rule: &'a Rule, labels: &'a Labels) -> BTreeMap<&'a str, &'a str> {
     let mut all: BTreeMap<&str, &str> = BTreeMap::new();
     let own = rule.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     all.extend(own.filter(|(name, _)| *name != "__name__"));
     all.extend(labels.iter());
     all.insert(RULE_ID, &rule.id);
+    all
+}
+
+fn write_line(out: &mut String, rule: &Rule, labels: &Labels, value: f64) {
+    let all = all_labels(rule, labels);
     out.push_str(&rule.metric_name);
     for (at, (name, value)) in all.iter().enumerate() {
         let _ = write!(out, "{}{name}=\"", if at == 0 { '{' } else { ',' });
@@ -129,5 +161,10 @@ mod tests {
         let mut out = String::new();
         write_line(&mut out, &rule, &Labels::from_pairs([("pod", "p")]), 1.5);
         assert_eq!(out, "profiles_recorded_a{pod=\"p\",profiles_rule_id=\"x\",z=\"a\\\"b\\\\c\\nd\"} 1.5\n");
+        let sample = sample(&rule, &Labels::from_pairs([("pod", "p"), ("none", "")]), 1.5, 7);
+        let labels: Vec<_> =
+            sample.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expect = [("__name__", "profiles_recorded_a"), ("pod", "p"), (RULE_ID, "x"), ("z", "a\"b\\c\nd")];
+        assert_eq!((labels.as_slice(), sample.value, sample.time), (&expect[..], 1.5, 7));
     }
 }

@@ -150,7 +150,7 @@ impl Model {
         let upload = self.uploads.get_mut(&number).unwrap();
         match answer {
             Ok(Appended::Stored) => (upload.fate, upload.may_be_known) = (Fate::Acknowledged, false),
-            Ok(Appended::Duplicate) => {
+            Ok(Appended::Duplicate | Appended::DuplicateOfLog) => {
                 let was_there = upload.fate == Fate::Acknowledged || upload.may_be_known;
                 assert!(was_there, "upload {number} is not stored, but {:?}", upload.fate);
             }
