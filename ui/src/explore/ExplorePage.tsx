@@ -10,6 +10,7 @@ import { parseProfileType, type ProfileType } from "../profile/profile-type";
 import { selectorOf } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { CompareMenu } from "../compare/CompareMenu";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
@@ -52,10 +53,8 @@ export function ExplorePage() {
       {list.error && <Failure error={list.error} />}
       {type ? (
         <Profile state={state} type={type} range={range} go={go} />
-      ) : list.data?.length === 0 ? (
-        <p className="notice">
-          {text.explore.noData} {text.explore.noDataHint}
-        </p>
+      ) : list.data && !list.stale && !list.data.some(({ name }) => name === state.service) ? (
+        <NotInRange service={state.service} go={go} />
       ) : (
         !list.error && <div className="skeleton page-skeleton" />
       )}

@@ -16,6 +16,7 @@ import { formatIso, type Range } from "../profile/time";
 import { timelineOf } from "../profile/timeline";
 import { formatRate } from "../profile/units";
 import { Combobox } from "../query-bar/Combobox";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
@@ -52,6 +53,7 @@ export function FunctionPage() {
         <h1 className={state.name === "" ? "" : "mono"}>{state.name === "" ? text.history.title : visible(origin === "" ? state.name : short)}</h1>
         {origin !== "" && <p className="soft mono">{visible(origin)}</p>}
       </div>
+      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && <NotInRange service={state.service} go={go} />}
       {type && state.name === "" && <Chooser state={state} range={range} onChoose={(name) => go({ name })} />}
       {type && state.name !== "" && <History state={state} type={type} range={range} go={go} />}
     </main>

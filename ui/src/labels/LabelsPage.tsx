@@ -10,8 +10,9 @@ import { parseProfileType, type ProfileType, rateOf } from "../profile/profile-t
 import { type LabelFilter, selectorOf, SERVICE_LABEL } from "../profile/selector";
 import { type Split, type SplitPart, splitOf } from "../profile/split";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
-import { coarseStep, meanOf, timelineOf } from "../profile/timeline";
+import { coarseStep, fineStep, meanOf, timelineOf } from "../profile/timeline";
 import { formatRate, formatShare } from "../profile/units";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Sparkline } from "../services/Sparkline";
 import { Failure } from "../shell/Failure";
@@ -23,6 +24,8 @@ import "./labels.css";
 
 const MOST_LABELS = 24;
 const FIRST_VALUES = 8;
+/** So many lines of fine steps would be megabytes. */
+const MANY = 60;
 const SORTS = ["uneven", "moved"] as const;
 
 export function LabelsPage() {
@@ -43,6 +46,9 @@ export function LabelsPage() {
       </QueryBar>
       <h1>{text.labels.heading}</h1>
       {list.error && <Failure error={list.error} />}
+      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && (
+        <NotInRange service={state.service} go={(change) => visit(labelsUrl({ ...state, ...change }))} />
+      )}
       {type && <Splits state={state} type={type} range={range} />}
     </main>
   );
@@ -60,7 +66,8 @@ function Splits({ state, type, range }: Props) {
   const sort = SORTS.find((each) => each === state.by) ?? "uneven";
   const splits = useQuery(`splits ${where}`, async (signal) => {
     const [sets, cadence] = await Promise.all([labelSets(selector, range, signal), cadenceFor(type, selector, range, signal)]);
-    const step = stepThatFits(coarseStep(range), cadence);
+    const most = Math.max(0, ...[...sets.values()].map((values) => values.size));
+    const step = stepThatFits(most > MANY ? coarseStep(range) : fineStep(range), cadence);
     const names = [...sets].filter(([name, values]) => name !== SERVICE_LABEL && values.size > 1).map(([name]) => name);
     const ask = async (label: string) => {
       const series = await selectSeries(type, selector, range, [label], signal, step);

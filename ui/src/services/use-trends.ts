@@ -8,13 +8,15 @@ import { type Cadence, cadenceOf, stepThatFits, type Taken } from "../profile/ca
 import { isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { selectorOf, SERVICE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
-import { coarseStep, type Point, type Timeline, timelineOf } from "../profile/timeline";
+import { coarseStep, fineStep, type Point, type Timeline, timelineOf } from "../profile/timeline";
 
 const WEEK_MS = 7 * 86_400_000;
 /** So many of the newest profiles tell how long they are and how often they come. */
 const LOOKED_AT = 500;
 /** A question that names more services asks for all. */
 const MOST_NAMED = 100;
+/** So many lines of fine steps would be megabytes. */
+const MANY = 60;
 
 interface Course {
   points: Point[];
@@ -49,7 +51,7 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
         const steps = new Map<number, string[]>();
         for (const [name, main] of mainType) {
           if (main !== id) continue;
-          const step = stepThatFits(coarseStep(over), cadences.get(name) ?? cadences.get("") ?? null);
+          const step = stepThatFits(mainType.size > MANY ? coarseStep(over) : fineStep(over), cadences.get(name) ?? cadences.get("") ?? null);
           steps.set(step, [...(steps.get(step) ?? []), name]);
         }
         await Promise.all(

@@ -6,6 +6,7 @@ const count = (n: number, one: string, many: string) => `${n.toLocaleString("en"
 
 const KINDS: Record<Kind, string> = {
   cpu: "CPU time",
+  samples: "Samples",
   wall: "Wall time",
   "memory-in-use": "Memory in use",
   allocations: "Allocations",
@@ -42,6 +43,16 @@ export const en = {
     longLinkCopied: "This server keeps no short links; the whole address was copied",
   },
   kinds: KINDS,
+  units: {
+    core: "core",
+    cores: "cores",
+    millicores: "millicores",
+    microcore: "µcore",
+    microcores: "µcores",
+    thread: "thread",
+    threads: "threads",
+    waiting: "waiting threads",
+  },
   typeDetail: (sampleType: string, sampleUnit: string) => `${sampleType}, ${sampleUnit}`,
   errors: {
     title: "The server could not answer.",
@@ -88,9 +99,9 @@ export const en = {
     waiting: "Waiting for the first profile. It will appear here by itself.",
     emptyTitle: "Nothing has been profiled yet",
     emptyRangeTitle: "No profiles in this range",
-    emptyRangeHint: "Services that sent profiles earlier show up with a longer range.",
+    newest: (when: string) => `The newest profile is of ${when}.`,
+    lookThere: "Look there",
     emptyHint: "Send a first profile to this server in any of these ways:",
-    lastYear: "Look at the last year",
     copy: "Copy",
     copied: "Copied",
   },
@@ -129,6 +140,7 @@ export const en = {
       `Answered in ${ms.toLocaleString("en")} ms from ${count(rows, "row", "rows")}${bytes > 0 ? `, ${bytes.toLocaleString("en")} bytes read` : ""}`,
     view: "View",
     noData: "No profiles match.",
+    notInRange: (service: string) => `${service} sent nothing in this range.`,
     noDataHint: "Try a longer range, or remove a label filter.",
   },
   flame: {
@@ -224,7 +236,7 @@ export const en = {
     swap: "Swap sides",
     norm: "Compare",
     norms: { total: "shares of the total", time: "values a second", none: "values as they are" },
-    normed: { total: "before is scaled to the total after", time: "before is scaled to the length of after", none: "" },
+    normed: { total: "below, before is scaled to the total after", time: "below, before is scaled to the length of after", none: "" },
     layouts: { diff: "Flame graph", table: "Table", sides: "Side by side" },
     result: "Difference",
     graph: "Difference as a flame graph",
@@ -426,7 +438,7 @@ export const en = {
     waiting: "Waiting for a new service. It will appear here by itself.",
     arrived: (service: string) => `The first profile of ${service} has arrived.`,
     look: "Look at it",
-    already: (n: number) => `${count(n, "service has", "services have")} sent profiles in the last hour.`,
+    already: (n: number) => `${count(n, "service has", "services have")} sent profiles.`,
   },
   table: {
     label: "Functions",
