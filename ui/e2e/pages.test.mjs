@@ -44,6 +44,20 @@ test("services are searched, sorted and grouped", async () => {
   await page.getByText(/^seen .* ago$/).first().waitFor();
 });
 
+test("a service says its language, and how it compares with the same time last week", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  for (const [from, work] of [[now - 600, 120], [now - 600 - 7 * 86_400, 80]]) {
+    const query = new URLSearchParams({ name: "weekly.cpu{telemetry_sdk_language=rust}", format: "folded", from: String(from), until: String(from + 60), sampleRate: "100" });
+    assert.ok((await fetch(`${url}/ingest?${query}`, { method: "POST", body: `main;work ${work}` })).ok);
+  }
+  await page.goto(url);
+  const row = services().filter({ has: page.getByRole("heading", { name: "weekly", exact: true }) });
+  await row.getByText("rust", { exact: true }).waitFor();
+  await row.getByText("+50 %").waitFor();
+  // 1.2 s of CPU time in a minute.
+  await row.getByText("0.02 cores").waitFor();
+});
+
 test("labels tell which value the difference comes from", async () => {
   await page.goto(`${url}/labels?v=1&service=beta`);
   const region = page.getByRole("region", { name: "region" });
@@ -109,7 +123,7 @@ test("the graph is saved as a picture", async () => {
 
 test("the setup page says when the first profile of a service arrives", async () => {
   await page.goto(`${url}/setup`);
-  for (const sender of ["Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "Alloy", "Grafana"]) {
+  for (const sender of ["Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "eBPF", "OTLP collector", "Kubernetes", "Alloy", "Grafana"]) {
     await page.getByRole("button", { name: sender, exact: true }).click();
     await page.locator("pre").getByText(url).waitFor();
   }

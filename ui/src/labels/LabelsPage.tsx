@@ -122,6 +122,13 @@ function LabelPanel({ split, state, type, range, step, cadence }: Props & Lie & 
         <span className="soft">{text.labels.values(split.parts.length)}</span>
         <span className="soft">{text.labels.uneven(formatShare(split.uneven))}</span>
       </div>
+      <div className="label-value label-head soft" aria-hidden="true">
+        {(["value", "share", "course", "mean", "halves"] as const).map((head) => (
+          <span key={head} title={head === "halves" ? text.labels.halves : undefined}>
+            {text.labels.heads[head]}
+          </span>
+        ))}
+      </div>
       <ul className="label-values">
         {shown.map((part) => (
           <Value key={part.value} part={part} step={step} cadence={cadence} label={split.label} state={state} type={type} range={range} />

@@ -10,8 +10,8 @@ import { clock } from "../shell/clock";
 import { text } from "../text";
 
 const DAY_MS = 86_400_000;
-/** Files that people keep are older than any retention. */
-const FIRST = Date.UTC(2000, 0, 1);
+/** Files that people keep are older than any retention; in nanoseconds, earlier times have too few digits. */
+const FIRST = Date.UTC(2002, 0, 1);
 /** Around the newest profile so much is shown. */
 const AROUND_MS = 1_800_000;
 /** Of many services so many types are asked for their newest profile. */

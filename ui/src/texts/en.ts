@@ -135,6 +135,7 @@ export const en = {
     others: "others",
     noValue: "(none)",
     below: (name: string) => `Only what ${name} calls is shown.`,
+    snapshots: (n: number, each: string) => `The graph adds up ${count(n, "snapshot", "snapshots")}, of ${each} each on average.`,
     showAll: "Show everything",
     cost: (ms: number, rows: number, bytes: number) =>
       `Answered in ${ms.toLocaleString("en")} ms from ${count(rows, "row", "rows")}${bytes > 0 ? `, ${bytes.toLocaleString("en")} bytes read` : ""}`,
@@ -260,6 +261,7 @@ export const en = {
     left: (n: number) => `${count(n, "more label is", "more labels are")} not shown.`,
     filter: (value: string) => `Look at ${value} alone`,
     compare: "with the rest",
+    heads: { value: "Value", share: "Share", course: "Over time", mean: "On average", halves: "2nd half" },
     halves: "The second half of the range against the first, relative to the whole",
     none: "No label has more than one value.",
     noneHint: "Labels such as region, pod or version are sent with the profiles, as tags or target labels.",
