@@ -63,6 +63,18 @@ test.each([
   expect(shown.filter((value) => value === null || Math.abs(value - cores) > cores * 0.01)).toEqual([]);
 });
 
+test.each(Array.from({ length: 45 }, (_, now) => now))("processes almost in step make a level line at its ends, %i s after a round began", (now) => {
+  const range = { from: 3_600_000 + now * 1000 + 226, until: 7_200_000 + now * 1000 + 226 };
+  const processes = [0, 4, 9].map((phase, i) => ({ phase, every: 45, duration: 45, pod: `pod-${i}` }));
+  for (const begin of [-1e6, 4_000_000]) {
+    const { points, step, cadence } = asked(range, processes, begin);
+    const shown = timelineOf(cpu, points, range, step, cadence).values.filter((value) => value !== null);
+    expect(shown.length).toBeGreaterThan(40);
+    // Where in its step a profile began is not known: at the very ends that is seen.
+    expect(shown.filter((value) => Math.abs(value - 1.5) > 0.2)).toEqual([]);
+  }
+});
+
 test("a single profile is as high as it measured", () => {
   const { points, step, cadence } = asked(HOUR, [{ phase: 5_000, every: 9_000, duration: 10, pod: "one" }]);
   const shown = timelineOf(cpu, points, HOUR, step, cadence).values.filter((value) => value !== null);

@@ -103,8 +103,8 @@ function within(points: Point[], range: Range, step: number, length: number): Sp
   if (length > step) {
     const takeTurns = (near: (time: number) => boolean) => points.filter(({ time }) => near(time)).length > 1;
     if (newest - first > 2 * length) {
-      if (takeTurns((time) => time > newest - length + step)) until = Math.min(until, newest);
-      if (takeTurns((time) => time < first + length - step)) from = Math.max(from, first + length - step);
+      if (takeTurns((time) => time > newest - length + step / 2)) until = Math.min(until, newest);
+      if (takeTurns((time) => time < first + length - step / 2)) from = Math.max(from, first + length - step / 2);
     }
   } else if (points.length > MANY && newest > range.until - length) {
     until = Math.min(until, newest - step + length / 2);
