@@ -156,11 +156,13 @@ export function timelineOn(grid: Grid, type: ProfileType, points: Point[], range
       weights[at]! += ms;
     });
   }
+  // At an end of what is known a sliver of a step says little, where the step beside it says more.
+  const isSliver = (at: number) => known[at]! < stepMs / 2 && [known[at - 1], known[at + 1]].some((beside) => (beside ?? 0) >= stepMs / 2);
   return {
     stepSeconds: grid.stepSeconds,
     times: sums.map((_, at) => (range.from + (at + 0.5) * stepMs) / 1000),
     values: sums.map((sum, at) => {
-      if (weights[at] === 0) return null;
+      if (weights[at] === 0 || isSliver(at)) return null;
       return isLevel(type) ? sum / weights[at]! : perSecond(type, sum, known[at]! / 1000);
     }),
   };
