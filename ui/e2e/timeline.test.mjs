@@ -39,6 +39,10 @@ test("a server that has only profiles of long ago says so and leads there", asyn
   await page.getByRole("treeitem", { name: /^total, total 15 s/ }).waitFor();
   // Alone, it is as high as it measured.
   await readout(/ · 0\.5 cores$/);
+  // Of a day as of an hour.
+  await page.goto(`${url}/explore?v=1&service=antique&from=2021-05-12T00:00:00Z&until=2021-05-13T00:00:00Z`);
+  await page.getByRole("treeitem", { name: /^total, total 15 s/ }).waitFor();
+  await readout(/ · 0\.5 cores$/);
   for (const path of ["heatmap", "labels", "function"]) {
     await page.goto(`${url}/${path}?v=1&service=antique`);
     await page.getByRole("button", { name: "Look there" }).waitFor();

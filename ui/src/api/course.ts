@@ -12,6 +12,9 @@ import { singles } from "./singles";
 /** So many of the newest profiles tell how long they are and how often they come. */
 const LOOKED_AT = 200;
 const OF_ONE_SERIES = 20;
+/** Seconds. */
+const FINEST_STEP = 5;
+const MOST_STEPS = 10_000;
 
 export interface Course {
   series: Series[];
@@ -22,15 +25,21 @@ export interface Course {
 }
 
 export async function courseOf(type: ProfileType, selector: string, range: Range, groupBy: string[], signal: AbortSignal): Promise<Course> {
-  const cadence = await cadenceFor(type, selector, range, signal);
-  const asked = askFor(range, fineStep(range), cadence);
+  const newest = await newestProfiles(type, selector, range, LOOKED_AT, signal);
+  const cadence = await cadenceFrom(newest, type, range, signal);
+  // Few profiles make few points, however fine the steps are; then each is as long as it was.
+  const finest = Math.max(FINEST_STEP, (range.until - range.from) / 1000 / MOST_STEPS);
+  const asked = askFor(range, newest.length < LOOKED_AT && newest.length > 0 ? Math.min(fineStep(range), finest) : fineStep(range), cadence);
   const series = await selectSeries(type, selector, asked.range, groupBy, signal, asked.step);
   return { series, points: series[0]?.points ?? [], step: asked.step, cadence };
 }
 
 /** null where no single profile is kept any more, or none can be listed. */
 export async function cadenceFor(type: ProfileType, selector: string, range: Range, signal: AbortSignal): Promise<Cadence | null> {
-  const newest = await newestProfiles(type, selector, range, LOOKED_AT, signal);
+  return cadenceFrom(await newestProfiles(type, selector, range, LOOKED_AT, signal), type, range, signal);
+}
+
+async function cadenceFrom(newest: Profile[], type: ProfileType, range: Range, signal: AbortSignal): Promise<Cadence | null> {
   const first = newest[0];
   if (!first || !isSeenOnce(newest)) return cadenceOf(newest);
   // So many series that none came twice: one of them speaks for all.

@@ -48,8 +48,8 @@ export function isSeenOnce(profiles: Taken[]): boolean {
  * The step next to `wanted` that holds whole intervals, or an interval in whole steps: on any other grid
  * a steady program shows teeth.
  */
-export function stepThatFits(wanted: number, cadence: Cadence | null): number {
-  if (cadence === null || wanted >= KEPT_STEP) return wanted;
+export function stepThatFits(wanted: number, cadence: Cadence | null, kept = KEPT_STEP): number {
+  if (cadence === null || wanted >= kept) return wanted;
   const { interval } = cadence;
   if (interval <= wanted) return wanted % interval === 0 ? wanted : interval * Math.ceil(wanted / interval);
   return interval / Math.ceil(interval / wanted);

@@ -12,11 +12,13 @@ import { coarseStep, fineStep, type Point, type Timeline, timelineOf } from "../
 
 const WEEK_MS = 7 * 86_400_000;
 /** So many of the newest profiles tell how long they are and how often they come. */
-const LOOKED_AT = 500;
+const LOOKED_AT = 1000;
 /** A question that names more services asks for all. */
 const MOST_NAMED = 100;
 /** So many lines of fine steps would be megabytes. */
 const MANY = 60;
+/** A line of few steps shows teeth sooner: seconds from which the steps that sums are kept in are taken as they are. */
+const KEPT_STEP = 600;
 
 interface Course {
   points: Point[];
@@ -51,7 +53,7 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
         const steps = new Map<number, string[]>();
         for (const [name, main] of mainType) {
           if (main !== id) continue;
-          const step = stepThatFits(mainType.size > MANY ? coarseStep(over) : fineStep(over), cadences.get(name) ?? cadences.get("") ?? null);
+          const step = stepThatFits(mainType.size > MANY ? coarseStep(over) : fineStep(over), cadences.get(name) ?? null, KEPT_STEP);
           steps.set(step, [...(steps.get(step) ?? []), name]);
         }
         await Promise.all(
@@ -60,7 +62,7 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
             const selector = all ? "{}" : selectorOf("", [{ name: SERVICE_LABEL, operator: "=~", value: names.map(escaped).join("|") }]);
             for (const series of await selectSeries(type, selector, over, [SERVICE_LABEL], signal, step)) {
               const name = series.labels.get(SERVICE_LABEL) ?? "";
-              if (names.includes(name)) found.set(name, { points: series.points, step, cadence: cadences.get(name) ?? cadences.get("") ?? null });
+              if (names.includes(name)) found.set(name, { points: series.points, step, cadence: cadences.get(name) ?? null });
             }
           }),
         );
@@ -91,7 +93,7 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
   return { now: now.error ? new Map() : now.data, lastWeek: lastWeek.error ? new Map() : lastWeek.data };
 }
 
-/** By service, and under "" that of all that are not among the newest. */
+/** By service, of those that are among the newest. */
 async function cadencesOf(type: ProfileType, range: Range, signal: AbortSignal): Promise<Map<string, Cadence>> {
   const byService = new Map<string, Taken[]>();
   const newest = await newestProfiles(type, "{}", range, LOOKED_AT, signal);
@@ -100,7 +102,7 @@ async function cadencesOf(type: ProfileType, range: Range, signal: AbortSignal):
     byService.set(name, [...(byService.get(name) ?? []), profile]);
   }
   const found = new Map<string, Cadence>();
-  for (const [name, profiles] of [...byService, ["", newest] as const]) {
+  for (const [name, profiles] of byService) {
     const cadence = cadenceOf(profiles);
     if (cadence) found.set(name, cadence);
   }
