@@ -41,7 +41,7 @@ export async function cadenceFor(type: ProfileType, selector: string, range: Ran
 
 async function cadenceFrom(newest: Profile[], type: ProfileType, range: Range, signal: AbortSignal): Promise<Cadence | null> {
   const first = newest[0];
-  if (!first || !isSeenOnce(newest)) return cadenceOf(newest);
+  if (!first || newest.length < LOOKED_AT || !isSeenOnce(newest)) return cadenceOf(newest);
   // So many series that none came twice: one of them speaks for all.
   const own = Object.entries(first.labels).map(([name, value]) => ({ name, operator: "=" as const, value }));
   return cadenceOf([...(await newestProfiles(type, selectorOf("", own), range, OF_ONE_SERIES, signal)), first]);

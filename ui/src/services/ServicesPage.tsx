@@ -7,6 +7,7 @@ import { allLabelNames, services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
 import { compile } from "../profile/search";
+import type { Range } from "../profile/time";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
 import { useRange } from "../shell/use-range";
@@ -18,7 +19,7 @@ import { readServices, type ServicesState, servicesUrl } from "../url/state";
 import { arrange, type Item, type Sort, SORTS } from "./arrange";
 import { ServiceRow } from "./ServiceRow";
 import "./services.css";
-import { useTrends } from "./use-trends";
+import { MANY, useTrends } from "./use-trends";
 
 const POLL_MS = 3000;
 const SKELETONS = 6;
@@ -104,7 +105,7 @@ export function ServicesPage() {
       {empty && !list.error && hasEarlier && (
         <NotInRange service="" go={go} />
       )}
-      {items.length > 0 && <Rows items={items} state={state} trends={trends} now={range.until} stale={list.stale} />}
+      {items.length > 0 && <Rows items={items} state={state} trends={trends} range={range} isRough={(list.data?.length ?? 0) > MANY} stale={list.stale} />}
       {items.length === 0 && list.data && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
     </main>
   );
@@ -114,12 +115,13 @@ interface RowsProps {
   items: Item[];
   state: ServicesState;
   trends: ReturnType<typeof useTrends>;
-  now: number;
+  range: Range;
+  isRough: boolean;
   stale: boolean;
 }
 
 /** Only the rows on the screen exist: a thousand services scroll as ten do. */
-function Rows({ items, state, trends, now, stale }: RowsProps) {
+function Rows({ items, state, trends, range, isRough, stale }: RowsProps) {
   const host = useRef<HTMLUListElement>(null);
   const [offset, setOffset] = useState(0);
   const [narrow, setNarrow] = useState(() => window.matchMedia(NARROW).matches);
@@ -153,7 +155,8 @@ function Rows({ items, state, trends, now, stale }: RowsProps) {
               service={service}
               trend={trends.now === undefined ? undefined : (trends.now.get(service.name) ?? null)}
               lastWeek={trends.lastWeek === undefined ? undefined : (trends.lastWeek.get(service.name) ?? null)}
-              now={now}
+              range={range}
+              isRough={isRough}
               from={state.from}
               until={state.until}
             />

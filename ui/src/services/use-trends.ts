@@ -1,7 +1,8 @@
 // How much each service uses: now, over the range, and at the same time a week ago. One question a
 // profile type, not one a service.
 
-import { newestProfiles } from "../api/course";
+import { useEffect, useMemo, useState } from "react";
+import { courseOf, newestProfiles } from "../api/course";
 import { selectSeries, type Service } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { type Cadence, cadenceOf, stepThatFits, type Taken } from "../profile/cadence";
@@ -15,8 +16,10 @@ const WEEK_MS = 7 * 86_400_000;
 const LOOKED_AT = 1000;
 /** A question that names more services asks for all. */
 const MOST_NAMED = 100;
-/** So many lines of fine steps would be megabytes. */
-const MANY = 60;
+/** So many lines of fine steps would be megabytes: rows on the screen ask for their own. */
+export const MANY = 60;
+/** Rows that scroll by ask nothing. */
+const SETTLED_MS = 250;
 /** A line of few steps shows teeth sooner: seconds from which the steps that sums are kept in are taken as they are. */
 const KEPT_STEP = 600;
 
@@ -91,6 +94,23 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
     return sums;
   });
   return { now: now.error ? new Map() : now.data, lastWeek: lastWeek.error ? new Map() : lastWeek.data };
+}
+
+/** The line of one row, in fine steps; undefined until it is known, or where it is not `wanted`. */
+export function useOwnLine(service: Service, range: Range, wanted: boolean): Timeline | undefined {
+  const [settled, setSettled] = useState(false);
+  useEffect(() => {
+    if (!wanted) return;
+    const timer = setTimeout(() => setSettled(true), SETTLED_MS);
+    return () => clearTimeout(timer);
+  }, [wanted]);
+  const type = service.types[0]!;
+  const selector = selectorOf(service.name, []);
+  const course = useQuery(wanted && settled ? `row ${type.id} ${selector} ${range.from} ${range.until}` : null, (signal) => courseOf(type, selector, range, [], signal));
+  return useMemo(() => {
+    const { data, stale } = course;
+    return data && !stale && data.points.length > 0 ? timelineOf(type, data.points, range, data.step, data.cadence) : undefined;
+  }, [course.data, course.stale]);
 }
 
 /** By service, of those that are among the newest. */
