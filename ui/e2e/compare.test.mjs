@@ -38,6 +38,14 @@ test("three clicks lead from the services to the function that got slower", asyn
   await graph().getByRole("treeitem", { name: /^total, before/ }).waitFor();
 });
 
+test("the totals stand there as they were measured", async () => {
+  const sums = page.locator(".compare-sum");
+  // 30 profiles of 7 s against 30 of 10 s.
+  await sums.getByText("3.5 min").waitFor();
+  await sums.getByText("5 min", { exact: true }).waitFor();
+  await sums.getByText("+42.9 %").waitFor();
+});
+
 test("less is blue, more is orange, and the legend says so", async () => {
   await page.getByRole("img", { name: /change relative to before/ }).waitFor();
   const colours = (await rowColours(page, 3, "Difference as a flame graph")).map((colour) => colour.split(",").map(Number));
@@ -92,6 +100,19 @@ test("swapping the sides and dragging a range are steps that go back", async () 
   await page.waitForFunction((old) => new URL(location.href).searchParams.get("from1") !== old, before);
   await page.goBack();
 });
+
+for (const [name, hours] of [["With yesterday", 24], ["With last week", 168]]) {
+  test(`one click compares: ${name}`, async () => {
+    await page.goto(`${session.server.url}/explore?v=1&service=shop`);
+    await page.getByRole("treeitem", { name: /^total/ }).first().waitFor();
+    await page.getByRole("button", { name: "Compare" }).click();
+    await page.getByRole("button", { name }).click();
+    await page.waitForURL(/\/compare\?.*service1=shop.*service2=shop/);
+    const params = new URL(page.url()).searchParams;
+    assert.equal(Math.round((Date.parse(params.get("from2")) - Date.parse(params.get("from1"))) / 3_600_000), hours);
+    await page.getByText(/Nothing was found for “Before”/).waitFor();
+  });
+}
 
 test("links of Pyroscope's comparison still lead here", async () => {
   const side = (version) => `process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name="shop",version="${version}"}`;

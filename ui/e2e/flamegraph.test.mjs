@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { cpuPprof } from "../dev/pprof.mjs";
 import { openBrowser, rowColours } from "./browser.mjs";
 import { pushFolded } from "./server.mjs";
 
@@ -146,6 +147,36 @@ test("wheel and drag move the graph, the map shows where", async () => {
   await page.mouse.up();
   assert.equal(new URL(page.url()).searchParams.get("zoom"), null, "a drag is no click");
   assert.equal(await page.getByRole("button", { name: "Reset zoom" }).count(), 0);
+});
+
+test("a deep graph has a map, which says what is in sight and leads elsewhere", async () => {
+  const deep = Array.from({ length: 90 }, (_, i) => `level_${i}`).join(";");
+  await pushFolded(session.server.url, "deep.cpu", [`main;${deep} 500`, ...Array.from({ length: 600 }, (_, i) => `main;shallow_${i} 1`)].join("\n"), 1);
+  await page.goto(`${session.server.url}/explore?v=1&service=deep&view=flame`);
+  await item(/^total/).waitFor();
+  const frame = page.locator(".minimap-window");
+  await frame.waitFor();
+  const before = await frame.boundingBox();
+  const map = await frame.locator("..").boundingBox();
+  assert.ok(before.height < map.height * 0.8, `${before.height} of ${map.height} in sight`);
+  const top = await rowColours(page, 2);
+  await page.mouse.move(map.x + map.width / 2, map.y + map.height - 2);
+  await page.mouse.down();
+  await page.mouse.up();
+  await page.waitForFunction((y) => document.querySelector(".minimap-window").getBoundingClientRect().y > y, before.y + 2);
+  assert.notDeepEqual(await rowColours(page, 2), top);
+});
+
+test("functions are grouped by the file they are in", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  const main = { name: "main.main", file: "/src/cmd/main.go", line: 3 };
+  const body = cpuPprof([{ stack: [main, { name: "shop.Total", file: "/src/shop/cart.go", line: 8 }], value: 6e9 }, { stack: [main], value: 2e9 }], now - 20, 10);
+  const query = new URLSearchParams({ name: "filed", format: "pprof", from: String(now - 20), until: String(now - 10) });
+  assert.ok((await fetch(`${session.server.url}/ingest?${query}`, { method: "POST", body })).ok);
+  await page.goto(`${session.server.url}/explore?v=1&service=filed&view=table&group=file`);
+  const rows = page.getByRole("table", { name: "Functions" }).getByRole("row");
+  await rows.filter({ hasText: "cart.go" }).getByText("6 s").first().waitFor();
+  await rows.filter({ hasText: "main.go" }).getByText("8 s").first().waitFor();
 });
 
 test("names and stacks are copied", async () => {

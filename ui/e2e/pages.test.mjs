@@ -44,6 +44,20 @@ test("services are searched, sorted and grouped", async () => {
   await page.getByText(/^seen .* ago$/).first().waitFor();
 });
 
+test("a service says its language, and how it compares with the same time last week", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  for (const [from, work] of [[now - 600, 120], [now - 600 - 7 * 86_400, 80]]) {
+    const query = new URLSearchParams({ name: "weekly.cpu{telemetry_sdk_language=rust}", format: "folded", from: String(from), until: String(from + 60), sampleRate: "100" });
+    assert.ok((await fetch(`${url}/ingest?${query}`, { method: "POST", body: `main;work ${work}` })).ok);
+  }
+  await page.goto(url);
+  const row = services().filter({ has: page.getByRole("heading", { name: "weekly", exact: true }) });
+  await row.getByText("rust", { exact: true }).waitFor();
+  await row.getByText("+50 %").waitFor();
+  // 1.2 s of CPU time in a minute.
+  await row.getByText("0.02 cores").waitFor();
+});
+
 test("labels tell which value the difference comes from", async () => {
   await page.goto(`${url}/labels?v=1&service=beta`);
   const region = page.getByRole("region", { name: "region" });
@@ -87,6 +101,31 @@ test("a file is looked at, and stored only when asked to", async () => {
   assert.equal(status.ingest.received, before.ingest.received + 1);
 });
 
+test("a file is shared by a link", async () => {
+  await page.goto(`${url}/adhoc`);
+  await page.locator("input[type=file]").setInputFiles([{ name: "shared one.txt", mimeType: "", buffer: Buffer.from("a;b 30\na;<img src=x> 12\n") }]);
+  await page.getByRole("treeitem", { name: /^total, total 42/ }).waitFor();
+  await page.getByRole("button", { name: "Share by link" }).click();
+  await page.waitForURL(/\/adhoc\?.*files=\w{26}-/);
+  const link = page.url();
+  await page.goto(url);
+  await page.goto(link);
+  await page.getByRole("treeitem", { name: /^total, total 42/ }).waitFor();
+  await page.getByRole("row").filter({ hasText: "<img src=x>" }).waitFor();
+});
+
+test("forms that the page does not read are read by the server, call trees by the page", async () => {
+  const cpuprofile = { nodes: [{ id: 1, callFrame: { functionName: "(root)", scriptId: "0", url: "", lineNumber: -1, columnNumber: -1 }, children: [2] }, { id: 2, callFrame: { functionName: "busy", scriptId: "1", url: "file:///app.js", lineNumber: 3, columnNumber: 1 } }], startTime: 0, endTime: 2_000_000, samples: [2, 2], timeDeltas: [1_000_000, 1_000_000] };
+  await page.goto(`${url}/adhoc`);
+  await page.locator("input[type=file]").setInputFiles([{ name: "app.cpuprofile", mimeType: "", buffer: Buffer.from(JSON.stringify(cpuprofile)) }]);
+  await page.getByRole("row").filter({ hasText: "busy" }).first().waitFor();
+  await page.goto(`${url}/adhoc`);
+  // The unnamed root with one child: "main", 2 itself, and below it "leaf" with 300.
+  const tree = Buffer.from([0, 0, 1, 4, ...Buffer.from("main"), 2, 1, 4, ...Buffer.from("leaf"), 0xac, 0x02, 0]);
+  await page.locator("input[type=file]").setInputFiles([{ name: "whole.tree", mimeType: "", buffer: tree }]);
+  await page.getByRole("treeitem", { name: /^total, total 302/ }).waitFor();
+});
+
 test("a speedscope file is stored as what it says", async () => {
   await page.goto(`${url}/adhoc`);
   const file = { shared: { frames: [{ name: "main" }, { name: "work" }] }, profiles: [{ type: "sampled", unit: "milliseconds", samples: [[0, 1], [0]], weights: [1500, 500] }] };
@@ -109,7 +148,7 @@ test("the graph is saved as a picture", async () => {
 
 test("the setup page says when the first profile of a service arrives", async () => {
   await page.goto(`${url}/setup`);
-  for (const sender of ["Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "Alloy", "Grafana"]) {
+  for (const sender of ["Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "eBPF", "OTLP collector", "Kubernetes", "Alloy", "Grafana"]) {
     await page.getByRole("button", { name: sender, exact: true }).click();
     await page.locator("pre").getByText(url).waitFor();
   }
@@ -206,7 +245,7 @@ test("times are shown in UTC on request, ranges are typed", async () => {
   await page.getByRole("button", { name: /Local time/ }).click();
   await page.getByRole("combobox", { name: "Time zone" }).selectOption("utc");
   await page.getByRole("button", { name: /Time range: 1 Aug, 12:00 UTC – 1 Aug, 13:00 UTC|Time range: .*12:00 UTC/ }).waitFor();
-  await page.getByText("No profiles match.").waitFor();
+  await page.getByText("alpha sent nothing in this range.").waitFor();
   await page.getByRole("button", { name: /Time range/ }).click();
   await page.getByRole("textbox", { name: "From" }).fill("now-6h");
   await page.getByRole("textbox", { name: "Until" }).fill("now");

@@ -1,17 +1,19 @@
 // Files that are looked at without being stored: drop one to see it, drop two to compare them.
 
 import { type DragEvent, useEffect, useMemo, useRef, useState } from "react";
+import { openOnServer, readOnServer } from "../api/adhoc";
 import { ask } from "../api/client";
 import { DiffView } from "../compare/DiffView";
 import "../compare/compare.css";
 import { visible } from "../flamegraph/label";
-import { type AdHoc, type AdHocType, readAny, shownUnit } from "../profile/adhoc";
+import { type AdHoc, type AdHocType, NotKnown, readAny, shownUnit } from "../profile/adhoc";
 import { diffFlames, NORMS, type Norm, scaleOf } from "../profile/diff";
 import { writeFolded } from "../profile/folded";
 import { unitOf } from "../profile/units";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
-import { adhocUrl, exploreUrl, readCompare, readView, type ViewState } from "../url/state";
+import { adhocUrl, exploreUrl, readCompare, readFiles, readView, type ViewState } from "../url/state";
+import { copyText } from "../views/copy";
 import { ProfileView } from "../views/ProfileView";
 import "./adhoc.css";
 
@@ -41,6 +43,17 @@ export function AdhocPage() {
     document.title = [text.adhoc.title, ...files.map((file) => visible(file.fileName)), text.product].join(" · ");
   }, [files]);
 
+  const shared = readFiles(search);
+  const sharedKey = shared.join(" ");
+  useEffect(() => {
+    if (shared.length === 0 || sharedKey === idsOf(files).join(" ")) return;
+    setProblem("");
+    Promise.all(shared.map(openOnServer)).then(
+      (opened) => there.current && setFiles(opened),
+      (error: unknown) => there.current && setProblem(messageOf(error)),
+    );
+  }, [sharedKey]);
+
   const take = async (chosen: FileList | null) => {
     if (!chosen || chosen.length === 0) return;
     setProblem("");
@@ -49,17 +62,22 @@ export function AdhocPage() {
       for (const file of [...chosen].slice(0, 2)) {
         if (file.size > MOST_FILE_BYTES) throw new Error(text.adhoc.tooLarge(visible(file.name), MOST_FILE_BYTES / 2 ** 20));
         try {
-          read.push(await readAny(file.name, new Uint8Array(await file.arrayBuffer())));
+          read.push(await readHereOrThere(file.name, new Uint8Array(await file.arrayBuffer())));
         } catch (error) {
-          throw new Error(`${visible(file.name)}: ${error instanceof Error ? error.message : String(error)}`);
+          throw new Error(`${visible(file.name)}: ${messageOf(error)}`);
         }
       }
       if (!there.current) return;
-      amend(adhocUrl({}));
-      setFiles((before) => (read.length === 2 ? read : [...before, ...read].slice(-2)));
+      const shown = read.length === 2 ? read : [...files, ...read].slice(-2);
+      setFiles(shown);
+      amend(adhocUrl({}, idsOf(shown)));
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
+      setProblem(messageOf(error));
     }
+  };
+  const show = (next: AdHoc[]) => {
+    setFiles(next);
+    visit(adhocUrl({}, idsOf(next)));
   };
   const onDrop = (event: DragEvent) => {
     event.preventDefault();
@@ -105,26 +123,74 @@ export function AdhocPage() {
           </div>
         </div>
       )}
-      {files.length === 1 && <Single file={files[0]!} search={search} onClose={() => setFiles([])} />}
-      {files.length === 2 && <Pair before={files[0]!} after={files[1]!} search={search} onClose={(kept) => setFiles([kept])} />}
+      {files.length === 1 && <Single file={files[0]!} search={search} onChange={show} />}
+      {files.length === 2 && <Pair before={files[0]!} after={files[1]!} search={search} onChange={show} />}
     </main>
   );
 }
 
-function Single({ file, search, onClose }: { file: AdHoc; search: string; onClose: () => void }) {
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** What the server keeps the files under; nothing when it does not keep all of them. */
+function idsOf(files: AdHoc[]): string[] {
+  const ids = files.flatMap(({ id }) => id ?? []);
+  return ids.length === files.length ? ids : [];
+}
+
+async function readHereOrThere(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<AdHoc> {
+  try {
+    return await readAny(name, bytes);
+  } catch (error) {
+    if (!(error instanceof NotKnown)) throw error;
+    return readOnServer(name, bytes);
+  }
+}
+
+/** Has the server keep the files, so that their address shows them to others. */
+function Share({ files, onChange }: { files: AdHoc[]; onChange: (files: AdHoc[]) => void }) {
+  const [state, setState] = useState<"idle" | "sending" | "done" | { problem: string }>("idle");
+  // The server reads no bare call trees.
+  if (files.some(({ format }) => format === "tree")) return null;
+  const share = async () => {
+    setState("sending");
+    try {
+      const kept = await Promise.all(files.map(async (file) => (file.id ? file : { ...file, id: (await readOnServer(file.fileName, file.bytes)).id! })));
+      onChange(kept);
+      copyText(location.origin + adhocUrl({}, idsOf(kept)));
+      setState("done");
+    } catch (error) {
+      setState({ problem: messageOf(error) });
+    }
+  };
+  return (
+    <>
+      {typeof state === "object" && (
+        <span className="more" role="alert">
+          {state.problem}
+        </span>
+      )}
+      <button type="button" className="button" disabled={state === "sending"} title={text.adhoc.shareHint} onClick={() => void share()}>
+        {state === "done" ? text.adhoc.shared : text.adhoc.share}
+      </button>
+    </>
+  );
+}
+
+function Single({ file, search, onChange }: { file: AdHoc; search: string; onChange: (files: AdHoc[]) => void }) {
   const [index, setIndex] = useState(file.usual);
   useEffect(() => setIndex(file.usual), [file]);
   const type = file.types[index] ?? file.types[0]!;
   const state = readView(search);
-  const write = (change: Partial<ViewState>) => adhocUrl({ ...state, ...change });
+  const write = (change: Partial<ViewState>) => adhocUrl({ ...state, ...change }, idsOf([file]));
   return (
     <section className="panel" aria-label={visible(file.fileName)}>
       <div className="panel-bar">
         <h2 className="mono">{visible(file.fileName)}</h2>
         <TypeOf file={file} index={index} onChange={setIndex} />
         <span className="grow" />
+        <Share files={[file]} onChange={onChange} />
         <Store file={file} type={type} />
-        <button type="button" className="button quiet" onClick={onClose}>
+        <button type="button" className="button quiet" onClick={() => onChange([])}>
           {text.adhoc.close}
         </button>
       </div>
@@ -143,7 +209,7 @@ function Single({ file, search, onClose }: { file: AdHoc; search: string; onClos
   );
 }
 
-function Pair({ before, after, search, onClose }: { before: AdHoc; after: AdHoc; search: string; onClose: (kept: AdHoc) => void }) {
+function Pair({ before, after, search, onChange }: { before: AdHoc; after: AdHoc; search: string; onChange: (files: AdHoc[]) => void }) {
   const [index, setIndex] = useState(after.usual);
   const [norm, setNorm] = useState<Norm>("total");
   const [layout, setLayout] = useState(readCompare("").layout);
@@ -158,7 +224,7 @@ function Pair({ before, after, search, onClose }: { before: AdHoc; after: AdHoc;
   const flame = useMemo(() => diffFlames(other.flame, type.flame, scale), [other, type, scale]);
   const write = (change: Partial<typeof state>) => {
     if (change.layout) setLayout(change.layout);
-    return adhocUrl({ ...state, ...change });
+    return adhocUrl({ ...state, ...change }, idsOf([before, after]));
   };
   return (
     <section className="panel" aria-label={text.compare.result}>
@@ -175,7 +241,8 @@ function Pair({ before, after, search, onClose }: { before: AdHoc; after: AdHoc;
           ))}
         </select>
         <span className="grow" />
-        <button type="button" className="button quiet" onClick={() => onClose(after)}>
+        <Share files={[before, after]} onChange={onChange} />
+        <button type="button" className="button quiet" onClick={() => onChange([after])}>
           {text.adhoc.keepOne}
         </button>
       </div>
@@ -219,7 +286,7 @@ function Store({ file, type }: { file: AdHoc; type: AdHocType }) {
   const there = useThere();
   const { unit, factor } = unitOf(type.unit);
   const isPprof = file.format === "pprof";
-  if (!isPprof && unit === "bytes") return null;
+  if (file.bytes.length === 0 || (!isPprof && unit === "bytes")) return null;
   const store = async () => {
     setState("sending");
     const service = `adhoc-${file.fileName.replace(/\.(pb|gz|pprof|txt|folded|json)\b/g, "").replace(/[^\w.-]+/g, "-").slice(0, 60)}`;

@@ -73,6 +73,11 @@ export async function postJson<Path extends keyof Posted>(path: Path, body: obje
   return (await (await ask(path, init)).json()) as Posted[Path];
 }
 
+/** A method of another service than the query API. */
+export async function postConnect<Answer>(path: string, body: object): Promise<Answer> {
+  return (await (await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json()) as Answer;
+}
+
 /** Asks, and turns every kind of failure into an `ApiError`. */
 export async function ask(path: string, init: RequestInit): Promise<Response> {
   let response: Response;

@@ -1,17 +1,19 @@
 import { useMemo, useState } from "react";
-import { selectSeries } from "../api/queries";
+import { type Course, courseOf } from "../api/course";
 import { useQuery } from "../api/use-query";
 import { type Line, Timeline } from "../explore/Timeline";
 import "../explore/explore.css";
 import { kindOf, type ProfileType } from "../profile/profile-type";
 import { selectorOf } from "../profile/selector";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
-import { fineStep, gridOf, timelineOn } from "../profile/timeline";
+import { type Grid, gridOf, timelineOn } from "../profile/timeline";
 import { text } from "../text";
 import type { CompareState, Sided } from "../url/state";
 
 /** Around both ranges so much more is shown, to choose from. */
 const MARGIN = 0.15;
+/** A side that has not been chosen. */
+const NOTHING: Course = { series: [], points: [], step: 1, cadence: null };
 
 interface Props {
   state: CompareState;
@@ -32,20 +34,21 @@ export function BrushTimeline({ state, type, before, after, go }: Props) {
   }, [before.from, before.until, after.from, after.until]);
   const useSide = (sided: Sided) => {
     const selector = selectorOf(sided.service, sided.filters);
-    return useQuery(sided.service === "" ? null : `series ${type.id} ${selector} ${range.from} ${range.until}`, (signal) => selectSeries(type, selector, range, [], signal));
+    return useQuery(sided.service === "" ? null : `course ${type.id} ${selector} ${range.from} ${range.until}`, (signal) => courseOf(type, selector, range, [], signal));
   };
   const left = useSide(state.before);
   const right = useSide(state.after);
   const same = selectorOf(state.before.service, state.before.filters) === selectorOf(state.after.service, state.after.filters);
   const lines = useMemo<Line[]>(() => {
-    const a = left.data?.[0]?.points ?? [];
-    const b = right.data?.[0]?.points ?? [];
-    if (left.stale || right.stale || (a.length === 0 && b.length === 0)) return [];
-    const grid = gridOf(a.length > b.length ? a : b, range, fineStep(range));
-    if (same) return [{ name: "", line: timelineOn(grid, type, b, range) }];
+    const [a, b] = [left.data ?? NOTHING, right.data ?? NOTHING];
+    if (left.stale || right.stale || (a.points.length === 0 && b.points.length === 0)) return [];
+    const [gridA, gridB] = [a, b].map(({ points, step, cadence }) => gridOf(points, range, step, cadence)) as [Grid, Grid];
+    if (same) return [{ name: "", line: timelineOn(gridB, type, b.points, range) }];
+    // Both lines have the same steps.
+    const stepSeconds = Math.max(gridA.stepSeconds, gridB.stepSeconds);
     return [
-      { name: text.compare.before, side: "before", line: timelineOn(grid, type, a, range) },
-      { name: text.compare.after, side: "after", line: timelineOn(grid, type, b, range) },
+      { name: text.compare.before, side: "before", line: timelineOn({ ...gridA, stepSeconds }, type, a.points, range) },
+      { name: text.compare.after, side: "after", line: timelineOn({ ...gridB, stepSeconds }, type, b.points, range) },
     ];
   }, [left.data, right.data, left.stale, right.stale, same]);
   if (lines.length === 0) return left.loading || right.loading ? <div className="timeline skeleton" /> : null;

@@ -11,6 +11,7 @@ import { selectorOf } from "../profile/selector";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
 import { LabelFilters } from "../query-bar/LabelFilters";
 import { ServiceSelect, TypeSelect, useServices } from "../query-bar/QueryBar";
+import { PartialNotice } from "../shell/Cost";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
 import { useRange } from "../shell/use-range";
@@ -154,6 +155,7 @@ function Difference({ state, type, before, after, go }: DifferenceProps) {
   return (
     <section className="panel" aria-label={text.compare.result}>
       {error && <Failure error={error} />}
+      {[left, right].map(({ data }, i) => data && <PartialNotice key={i} cost={data.cost} />)}
       {!error && !flame && <div className="skeleton page-skeleton" />}
       {a && b && (isEmpty(a) || isEmpty(b)) && (
         <p className="notice">

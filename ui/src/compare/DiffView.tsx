@@ -45,7 +45,8 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
   const selected = useMemo(() => (state.fn === "" ? -1 : flame.names.findIndex((name) => hashName(name) === state.fn)), [flame, state.fn]);
   const field = useRef<HTMLInputElement>(null);
   const sides = flame.sides!;
-  const change = changeOf(sides.before.total[ROOT]!, sides.after.total[ROOT]!);
+  // Scaled to be alike, totals would tell nothing: what was measured stands here.
+  const change = changeOf(sides.before.total[ROOT]! / scale.before, sides.after.total[ROOT]! / scale.after);
   const zoom = (node: number) => go({ zoom: encodePath(flame, node) });
   const select = (name: number) => go({ fn: name < 0 ? "" : hashName(flame.names[name]!) });
   const table = (

@@ -2,15 +2,17 @@
 
 import { useEffect, useMemo, useState } from "react";
 import { type Cost, PartialNotice } from "../shell/Cost";
-import { flameGraph, pprofUrl } from "../api/queries";
+import { flameGraph, pprofUrl, selectSeries } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
-import { isEmpty } from "../profile/flame";
-import { parseProfileType, type ProfileType } from "../profile/profile-type";
+import { isEmpty, ROOT } from "../profile/flame";
+import { isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { selectorOf } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { CompareMenu } from "../compare/CompareMenu";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
+import { formatValue } from "../profile/units";
 import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
@@ -52,10 +54,8 @@ export function ExplorePage() {
       {list.error && <Failure error={list.error} />}
       {type ? (
         <Profile state={state} type={type} range={range} go={go} />
-      ) : list.data?.length === 0 ? (
-        <p className="notice">
-          {text.explore.noData} {text.explore.noDataHint}
-        </p>
+      ) : list.data && !list.stale && !list.data.some(({ name }) => name === state.service) ? (
+        <NotInRange service={state.service} go={go} />
       ) : (
         !list.error && <div className="skeleton page-skeleton" />
       )}
@@ -79,6 +79,10 @@ function Profile({ state, type, range, go }: ProfileProps) {
   const files = useFiles(state.group === "file" || state.group === "kind" ? where : null, type.id, selector, range);
   const hasCode = useCode(state.service) === true;
   const flame = graph.data?.flame;
+  const each = useQuery(isLevel(type) ? `mean ${where}` : null, async (signal) => {
+    const series = await selectSeries(type, selector, range, [], signal, Math.max(1, (range.until - range.from) / 1000));
+    return series[0]?.points.at(-1)?.value ?? 0;
+  });
   const cost: Cost | undefined = graph.data?.cost;
   const title = useMemo(() => `${state.service} ${type.sampleType}`, [state.service, type.sampleType]);
 
@@ -87,6 +91,7 @@ function Profile({ state, type, range, go }: ProfileProps) {
       <TimelinePanel state={state} type={type} range={range} selector={selector} go={go} />
       <section className="panel" aria-label={text.flame.label}>
         {cost && <PartialNotice cost={cost} />}
+        {isLevel(type) && flame && each.data !== undefined && !each.stale && <Snapshots total={flame.total[ROOT]!} each={each.data} unit={type.sampleUnit} />}
         {below.length > 0 && (
           <p className="notice">
             <span className="grow">{text.explore.below(visible(below.at(-1)!))}</span>
@@ -124,4 +129,11 @@ function Profile({ state, type, range, go }: ProfileProps) {
       </section>
     </>
   );
+}
+
+/** Memory and goroutines are looked at again and again; what a graph adds up was never there at once. */
+function Snapshots({ total, each, unit }: { total: number; each: number; unit: string }) {
+  const count = each > 0 ? Math.round(total / each) : 0;
+  if (count < 2) return null;
+  return <p className="soft">{text.explore.snapshots(count, formatValue(each, unit))}</p>;
 }

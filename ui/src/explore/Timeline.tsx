@@ -15,6 +15,8 @@ import { canvasColors, currentTheme, type Theme, useTheme } from "../style/theme
 
 const HEIGHT = 144;
 const AXIS_WIDTH = 96;
+/** "0.25 waiting threads" is the longest of all. */
+const WAITING_AXIS_WIDTH = 144;
 /** A shorter drag is a slip of the hand. */
 const LEAST_BRUSH_PX = 6;
 
@@ -137,7 +139,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
       {
         ...axis,
         ...(rate.startsWith("bytes") ? { incrs: BINARY_STEPS } : {}),
-        size: width < 480 ? 80 : AXIS_WIDTH,
+        size: rate === "waiting" ? WAITING_AXIS_WIDTH : width < 480 ? 80 : AXIS_WIDTH,
         space: 36,
         values: (_, ticks) => ticks.map((tick) => formatRate(tick, rate)),
       },

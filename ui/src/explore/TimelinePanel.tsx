@@ -1,11 +1,12 @@
 import { useMemo } from "react";
-import { labelSets, selectSeries } from "../api/queries";
+import { courseOf } from "../api/course";
+import { labelSets } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
 import { kindOf, type ProfileType } from "../profile/profile-type";
 import { SERVICE_LABEL } from "../profile/selector";
 import { formatIso, formatSpan, type Range, wholeSecond } from "../profile/time";
-import { fineStep, firstSeen, gridOf, heaviestGroups, timelineOn } from "../profile/timeline";
+import { firstSeen, gridOf, heaviestGroups, timelineOn } from "../profile/timeline";
 import { Failure } from "../shell/Failure";
 import { text } from "../text";
 import type { ExploreState } from "../url/state";
@@ -30,27 +31,26 @@ export function TimelinePanel({ state, type, range, selector, go }: Props) {
   const sets = useQuery(`label-sets ${selector} ${range.from} ${range.until}`, (signal) => labelSets(selector, range, signal));
   const labels = [...(sets.data ?? [])].filter(([name, values]) => name !== SERVICE_LABEL && values.size > 1).map(([name]) => name);
   const version = VERSION_LABELS.find((name) => labels.includes(name)) ?? "";
-  const whole = useQuery(`series ${where}`, (signal) => selectSeries(type, selector, range, [], signal));
-  const groups = useQuery(state.by === "" ? null : `series by ${state.by} ${where}`, (signal) => selectSeries(type, selector, range, [state.by], signal));
-  const versions = useQuery(version === "" ? null : `series by ${version} ${where}`, (signal) => selectSeries(type, selector, range, [version], signal));
+  const whole = useQuery(`course ${where}`, (signal) => courseOf(type, selector, range, [], signal));
+  const groups = useQuery(state.by === "" ? null : `course by ${state.by} ${where}`, (signal) => courseOf(type, selector, range, [state.by], signal));
+  const versions = useQuery(version === "" ? null : `course by ${version} ${where}`, (signal) => courseOf(type, selector, range, [version], signal));
 
-  const step = fineStep(range);
-  const points = whole.data?.[0]?.points ?? [];
-  const grid = useMemo(() => gridOf(points, range, step), [whole.data]);
+  const points = whole.data?.points ?? [];
+  const grid = useMemo(() => gridOf(points, range, whole.data?.step ?? 1, whole.data?.cadence), [whole.data]);
   // An answer that is still on its way belongs to another range, so the lines wait for it.
   const lines = useMemo<Line[]>(() => {
     if (whole.stale || points.length === 0) return [];
     if (state.by === "" || !groups.data || groups.stale) return [{ name: "", line: timelineOn(grid, type, points, range) }];
-    const named = groups.data.map((series) => ({ value: series.labels.get(state.by) ?? "", points: series.points }));
+    const named = groups.data.series.map((series) => ({ value: series.labels.get(state.by) ?? "", points: series.points }));
     return heaviestGroups(named, MOST_GROUPS, text.explore.others).map((group) => ({
       name: visible(group.value) || text.explore.noValue,
-      line: timelineOn(grid, type, group.points, range, "whole"),
+      line: timelineOn(grid, type, group.points, range),
     }));
   }, [whole.data, whole.stale, groups.data, groups.stale, state.by, type.id]);
   const markers = useMemo(() => {
     if (!versions.data || versions.stale) return [];
-    const named = versions.data.map((series) => ({ value: series.labels.get(version) ?? "", points: series.points }));
-    return firstSeen(named, range, step).map(({ value, time }) => ({ time, name: visible(value) }));
+    const named = versions.data.series.map((series) => ({ value: series.labels.get(version) ?? "", points: series.points }));
+    return firstSeen(named, range, versions.data.step).map(({ value, time }) => ({ time, name: visible(value) }));
   }, [versions.data, versions.stale]);
 
   const kind = text.kinds[kindOf(type)];

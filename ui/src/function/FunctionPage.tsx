@@ -1,7 +1,8 @@
 // One function's history: self and total over any range, as a whole or by a label such as the version.
 
 import { useEffect, useMemo, useState } from "react";
-import { flameGraph, labelSets, selectSeries } from "../api/queries";
+import { courseOf } from "../api/course";
+import { flameGraph, labelSets } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { type Line, Timeline } from "../explore/Timeline";
 import "../explore/explore.css";
@@ -12,9 +13,10 @@ import { selectorOf, SERVICE_LABEL } from "../profile/selector";
 import { splitSymbol } from "../profile/symbol";
 import { topTable } from "../profile/table";
 import { formatIso, type Range } from "../profile/time";
-import { fineStep, gridOf, timelineOn } from "../profile/timeline";
+import { timelineOf } from "../profile/timeline";
 import { formatRate } from "../profile/units";
 import { Combobox } from "../query-bar/Combobox";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
@@ -51,6 +53,7 @@ export function FunctionPage() {
         <h1 className={state.name === "" ? "" : "mono"}>{state.name === "" ? text.history.title : visible(origin === "" ? state.name : short)}</h1>
         {origin !== "" && <p className="soft mono">{visible(origin)}</p>}
       </div>
+      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && <NotInRange service={state.service} go={go} />}
       {type && state.name === "" && <Chooser state={state} range={range} onChoose={(name) => go({ name })} />}
       {type && state.name !== "" && <History state={state} type={type} range={range} go={go} />}
     </main>
@@ -167,8 +170,8 @@ async function measure(
   parts: Range[],
   signal: AbortSignal,
 ): Promise<Measured> {
-  const points = (await selectSeries(type, selector, range, [], signal))[0]?.points ?? [];
-  const whole = meansOf(timelineOn(gridOf(points, range, fineStep(range)), type, points, range), parts);
+  const { points, step, cadence } = await courseOf(type, selector, range, [], signal);
+  const whole = meansOf(timelineOf(type, points, range, step, cadence), parts);
   const weights = await Promise.all(
     parts.map(async (part, i) => (whole[i] === null ? null : weightOf((await flameGraph(type.id, selector, part, signal)).flame, name))),
   );

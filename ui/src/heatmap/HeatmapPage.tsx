@@ -12,6 +12,7 @@ import { kindOf, parseProfileType, type ProfileType } from "../profile/profile-t
 import { selectorOf } from "../profile/selector";
 import { formatSpan, type Range } from "../profile/time";
 import { formatValue } from "../profile/units";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { clock } from "../shell/clock";
 import { PartialNotice } from "../shell/Cost";
@@ -55,10 +56,8 @@ export function HeatmapPage() {
       {list.error && <Failure error={list.error} />}
       {type ? (
         <Singles state={state} type={type} range={range} go={go} />
-      ) : list.data?.length === 0 ? (
-        <p className="notice">
-          {text.explore.noData} {text.explore.noDataHint}
-        </p>
+      ) : list.data && !list.stale && !list.data.some(({ name }) => name === state.service) ? (
+        <NotInRange service={state.service} go={go} />
       ) : (
         !list.error && <div className="skeleton page-skeleton" />
       )}

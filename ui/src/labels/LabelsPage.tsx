@@ -1,15 +1,18 @@
 // Which label explains it: each label of a query with its values, the most uneven first.
 
 import { useEffect, useMemo, useState } from "react";
+import { cadenceFor } from "../api/course";
 import { labelSets, selectSeries } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
+import { type Cadence, stepThatFits } from "../profile/cadence";
 import { parseProfileType, type ProfileType, rateOf } from "../profile/profile-type";
 import { type LabelFilter, selectorOf, SERVICE_LABEL } from "../profile/selector";
 import { type Split, type SplitPart, splitOf } from "../profile/split";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
-import { coarseStep, gridOf, meanOf, timelineOn } from "../profile/timeline";
+import { coarseStep, fineStep, meanOf, timelineOf } from "../profile/timeline";
 import { formatRate, formatShare } from "../profile/units";
+import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Sparkline } from "../services/Sparkline";
 import { Failure } from "../shell/Failure";
@@ -21,6 +24,8 @@ import "./labels.css";
 
 const MOST_LABELS = 24;
 const FIRST_VALUES = 8;
+/** So many lines of fine steps would be megabytes. */
+const MANY = 60;
 const SORTS = ["uneven", "moved"] as const;
 
 export function LabelsPage() {
@@ -41,6 +46,9 @@ export function LabelsPage() {
       </QueryBar>
       <h1>{text.labels.heading}</h1>
       {list.error && <Failure error={list.error} />}
+      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && (
+        <NotInRange service={state.service} go={(change) => visit(labelsUrl({ ...state, ...change }))} />
+      )}
       {type && <Splits state={state} type={type} range={range} />}
     </main>
   );
@@ -57,14 +65,16 @@ function Splits({ state, type, range }: Props) {
   const where = `${type.id} ${selector} ${range.from} ${range.until}`;
   const sort = SORTS.find((each) => each === state.by) ?? "uneven";
   const splits = useQuery(`splits ${where}`, async (signal) => {
-    const sets = await labelSets(selector, range, signal);
+    const [sets, cadence] = await Promise.all([labelSets(selector, range, signal), cadenceFor(type, selector, range, signal)]);
+    const most = Math.max(0, ...[...sets.values()].map((values) => values.size));
+    const step = stepThatFits(most > MANY ? coarseStep(range) : fineStep(range), cadence);
     const names = [...sets].filter(([name, values]) => name !== SERVICE_LABEL && values.size > 1).map(([name]) => name);
     const ask = async (label: string) => {
-      const series = await selectSeries(type, selector, range, [label], signal, coarseStep(range));
+      const series = await selectSeries(type, selector, range, [label], signal, step);
       const groups = series.map(({ labels, points }) => ({ value: labels.get(label) ?? "", points }));
       return splitOf(label, groups, range.from, range.until);
     };
-    return { splits: await Promise.all(names.slice(0, MOST_LABELS).map(ask)), left: Math.max(0, names.length - MOST_LABELS) };
+    return { splits: await Promise.all(names.slice(0, MOST_LABELS).map(ask)), left: Math.max(0, names.length - MOST_LABELS), step, cadence };
   });
   const sorted = useMemo(() => [...(splits.data?.splits ?? [])].sort((a, b) => b[sort] - a[sort]), [splits.data, sort]);
   if (splits.error) return <Failure error={splits.error} />;
@@ -89,14 +99,20 @@ function Splits({ state, type, range }: Props) {
         </select>
       </div>
       {sorted.map((split) => (
-        <LabelPanel key={split.label} split={split} state={state} type={type} range={range} />
+        <LabelPanel key={split.label} split={split} step={splits.data!.step} cadence={splits.data!.cadence} state={state} type={type} range={range} />
       ))}
       {splits.data.left > 0 && <p className="soft">{text.labels.left(splits.data.left)}</p>}
     </>
   );
 }
 
-function LabelPanel({ split, state, type, range }: Props & { split: Split }) {
+/** How the points of a split lie in time. */
+interface Lie {
+  step: number;
+  cadence: Cadence | null;
+}
+
+function LabelPanel({ split, state, type, range, step, cadence }: Props & Lie & { split: Split }) {
   const [all, setAll] = useState(false);
   const shown = all ? split.parts : split.parts.slice(0, FIRST_VALUES);
   return (
@@ -106,9 +122,16 @@ function LabelPanel({ split, state, type, range }: Props & { split: Split }) {
         <span className="soft">{text.labels.values(split.parts.length)}</span>
         <span className="soft">{text.labels.uneven(formatShare(split.uneven))}</span>
       </div>
+      <div className="label-value label-head soft" aria-hidden="true">
+        {(["value", "share", "course", "mean", "halves"] as const).map((head) => (
+          <span key={head} title={head === "halves" ? text.labels.halves : undefined}>
+            {text.labels.heads[head]}
+          </span>
+        ))}
+      </div>
       <ul className="label-values">
         {shown.map((part) => (
-          <Value key={part.value} part={part} label={split.label} state={state} type={type} range={range} />
+          <Value key={part.value} part={part} step={step} cadence={cadence} label={split.label} state={state} type={type} range={range} />
         ))}
       </ul>
       {split.parts.length > shown.length && (
@@ -120,8 +143,8 @@ function LabelPanel({ split, state, type, range }: Props & { split: Split }) {
   );
 }
 
-function Value({ part, label, state, type, range }: Props & { part: SplitPart; label: string }) {
-  const line = useMemo(() => timelineOn(gridOf(part.points, range, coarseStep(range)), type, part.points, range), [part]);
+function Value({ part, label, state, type, range, step, cadence }: Props & Lie & { part: SplitPart; label: string }) {
+  const line = useMemo(() => timelineOf(type, part.points, range, step, cadence), [part]);
   const mean = meanOf(line);
   const is: LabelFilter = { name: label, operator: "=", value: part.value };
   const others: LabelFilter = { name: label, operator: "!=", value: part.value };

@@ -16,13 +16,21 @@ export interface AdHocType {
 
 export interface AdHoc {
   fileName: string;
-  format: "pprof" | "folded" | "speedscope" | "flamebearer";
+  format: "pprof" | "folded" | "speedscope" | "flamebearer" | "tree" | "server";
+  /** What the server keeps it under, when it was the server that read it. */
+  id?: string;
   /** Unpacked. */
   bytes: Uint8Array<ArrayBuffer>;
   types: AdHocType[];
   usual: number;
   durationMs: number;
 }
+
+/** How a recording of Java Flight Recorder begins. */
+const JFR = "FLR\0";
+
+/** A form that is not read here; the server reads more. */
+export class NotKnown extends Error {}
 
 /** Unpacked; a profile of a million samples takes some tens. */
 const MOST_BYTES = 512 * 2 ** 20;
@@ -32,6 +40,8 @@ export async function readAny(fileName: string, packed: Uint8Array<ArrayBuffer>)
   const known = { fileName, bytes };
   const first = bytes.find((byte) => byte > 0x20);
   if (first === 0x7b) return { ...known, ...readJson(JSON.parse(decode(bytes))) };
+  if (decode(bytes.subarray(0, JFR.length)) === JFR) throw new NotKnown("this is a recording of Java Flight Recorder");
+  if (bytes[0] === 0) return { ...known, format: "tree", types: [{ name: "samples", unit: "count", flame: readTree(bytes) }], usual: 0, durationMs: 0 };
   if (looksLikeText(bytes)) {
     const flame = readFolded(decode(bytes));
     if (nodeCount(flame) <= 1) throw new Error("the file holds no stacks");
@@ -84,7 +94,45 @@ const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 function readJson(json: unknown): Omit<AdHoc, "fileName" | "bytes"> {
   if (isObject(json) && isObject(json.shared) && Array.isArray(json.profiles)) return readSpeedscope(json);
   if (isObject(json) && isObject(json.flamebearer)) return readFlamebearer(json);
-  throw new Error("this JSON is neither a speedscope nor a Flamebearer file");
+  throw new NotKnown("this JSON is neither a speedscope nor a Flamebearer file");
+}
+
+export function readFlamebearerText(json: string): AdHocType {
+  return readFlamebearer(JSON.parse(json)).types[0]!;
+}
+
+/**
+ * The binary call tree of Pyroscope's ingestion: length of the name, name, own value, number of children, then the
+ * children; depth first, numbers as varints. The root has no name.
+ */
+function readTree(bytes: Uint8Array): Flame {
+  const tree = CallTree.ofStacks("total");
+  const decoder = new TextDecoder();
+  let at = 0;
+  const number = () => {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = bytes[at++];
+      if (byte === undefined || factor > 2 ** 63) throw new Error("this is no call tree, or it was cut off");
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+  };
+  /** Nodes whose children are still to come. */
+  const open: { node: number; left: number }[] = [];
+  do {
+    const length = number();
+    const name = decoder.decode(bytes.subarray(at, (at += length)));
+    const parent = open.at(-1);
+    if (parent) parent.left--;
+    const node = parent ? tree.child(parent.node, tree.intern(name)) : ROOT;
+    const self = number();
+    if (node !== ROOT && self !== 0) tree.add(node, { self });
+    open.push({ node, left: number() });
+    while (open.length > 0 && open.at(-1)!.left === 0) open.pop();
+  } while (open.length > 0);
+  if (at !== bytes.length) throw new Error("this is no call tree: something follows it");
+  return tree.finish();
 }
 
 /** https://www.speedscope.app/file-format-schema.json; profiles of one unit are added up. */
@@ -133,7 +181,9 @@ function readFlamebearer(json: Json): Omit<AdHoc, "fileName" | "bytes"> {
   const metadata = isObject(json.metadata) ? json.metadata : {};
   if (metadata.format === "double") throw new Error("this file is a comparison of two profiles; drop the two profiles instead");
   const flame = decodeFlame({ names: list(names).map(String), levels: list(levels).map((values) => ({ values: list(values).map(Number) })) }, Number.POSITIVE_INFINITY);
-  const unit = metadata.units === "bytes" ? "bytes" : "count";
+  const said = String(metadata.units ?? "");
+  const isTime = said === "lock_nanoseconds" || (said === "samples" && metadata.sampleRate === 1e9);
+  const unit = isTime ? "nanoseconds" : shownUnit(said);
   return { format: "flamebearer", types: [{ name: String(metadata.name ?? unit), unit, flame }], usual: 0, durationMs: 0 };
 }
 

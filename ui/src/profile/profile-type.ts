@@ -13,7 +13,7 @@ export interface ProfileType {
 }
 
 /** What kind of thing is measured; texts name it. */
-export type Kind = "cpu" | "wall" | "memory-in-use" | "allocations" | "waiting" | "goroutines" | "exceptions" | "other";
+export type Kind = "cpu" | "samples" | "wall" | "memory-in-use" | "allocations" | "waiting" | "goroutines" | "exceptions" | "other";
 
 export function parseProfileType(id: string): ProfileType | null {
   const parts = id.split(":");
@@ -30,6 +30,7 @@ export function kindOf(type: ProfileType): Kind {
   if (sample === "contentions" || sample === "delay" || type.name === "mutex" || type.name === "block") return "waiting";
   if (sample.includes("exception") || type.name.startsWith("exception")) return "exceptions";
   if (sample === "wall" || type.name === "wall") return "wall";
+  if (type.sampleUnit === "count" && (sample === "samples" || sample === "sample")) return "samples";
   if (sample === "cpu" || type.name === "process_cpu") return "cpu";
   return "other";
 }
@@ -45,7 +46,8 @@ export function rateOf(type: ProfileType): Rate {
   if (isLevel(type)) return unit === "bytes" ? "bytes" : unit === "count" ? "count" : "time";
   if (unit === "bytes") return "bytes/s";
   if (unit === "count") return "count/s";
-  return kindOf(type) === "waiting" || kindOf(type) === "wall" ? "waiting" : "cores";
+  if (kindOf(type) === "waiting") return "waiting";
+  return kindOf(type) === "wall" ? "threads" : "cores";
 }
 
 /** One point's value from the sum (or, for levels, the average) over `seconds`. */
@@ -56,7 +58,7 @@ export function perSecond(type: ProfileType, value: number, seconds: number): nu
   return seconds > 0 ? amount / seconds : 0;
 }
 
-const KIND_ORDER: Kind[] = ["cpu", "memory-in-use", "allocations", "wall", "goroutines", "waiting", "exceptions", "other"];
+const KIND_ORDER: Kind[] = ["cpu", "samples", "memory-in-use", "allocations", "wall", "goroutines", "waiting", "exceptions", "other"];
 
 /** CPU time first, then memory in bytes, then the rest: the first is what a service's card shows. */
 export function byImportance(a: ProfileType, b: ProfileType): number {

@@ -5,7 +5,7 @@ import { exploreUrl, readExplore } from "../url/state";
 import { isLevel, parseProfileType, perSecond, rateOf } from "./profile-type";
 import { formatFilters, parseFilters, selectorOf } from "./selector";
 import { formatSpan, parseRange, parseTime } from "./time";
-import { intervalOf, timelineOf } from "./timeline";
+import { timelineOf } from "./timeline";
 import { formatRate, formatShare, formatValue } from "./units";
 
 test.each([
@@ -89,16 +89,6 @@ describe("profile types", () => {
 
 describe("timelines", () => {
   const cpu = parseProfileType("process_cpu:cpu:nanoseconds:cpu:nanoseconds")!;
-
-  test("have no teeth, whatever grid the profiles are booked on", () => {
-    // Half a core, in profiles of 30 s, asked for in steps of 20 s.
-    const points = Array.from({ length: 60 }, (_, i) => ({ time: Math.ceil(((i + 1) * 30) / 20) * 20_000, value: 15e9 }));
-    expect(intervalOf(points, 20)).toBe(30);
-    const line = timelineOf(cpu, points, { from: 0, until: 1_800_000 }, 20);
-    expect(line.stepSeconds % 30).toBe(0);
-    const inner = line.values.slice(1, -1);
-    expect(inner.every((value) => value !== null && Math.abs(value - 0.5) < 0.01)).toBe(true);
-  });
 
   test("show what was not measured as a gap", () => {
     const line = timelineOf(cpu, [{ time: 60_000, value: 60e9 }, { time: 600_000, value: 60e9 }], { from: 0, until: 600_000 }, 60);

@@ -1,10 +1,11 @@
 // Makes a line of values per second out of the sums that the query API answers.
 //
-// A profile covers a span and arrives once a span, but a sum is booked on the step it ends in. On a
-// grid that is no multiple of the interval of the profiles, the sums show teeth that the program
-// never had. So sums are asked for on a fine grid, the interval is read off them, and they are
-// gathered into steps that hold whole intervals.
+// A profile measures a span and stands for the time until the next one, but a sum is booked on the one step
+// that the profile begins in. On any grid that is no multiple of the interval of the profiles, such sums show
+// teeth and gaps that the program never had. So each sum is spread over what its profiles stand for, and
+// divided by the time that anything is known of.
 
+import { type Cadence, stepThatFits } from "./cadence";
 import { isLevel, perSecond, type ProfileType } from "./profile-type";
 import type { Range } from "./time";
 
@@ -26,9 +27,9 @@ const NICE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7
 const FINE_POINTS = 720;
 const SHOWN_POINTS = 180;
 const SMALL_POINTS = 60;
-/** Of so many steps one can be left out. */
+/** Of so many points one can be left out. */
 const MANY = 5;
-/** A multiple of 5, 10, 15 and 30 s: profiles of many processes arrive at all times in between. */
+/** Seconds: finer steps show how profiles are taken, not what the program did. */
 const LEAST_SHOWN_STEP = 30;
 
 function nice(seconds: number): number {
@@ -45,87 +46,141 @@ export function coarseStep(range: Range): number {
   return Math.max(15, nice((range.until - range.from) / 1000 / SMALL_POINTS));
 }
 
+/** The step to ask for and the range, so that the profile that the range begins in is there too. */
+export function askFor(range: Range, step: number, cadence: Cadence | null): { range: Range; step: number } {
+  const fitting = stepThatFits(step, cadence);
+  const before = cadence === null ? 0 : Math.ceil((cadence.interval * 1000) / (fitting * 1000)) * fitting * 1000;
+  return { range: { from: Math.round(range.from - before), until: range.until }, step: fitting };
+}
+
 /** The usual distance between steps that hold something, in seconds. */
-export function intervalOf(points: Point[], stepSeconds: number): number {
+function intervalOf(points: Point[], stepSeconds: number): number {
   if (points.length < 3) return stepSeconds;
   const gaps = points.slice(1).map((point, i) => (point.time - points[i]!.time) / 1000);
   gaps.sort((a, b) => a - b);
   // Jitter makes some gaps one step shorter or longer; the mean of the middle ones evens it out.
   const middle = gaps.slice(Math.floor(gaps.length * 0.1), Math.ceil(gaps.length * 0.9));
-  const mean = middle.reduce((sum, gap) => sum + gap, 0) / middle.length;
-  return Math.max(stepSeconds, nice(mean * 0.9));
+  return Math.max(stepSeconds, middle.reduce((sum, gap) => sum + gap, 0) / middle.length);
 }
 
-/** The grid that a line is drawn on: steps of whole intervals, at most some 180 of them. */
+/** What lines that belong together are drawn on. Times in milliseconds. */
 export interface Grid {
   stepSeconds: number;
-  intervalSeconds: number;
-  /** Milliseconds of the first and the newest point of all lines: beyond them nothing is known. */
-  first: number;
-  newest: number;
+  /** Which time each step knows something of. */
+  known: Span[];
+  /** What a point stands for. */
+  spanOf: (point: Point) => Span;
+  /** From what a profile measured to what it stands for. */
+  scale: number;
+}
+
+interface Span {
+  from: number;
+  until: number;
+}
+
+/** `points` are those of all lines together, on steps of `stepSeconds`. */
+export function gridOf(points: Point[], range: Range, stepSeconds: number, cadence: Cadence | null = null): Grid {
+  const interval = cadence?.interval ?? intervalOf(points, stepSeconds);
+  const step = stepSeconds * 1000;
+  const length = interval * 1000;
+  // Where in its step a profile began is not known: its middle is as far from either end.
+  const spanOf = ({ time }: Point): Span =>
+    length > step ? { from: time - step / 2, until: time - step / 2 + length } : { from: time - step + length / 2, until: time + length / 2 };
+  const wanted = Math.max(LEAST_SHOWN_STEP, stepSeconds, interval, (range.until - range.from) / 1000 / SHOWN_POINTS);
+  const known = clip(joined(points.map(spanOf), length / 2), within(points, range, step, length));
+  return { stepSeconds: nice(Math.round(wanted)), known, spanOf, scale: cadence === null ? 1 : cadence.interval / cadence.duration };
 }
 
 /**
- * What a step at the end of a line is divided by: `own`, the time that it holds something of; `whole`,
- * the length of the step, so that lines that stand on each other add up where one takes over.
+ * The time of which all is known. Where several processes take turns, the first and the last of them are
+ * not the whole; and what began in the last interval is still being measured.
  */
-export type Ends = "own" | "whole";
-
-export function gridOf(points: Point[], range: Range, stepSeconds: number): Grid {
-  const interval = intervalOf(points, stepSeconds);
-  const wanted = Math.max(LEAST_SHOWN_STEP, (range.until - range.from) / 1000 / SHOWN_POINTS);
-  const multiple = Math.max(1, Math.ceil(nice(wanted) / interval));
-  return { stepSeconds: interval * multiple * (interval > stepSeconds && multiple === 1 ? 2 : 1), intervalSeconds: interval, first: points[0]?.time ?? range.from, newest: points.at(-1)?.time ?? range.until };
-}
-
-export function timelineOf(type: ProfileType, points: Point[], range: Range, stepSeconds: number): Timeline {
-  return timelineOn(gridOf(points, range, stepSeconds), type, points, range);
-}
-
-/** The line on a grid that other lines share. */
-export function timelineOn(grid: Grid, type: ProfileType, points: Point[], range: Range, ends: Ends = "own"): Timeline {
-  const { stepSeconds: step, intervalSeconds: interval } = grid;
-  const stepMs = step * 1000;
-  const length = Math.max(1, Math.ceil((range.until - range.from) / stepMs));
-  const sums = new Array<number>(length).fill(0);
-  const counts = new Array<number>(length).fill(0);
-  const firsts = new Array<number>(length).fill(0);
-  const lasts = new Array<number>(length).fill(0);
-  for (const point of points) {
-    // A step is named by its end, so one at the start lies before the range.
-    if (point.time <= range.from) continue;
-    const at = Math.min(length - 1, Math.max(0, Math.ceil((point.time - range.from) / stepMs) - 1));
-    sums[at]! += point.value;
-    if (counts[at]!++ === 0) firsts[at] = point.time;
-    lasts[at] = point.time;
-  }
-
-  const times: number[] = [];
-  const values: (number | null)[] = [];
-  for (let i = 0; i < length; i++) {
-    const start = range.from + i * stepMs;
-    times.push((start + stepMs / 2) / 1000);
-    if (counts[i] === 0) {
-      values.push(null);
-    } else if (isLevel(type)) {
-      values.push(sums[i]! / counts[i]!);
-    } else {
-      // Where a line begins or ends, its step is measured by the time that it holds, as the newest does,
-      // which is still filling.
-      const begins = counts[i - 1] === 0 || i === 0;
-      const isLast = counts[i + 1] === 0 || i === length - 1;
-      const intervals = Math.round((lasts[i]! - firsts[i]!) / (interval * 1000)) + 1;
-      // A line among others begins and ends with all of them only where all do.
-      const known = Math.min(start + stepMs, grid.newest) - Math.max(start, grid.first - interval * 1000);
-      const covered = ends === "whole" ? Math.max(interval, known / 1000) : begins || isLast ? intervals * interval : step;
-      values.push(perSecond(type, sums[i]!, Math.min(step, covered)));
+function within(points: Point[], range: Range, step: number, length: number): Span {
+  const first = points[0]?.time ?? range.from;
+  const newest = points.at(-1)?.time ?? range.until;
+  let { from, until } = range;
+  if (length > step) {
+    const takeTurns = (near: (time: number) => boolean) => points.filter(({ time }) => near(time)).length > 1;
+    if (newest - first > 2 * length) {
+      if (takeTurns((time) => time > newest - length + step / 2)) until = Math.min(until, newest);
+      if (takeTurns((time) => time < first + length - step / 2)) from = Math.max(from, first + length - step / 2);
     }
+  } else if (points.length > MANY && newest > range.until - length) {
+    until = Math.min(until, newest - step + length / 2);
   }
-  // Sums that came on the very steps that are shown do not tell how full the newest one is.
-  const newest = counts.findLastIndex((count) => count > 0);
-  const isCoarse = interval >= step && !isLevel(type) && counts.filter((count) => count > 0).length > MANY;
-  if (isCoarse && newest >= 0 && ends === "own") values[newest] = null;
-  return { stepSeconds: step, times, values };
+  return { from, until };
+}
+
+/** Spans in order, those with less than `slack` between them as one. */
+function joined(spans: Span[], slack: number): Span[] {
+  const found: Span[] = [];
+  for (const span of [...spans].sort((a, b) => a.from - b.from)) {
+    const last = found.at(-1);
+    if (last && span.from <= last.until + slack) last.until = Math.max(last.until, span.until);
+    else found.push({ ...span });
+  }
+  return found;
+}
+
+function clip(spans: Span[], { from, until }: Span): Span[] {
+  return spans.map((span) => ({ from: Math.max(span.from, from), until: Math.min(span.until, until) })).filter((span) => span.until > span.from);
+}
+
+export function timelineOf(type: ProfileType, points: Point[], range: Range, stepSeconds: number, cadence: Cadence | null = null): Timeline {
+  return timelineOn(gridOf(points, range, stepSeconds, cadence), type, points, range);
+}
+
+/** The line on a grid that other lines share: those of the parts of a whole add up to the whole. */
+export function timelineOn(grid: Grid, type: ProfileType, points: Point[], range: Range): Timeline {
+  const stepMs = grid.stepSeconds * 1000;
+  const length = Math.max(1, Math.ceil((range.until - range.from) / stepMs));
+  const zeros = () => new Array<number>(length).fill(0);
+  const [sums, weights, known] = [zeros(), zeros(), zeros()];
+  /** Gives each step its milliseconds of a span. */
+  const spread = (spans: Span[], give: (at: number, ms: number) => void) => {
+    for (const { from, until } of spans) {
+      const last = Math.min(length - 1, Math.floor((until - range.from) / stepMs));
+      for (let at = Math.max(0, Math.floor((from - range.from) / stepMs)); at <= last; at++) {
+        const start = range.from + at * stepMs;
+        const ms = Math.min(until, start + stepMs) - Math.max(from, start);
+        if (ms > 0) give(at, ms);
+      }
+    }
+  };
+  spread(grid.known, (at, ms) => (known[at]! += ms));
+  for (const point of points) {
+    const whole = grid.spanOf(point);
+    spread(overlap(whole, grid.known), (at, ms) => {
+      sums[at]! += isLevel(type) ? point.value * ms : (point.value * grid.scale * ms) / (whole.until - whole.from);
+      weights[at]! += ms;
+    });
+  }
+  // At an end of what is known a sliver of a step says little, where the step beside it says more.
+  const isSliver = (at: number) => known[at]! < stepMs / 2 && [known[at - 1], known[at + 1]].some((beside) => (beside ?? 0) >= stepMs / 2);
+  return {
+    stepSeconds: grid.stepSeconds,
+    times: sums.map((_, at) => (range.from + (at + 0.5) * stepMs) / 1000),
+    values: sums.map((sum, at) => {
+      if (weights[at] === 0 || isSliver(at)) return null;
+      return isLevel(type) ? sum / weights[at]! : perSecond(type, sum, known[at]! / 1000);
+    }),
+  };
+}
+
+/** The parts of a span that are known; `known` is in order. */
+function overlap(span: Span, known: Span[]): Span[] {
+  let low = 0;
+  for (let high = known.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (known[middle]!.until <= span.from) low = middle + 1;
+    else high = middle;
+  }
+  const found: Span[] = [];
+  for (; low < known.length && known[low]!.from < span.until; low++) {
+    found.push({ from: Math.max(span.from, known[low]!.from), until: Math.min(span.until, known[low]!.until) });
+  }
+  return found;
 }
 
 /** Mean over the steps that hold something. */

@@ -10,6 +10,7 @@ const SI = ["", "k", "M", "G", "T", "P", "E"];
 const IEC = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 const DURATIONS: [number, string][] = [
+  [365 * 86_400e9, "y"],
   [86_400e9, "d"],
   [3_600e9, "h"],
   [60e9, "min"],
@@ -88,14 +89,15 @@ export function formatShare(share: number): string {
 }
 
 /** What one point of a timeline says: cores for CPU time, so many a second for events, the amount for levels. */
-export type Rate = "cores" | "waiting" | "bytes/s" | "count/s" | "bytes" | "count" | "time";
+export type Rate = "cores" | "waiting" | "threads" | "bytes/s" | "count/s" | "bytes" | "count" | "time";
 
 function formatCores(value: number): string {
   const size = Math.abs(value);
-  if (size >= 0.01 || value === 0) return `${scaled(value, SI, 1000)} ${value === 1 ? "core" : "cores"}`;
-  if (size >= 1e-5) return `${threeDigits(value * 1e3)} millicores`;
-  if (size >= 1e-6) return `${threeDigits(value * 1e6)} µcores`;
-  return value > 0 ? "< 1 µcore" : "> -1 µcore";
+  const { core, cores } = text.units;
+  if (size >= 0.01 || value === 0) return `${scaled(value, SI, 1000)} ${value === 1 ? core : cores}`;
+  if (size >= 1e-5) return `${threeDigits(value * 1e3)} ${text.units.millicores}`;
+  if (size >= 1e-6) return `${threeDigits(value * 1e6)} ${text.units.microcores}`;
+  return `${value > 0 ? "<" : ">"} ${value > 0 ? "" : "-"}1 ${text.units.microcore}`;
 }
 
 export function formatRate(value: number, rate: Rate): string {
@@ -103,7 +105,9 @@ export function formatRate(value: number, rate: Rate): string {
     case "cores":
       return formatCores(value);
     case "waiting":
-      return `${scaled(value, SI, 1000)} waiting`;
+      return `${scaled(value, SI, 1000)} ${text.units.waiting}`;
+    case "threads":
+      return `${scaled(value, SI, 1000)} ${value === 1 ? text.units.thread : text.units.threads}`;
     case "bytes/s":
       return `${scaled(value, IEC, 1024)}/s`;
     case "count/s":

@@ -2,14 +2,14 @@ import type { Service } from "../api/queries";
 import { visible } from "../flamegraph/label";
 import { changeOf } from "../profile/diff";
 import { kindOf, type ProfileType, rateOf } from "../profile/profile-type";
-import { formatSpan } from "../profile/time";
+import { formatSpan, type Range } from "../profile/time";
 import { meanOf } from "../profile/timeline";
 import { formatRate, growthName } from "../profile/units";
 import { text } from "../text";
 import { followLink } from "../url/navigation";
 import { exploreUrl } from "../url/state";
 import { Sparkline } from "./Sparkline";
-import type { Trend } from "./use-trends";
+import { type Trend, useOwnLine } from "./use-trends";
 
 const MOST_TYPES = 4;
 /** Smaller changes are not worth a colour. */
@@ -20,12 +20,16 @@ interface Props {
   /** undefined while it is asked for, null when there is none. */
   trend: Trend | null | undefined;
   lastWeek: number | null | undefined;
-  now: number;
+  range: Range;
+  /** There are so many services that the trend is a rough one. */
+  isRough: boolean;
   from: string;
   until: string;
 }
 
-export function ServiceRow({ service, trend, lastWeek, now, from, until }: Props) {
+export function ServiceRow({ service, trend: rough, lastWeek, range, isRough, from, until }: Props) {
+  const own = useOwnLine(service, range, isRough);
+  const trend = rough && own ? { ...rough, line: own } : rough;
   const main = service.types[0]!;
   const link = (type: ProfileType) => exploreUrl({ service: service.name, type: type.id, from, until });
   const kind = text.kinds[kindOf(main)];
@@ -61,7 +65,7 @@ export function ServiceRow({ service, trend, lastWeek, now, from, until }: Props
         <span className="soft">{kind}</span>
       </div>
       <div className="service-change">{trend && lastWeek !== undefined && <Week now={trend.sum} then={lastWeek} />}</div>
-      <div className="service-seen soft">{trend && text.services.seen(formatSpan(Math.max(1000, Math.floor((now - trend.lastSeen) / 1000) * 1000)))}</div>
+      <div className="service-seen soft">{trend && text.services.seen(formatSpan(Math.max(1000, Math.floor((range.until - trend.lastSeen) / 1000) * 1000)))}</div>
     </>
   );
 }

@@ -7,9 +7,11 @@ import { allLabelNames, services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
 import { compile } from "../profile/search";
+import type { Range } from "../profile/time";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
 import { useRange } from "../shell/use-range";
+import { ever, NotInRange } from "../query-bar/NotInRange";
 import { FirstProfile } from "../setup/FirstProfile";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
@@ -17,11 +19,10 @@ import { readServices, type ServicesState, servicesUrl } from "../url/state";
 import { arrange, type Item, type Sort, SORTS } from "./arrange";
 import { ServiceRow } from "./ServiceRow";
 import "./services.css";
-import { useTrends } from "./use-trends";
+import { MANY, useTrends } from "./use-trends";
 
 const POLL_MS = 3000;
 const SKELETONS = 6;
-const EVER_MS = 365 * 86_400_000;
 const ROW_HEIGHT = 64;
 const NARROW_ROW_HEIGHT = 104;
 const NARROW = "(max-width: 640px)";
@@ -35,8 +36,9 @@ export function ServicesPage() {
 
   const empty = list.data?.length === 0 && !list.stale;
   // An empty range of a server that has profiles is not the same as a server that has none.
-  const [ever] = useState(() => ({ from: Date.now() - EVER_MS, until: Date.now() }));
-  const earlier = useQuery(empty ? `services ${ever.from} ${ever.until}` : null, (signal) => askServices(ever, signal));
+  const whole = ever();
+  // Asked again with each look at the range: the first profile may be one of long ago.
+  const earlier = useQuery(empty ? `earlier ${range.until}` : null, (signal) => askServices(whole, signal));
   const hasEarlier = (earlier.data?.length ?? 0) > 0;
   useEffect(() => {
     if (!empty) return;
@@ -99,19 +101,11 @@ export function ServicesPage() {
           ))}
         </ul>
       )}
-      {empty && !list.error && !earlier.loading && !hasEarlier && <FirstProfile />}
+      {empty && !list.error && !(earlier.loading && !earlier.data) && !hasEarlier && <FirstProfile />}
       {empty && !list.error && hasEarlier && (
-        <div className="notice">
-          <div className="grow">
-            <strong>{text.services.emptyRangeTitle}</strong>
-            <p>{text.services.emptyRangeHint}</p>
-          </div>
-          <button type="button" className="button" onClick={() => go({ from: "now-365d", until: "now" })}>
-            {text.services.lastYear}
-          </button>
-        </div>
+        <NotInRange service="" go={go} />
       )}
-      {items.length > 0 && <Rows items={items} state={state} trends={trends} now={range.until} stale={list.stale} />}
+      {items.length > 0 && <Rows items={items} state={state} trends={trends} range={range} isRough={(list.data?.length ?? 0) > MANY} stale={list.stale} />}
       {items.length === 0 && list.data && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
     </main>
   );
@@ -121,12 +115,13 @@ interface RowsProps {
   items: Item[];
   state: ServicesState;
   trends: ReturnType<typeof useTrends>;
-  now: number;
+  range: Range;
+  isRough: boolean;
   stale: boolean;
 }
 
 /** Only the rows on the screen exist: a thousand services scroll as ten do. */
-function Rows({ items, state, trends, now, stale }: RowsProps) {
+function Rows({ items, state, trends, range, isRough, stale }: RowsProps) {
   const host = useRef<HTMLUListElement>(null);
   const [offset, setOffset] = useState(0);
   const [narrow, setNarrow] = useState(() => window.matchMedia(NARROW).matches);
@@ -160,7 +155,8 @@ function Rows({ items, state, trends, now, stale }: RowsProps) {
               service={service}
               trend={trends.now === undefined ? undefined : (trends.now.get(service.name) ?? null)}
               lastWeek={trends.lastWeek === undefined ? undefined : (trends.lastWeek.get(service.name) ?? null)}
-              now={now}
+              range={range}
+              isRough={isRough}
               from={state.from}
               until={state.until}
             />

@@ -7,11 +7,13 @@ import { visible } from "../flamegraph/label";
 import { text } from "../text";
 import { followLink } from "../url/navigation";
 import { exploreUrl } from "../url/state";
+import { ever } from "../query-bar/NotInRange";
 import { Snippets } from "./Snippets";
 import "./setup.css";
 
 const POLL_MS = 2000;
 const LOOK_BACK_MS = 3_600_000;
+const FEW = 100;
 
 export function SetupPage() {
   const [now, setNow] = useState(() => Date.now());
@@ -20,10 +22,15 @@ export function SetupPage() {
     const timer = setInterval(() => setNow(Date.now()), POLL_MS);
     return () => clearInterval(timer);
   }, []);
-  const list = useQuery(`services ${now - LOOK_BACK_MS} ${now}`, (signal) => askServices({ from: now - LOOK_BACK_MS, until: now }, signal));
+  // The profiles of files are of long ago; a server with little in it is asked for all of its time.
+  const [few, setFew] = useState(true);
+  const range = few ? ever() : { from: now - LOOK_BACK_MS, until: now };
+  const list = useQuery(`services ${range.from} ${now}`, (signal) => askServices(range, signal));
   const [known, setKnown] = useState<ReadonlySet<string> | null>(null);
   useEffect(() => {
-    if (list.data && known === null) setKnown(new Set(list.data.map(({ name }) => name)));
+    if (!list.data || known !== null) return;
+    setKnown(new Set(list.data.map(({ name }) => name)));
+    setFew(list.data.length <= FEW);
   }, [list.data]);
   const fresh = known === null ? [] : (list.data ?? []).filter(({ name }) => !known.has(name));
   return (

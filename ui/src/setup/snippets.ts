@@ -1,6 +1,6 @@
 // How to send profiles to the very server that shows the page, word for word.
 
-export const SENDERS = ["curl", "Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "pprof file", "Alloy", "Grafana"] as const;
+export const SENDERS = ["curl", "Go", "Python", "Ruby", "Java", "Node.js", ".NET", "Rust", "eBPF", "OTLP collector", "Kubernetes", "Alloy", "pprof file", "Grafana"] as const;
 export type Sender = (typeof SENDERS)[number];
 
 export function snippet(sender: Sender, server: string): string {
@@ -73,6 +73,77 @@ running.stop()?.shutdown(); // at the end of the program`;
     case "pprof file":
       return `curl -o cpu.pb.gz 'http://localhost:6060/debug/pprof/profile?seconds=10'
 curl --data-binary @cpu.pb.gz '${server}/ingest?name=my-service&format=pprof'`;
+    case "eBPF":
+      return `# Every process of a Linux host, its programs unchanged: the OpenTelemetry eBPF profiler.
+cat > ebpf.yaml <<'END'
+receivers:
+  profiling: {}
+exporters:
+  otlphttp:
+    endpoint: ${server}
+service:
+  pipelines:
+    profiles:
+      receivers: [profiling]
+      exporters: [otlphttp]
+END
+docker run --rm --privileged --pid=host --network=host \\
+  -v /sys/kernel/debug:/sys/kernel/debug:ro -v "$PWD/ebpf.yaml:/etc/ebpf.yaml:ro" \\
+  otel/opentelemetry-collector-ebpf-profiler \\
+  --config=/etc/ebpf.yaml --feature-gates=service.profilesSupport`;
+    case "OTLP collector":
+      return `# started with --feature-gates=service.profilesSupport; gRPC works on the same address
+receivers:
+  otlp:
+    protocols:
+      grpc: {}
+      http: {}
+exporters:
+  otlphttp/everflame:
+    endpoint: ${server} # profiles go to ${server}/v1development/profiles
+service:
+  pipelines:
+    profiles:
+      receivers: [otlp]
+      exporters: [otlphttp/everflame]`;
+    case "Kubernetes":
+      return `# Pods with the annotation profiles.grafana.com/cpu.scrape: "true" are scraped, by Grafana Alloy in the cluster.
+discovery.kubernetes "pods" {
+  role = "pod"
+}
+
+discovery.relabel "profiled" {
+  targets = discovery.kubernetes.pods.targets
+  rule {
+    source_labels = ["__meta_kubernetes_pod_annotation_profiles_grafana_com_cpu_scrape"]
+    regex         = "true"
+    action        = "keep"
+  }
+  rule {
+    source_labels = ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_container_name"]
+    separator     = "/"
+    target_label  = "service_name"
+  }
+  rule {
+    source_labels = ["__meta_kubernetes_pod_name"]
+    target_label  = "pod"
+  }
+  rule {
+    source_labels = ["__meta_kubernetes_pod_label_app_kubernetes_io_version"]
+    target_label  = "version"
+  }
+}
+
+pyroscope.scrape "pods" {
+  targets    = discovery.relabel.profiled.output
+  forward_to = [pyroscope.write.everflame.receiver]
+}
+
+pyroscope.write "everflame" {
+  endpoint {
+    url = "${server}"
+  }
+}`;
     case "Alloy":
       return `pyroscope.scrape "services" {
   targets    = [{"__address__" = "localhost:6060", "service_name" = "my-service"}]

@@ -301,8 +301,18 @@ export function functionUrl(state: Partial<FunctionState>): string {
   return url("/function", { ...queryValues(state), name: state.name, by: state.by });
 }
 
-export function adhocUrl(state: Partial<ViewState>): string {
-  return url("/adhoc", viewValues(state));
+/** `files` are kept by the server. */
+export function adhocUrl(state: Partial<ViewState>, files: string[] = []): string {
+  return url("/adhoc", { files: files.join(BETWEEN_FILES), ...viewValues(state) });
+}
+
+/** Stands in no name of a file. */
+const BETWEEN_FILES = "~";
+const FILE_ID = /^[\w.-]{26,256}$/;
+
+export function readFiles(search: string): string[] {
+  const files = (upgraded(search).get("files") ?? "").split(BETWEEN_FILES);
+  return files.every((id) => FILE_ID.test(id)) ? files.slice(0, 2) : [];
 }
 
 export function compareUrl(state: Partial<CompareState> & Pick<CompareState, "before" | "after">): string {
