@@ -1,6 +1,7 @@
 //! OpenTelemetry profiles over HTTP and gRPC, on the main port and on another.
 
 use anyhow::{Result, ensure};
+use base64::Engine as _;
 use everflame_formats::{Limits, gzip, otlp};
 use everflame_tests::rpc::{frame, http2};
 use everflame_tests::{Server, now_ms};
@@ -218,5 +219,21 @@ async fn what_cannot_be_read_is_said() -> Result<()> {
     let (status, message, _) = grpc(&server.url(GRPC), &protobuf(&wrong)?).await?;
     ensure!(status == "3" && message.contains("stack"), "{status} {message}");
     ensure!(server.totals(&of("wrong")).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_export_is_looked_at_ad_hoc() -> Result<()> {
+    let server = Server::start()?;
+    let start = now_ms()? * 1_000_000;
+    let export = export("shop", start, &[start, start + 1_000_000_000]);
+    for file in [export.to_string().into_bytes(), protobuf(&export)?] {
+        let upload =
+            json!({"name": "export", "profile": base64::engine::general_purpose::STANDARD.encode(&file)});
+        let found = server.connect("adhocprofiles.v1.AdHocProfileService/Upload", &upload).await?;
+        let graph: Value = serde_json::from_str(found["flamebearerProfile"].as_str().unwrap_or_default())?;
+        let names = &graph["flamebearer"]["names"];
+        ensure!(*names == json!(["total", "main", "work"]), "{found}");
+    }
     Ok(())
 }

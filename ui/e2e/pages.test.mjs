@@ -120,6 +120,13 @@ test("forms that the page does not read are read by the server, call trees by th
   await page.locator("input[type=file]").setInputFiles([{ name: "app.cpuprofile", mimeType: "", buffer: Buffer.from(JSON.stringify(cpuprofile)) }]);
   await page.getByRole("row").filter({ hasText: "busy" }).first().waitFor();
   await page.goto(`${url}/adhoc`);
+  const otlp = {
+    resourceProfiles: [{ scopeProfiles: [{ profiles: [{ sampleType: { typeStrindex: 1, unitStrindex: 2 }, samples: [{ stackIndex: 1, values: ["7"] }], timeUnixNano: "1700000000000000000" }] }] }],
+    dictionary: { mappingTable: [{}], functionTable: [{}, { nameStrindex: 3 }], locationTable: [{}, { lines: [{ functionIndex: 1 }] }], stackTable: [{}, { locationIndices: [1] }], stringTable: ["", "samples", "count", "collected"], linkTable: [{}], attributeTable: [{}] },
+  };
+  await page.locator("input[type=file]").setInputFiles([{ name: "export.json", mimeType: "", buffer: Buffer.from(JSON.stringify(otlp)) }]);
+  await page.getByRole("row").filter({ hasText: "collected" }).first().waitFor();
+  await page.goto(`${url}/adhoc`);
   // The unnamed root with one child: "main", 2 itself, and below it "leaf" with 300.
   const tree = Buffer.from([0, 0, 1, 4, ...Buffer.from("main"), 2, 1, 4, ...Buffer.from("leaf"), 0xac, 0x02, 0]);
   await page.locator("input[type=file]").setInputFiles([{ name: "whole.tree", mimeType: "", buffer: tree }]);

@@ -84,7 +84,8 @@ impl SuffixType {
     }
 
     /// Gives `profile`, which has one sample type, this type. Counts that were taken at `rate` a second
-    /// become nanoseconds; with a rate of 0 they stay counts.
+    /// become nanoseconds; with a rate of 0 they stay counts. Counts that would be 292 years or more together
+    /// are none: those were sent as nanoseconds.
     pub(crate) fn apply(self, profile: &mut Profile, rate: u32) {
         let rate = i64::from(rate);
         profile.default_sample_type = None;
@@ -97,8 +98,10 @@ impl SuffixType {
         if self.rated && rate > 0 {
             profile.period_type = ValueType::new("cpu", "nanoseconds");
             profile.period = 1_000_000_000 / rate;
-            for value in &mut profile.samples.values {
-                *value = value.saturating_mul(profile.period);
+            let values = &mut profile.samples.values;
+            let count: u128 = values.iter().map(|value| u128::from(value.unsigned_abs())).sum();
+            if count <= i64::MAX as u128 / profile.period.unsigned_abs().max(1) as u128 {
+                values.iter_mut().for_each(|value| *value = value.saturating_mul(profile.period));
             }
         }
     }
@@ -303,6 +306,20 @@ mod tests {
         let mut profile = Profile::default();
         split_suffix("shop.wall").1.apply(&mut profile, 0);
         assert_eq!(profile_types("wall", &profile).unwrap()[0].to_string(), "wall:samples:count::");
+    }
+
+    #[test]
+    fn counts_that_would_be_centuries_are_nanoseconds() {
+        for (values, expect) in [
+            (vec![3, 4], [30_000_000, 40_000_000]),
+            (vec![4_000_000_000_000_000, 182_162_110_000_000], [4_000_000_000_000_000, 182_162_110_000_000]),
+            (vec![i64::MAX, i64::MIN], [i64::MAX, i64::MIN]),
+        ] {
+            let mut profile = Profile::default();
+            profile.samples.values = values;
+            split_suffix("shop.cpu").1.apply(&mut profile, 100);
+            assert_eq!(profile.samples.values, expect);
+        }
     }
 
     #[test]

@@ -49,10 +49,11 @@ export async function readAny(fileName: string, packed: Uint8Array<ArrayBuffer>)
   }
   try {
     const profile = readPprof(bytes);
+    if (profile.types.length === 0) throw new NotKnown("this is no pprof file");
     const types = profile.types.map(({ sampleType, sampleUnit, flame }) => ({ name: sampleType, unit: sampleUnit, flame }));
     return { ...known, format: "pprof", types, usual: profile.usual, durationMs: profile.durationMs };
   } catch (error) {
-    if (error instanceof TornMessage) throw new Error(`this is no pprof, folded, speedscope or Flamebearer file, or it was cut off (${error.message})`);
+    if (error instanceof TornMessage) throw new NotKnown(`this is no pprof file, or it was cut off (${error.message})`);
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 //! What can be seen in a file of any format that is read: a call tree for each thing that it measures.
 
 use crate::error::ApiError;
-use everflame_formats::{Error, ErrorKind, Format, Limits, flamebearer, folded, pprof};
+use everflame_formats::{Error, ErrorKind, Format, Limits, Part, flamebearer, folded, otlp, pprof};
 use everflame_profile::{Profile, ProfileType, Tree, ValueType};
 
 /// One thing that a file measures.
@@ -39,6 +39,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<View>, ApiError> {
         match pprof::read(bytes, &limits) {
             Ok(decoded) if !decoded.profile.sample_types.is_empty() => add_all(&mut views, &decoded.profile),
             other => {
+                if let Some(parts) = otlp_parts(bytes, &limits) {
+                    parts.iter().for_each(|part| add_all(&mut views, &part.profile));
+                    return Ok(views);
+                }
                 // Text that is no pprof may still be folded stacks; what is neither gets pprof's fault.
                 let text = folded::read(bytes, folded::Lines::Counted, &limits).map(|text| text.profile);
                 match (other, text) {
@@ -51,11 +55,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<View>, ApiError> {
     }
     if views.is_empty() {
         return Err(ApiError::invalid(
-            "profile: nothing is measured in it; send pprof, JFR, speedscope, perf script, .cpuprofile, a Firefox \
+            "profile: nothing is measured in it; send pprof, OTLP, JFR, speedscope, perf script, .cpuprofile, a Firefox \
              profile, folded stacks or flamebearer JSON",
         ));
     }
     Ok(views)
+}
+
+/// The profiles of an OTLP export, protobuf or JSON; `None` when it is no such thing.
+fn otlp_parts(bytes: &[u8], limits: &Limits) -> Option<Vec<Part>> {
+    let export = otlp::read(bytes, limits).or_else(|_| otlp::read_json(bytes, limits)).ok()?;
+    (!export.parts.is_empty()).then_some(export.parts)
 }
 
 fn refusal(error: Error) -> ApiError {
