@@ -127,6 +127,10 @@ test("forms that the page does not read are read by the server, call trees by th
   await page.locator("input[type=file]").setInputFiles([{ name: "export.json", mimeType: "", buffer: Buffer.from(JSON.stringify(otlp)) }]);
   await page.getByRole("row").filter({ hasText: "collected" }).first().waitFor();
   await page.goto(`${url}/adhoc`);
+  const script = "app 7/7 [000] 12.5: 10101010 cpu-clock:\n\t55d0 recorded+0x10 (/usr/bin/app)\n\t55c0 main+0x1 (/usr/bin/app)\n\n";
+  await page.locator("input[type=file]").setInputFiles([{ name: "perf.txt", mimeType: "", buffer: Buffer.from(script) }]);
+  await page.getByRole("row").filter({ hasText: "recorded" }).first().waitFor();
+  await page.goto(`${url}/adhoc`);
   // The unnamed root with one child: "main", 2 itself, and below it "leaf" with 300.
   const tree = Buffer.from([0, 0, 1, 4, ...Buffer.from("main"), 2, 1, 4, ...Buffer.from("leaf"), 0xac, 0x02, 0]);
   await page.locator("input[type=file]").setInputFiles([{ name: "whole.tree", mimeType: "", buffer: tree }]);

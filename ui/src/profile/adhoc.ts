@@ -5,7 +5,6 @@ import { CallTree } from "./call-tree";
 import { decodeFlame, type Flame, nodeCount, ROOT } from "./flame";
 import { readFolded } from "./folded";
 import { readPprof } from "./pprof";
-import { TornMessage } from "./protobuf";
 import { unitOf } from "./units";
 
 export interface AdHocType {
@@ -43,18 +42,22 @@ export async function readAny(fileName: string, packed: Uint8Array<ArrayBuffer>)
   if (decode(bytes.subarray(0, JFR.length)) === JFR) throw new NotKnown("this is a recording of Java Flight Recorder");
   if (bytes[0] === 0) return { ...known, format: "tree", types: [{ name: "samples", unit: "count", flame: readTree(bytes) }], usual: 0, durationMs: 0 };
   if (looksLikeText(bytes)) {
-    const flame = readFolded(decode(bytes));
+    const flame = unlessUnknown(() => readFolded(decode(bytes)));
     if (nodeCount(flame) <= 1) throw new Error("the file holds no stacks");
     return { ...known, format: "folded", types: [{ name: "samples", unit: "count", flame }], usual: 0, durationMs: 0 };
   }
+  const profile = unlessUnknown(() => readPprof(bytes));
+  if (profile.types.length === 0) throw new NotKnown("this is no pprof file");
+  const types = profile.types.map(({ sampleType, sampleUnit, flame }) => ({ name: sampleType, unit: sampleUnit, flame }));
+  return { ...known, format: "pprof", types, usual: profile.usual, durationMs: profile.durationMs };
+}
+
+/** What is no such file may be one of another form: text of `perf script`, a protobuf message of OpenTelemetry. */
+function unlessUnknown<T>(read: () => T): T {
   try {
-    const profile = readPprof(bytes);
-    if (profile.types.length === 0) throw new NotKnown("this is no pprof file");
-    const types = profile.types.map(({ sampleType, sampleUnit, flame }) => ({ name: sampleType, unit: sampleUnit, flame }));
-    return { ...known, format: "pprof", types, usual: profile.usual, durationMs: profile.durationMs };
+    return read();
   } catch (error) {
-    if (error instanceof TornMessage) throw new NotKnown(`this is no pprof file, or it was cut off (${error.message})`);
-    throw error;
+    throw new NotKnown(error instanceof Error ? error.message : String(error));
   }
 }
 
