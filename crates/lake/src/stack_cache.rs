@@ -128,11 +128,13 @@ impl StackCache {
 
     /// Frames of `stacks`, as far as the young generation has them.
     pub(crate) fn resolve(&self, stacks: &[StackId]) -> ResolvedStacks {
+        let found: Vec<_> = stacks.iter().map(|&stack| self.young.frames(stack)).collect();
         let mut copies = Copies::new(&self.young.interner);
+        copies.frames.reserve_exact(found.iter().flatten().map(|frames| frames.len()).sum());
         let mut ends = Vec::with_capacity(stacks.len());
         let mut missing = Vec::new();
-        for &stack in stacks {
-            match self.young.frames(stack) {
+        for (&stack, found) in stacks.iter().zip(found) {
+            match found {
                 Some(frames) => copies.push(frames),
                 None => missing.push(stack),
             }
@@ -223,13 +225,14 @@ impl<'a> Copies<'a> {
     }
 
     fn push(&mut self, frames: &[FrameIndex]) {
-        self.frames.reserve(frames.len());
-        for &frame in frames {
-            let copy = match self.frames_at.get(frame as usize) {
-                Some(0) | None => self.frame(frame),
+        let start = self.frames.len();
+        self.frames.extend_from_slice(frames);
+        for at in start..self.frames.len() {
+            let copy = match self.frames_at.get(self.frames[at] as usize) {
+                Some(0) | None => self.frame(self.frames[at]),
                 Some(copy) => *copy,
             };
-            self.frames.push(copy - 1);
+            self.frames[at] = copy - 1;
         }
     }
 

@@ -30,7 +30,7 @@ pub use stack::{FrameId, StackId, stack_id};
 pub use strings::{StringIndex, StringInterner, Strings};
 pub use symbols::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, SymbolInterner, Symbols};
 pub use top::{TopRow, TopTable};
-pub use tree::{Folded, Node, NodeIndex, Tree, WeighedStack};
+pub use tree::{Folded, Node, NodeIndex, Tree};
 
 /// Label that names the service a profile comes from; every series has it.
 pub const SERVICE_NAME: &str = "service_name";

@@ -3,8 +3,7 @@
 use crate::{ScanStats, TimeRange, Warning};
 use everflame_lake::ResolvedStacks;
 use everflame_profile::{
-    FrameIndex, Location, Profile, ProfileType, Samples, StackId, StringIndex, SymbolInterner, Symbols, Tree,
-    WeighedStack,
+    FrameIndex, Location, Profile, ProfileType, Samples, StackId, SymbolInterner, Symbols, Tree,
 };
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -42,33 +41,7 @@ impl Merged {
 
     /// The call tree by function name. Stacks that add up to zero leave no node.
     pub fn tree(&self) -> Tree {
-        let symbols = &self.stacks.symbols;
-        let mut tree = Tree::default();
-        let mut names: Vec<Option<StringIndex>> = vec![None; symbols.frames.len()];
-        // The names of all stacks, root first, and where each stack ends.
-        let mut all: Vec<StringIndex> = Vec::with_capacity(self.stacks.frames.len());
-        let mut ends = Vec::with_capacity(self.values.len());
-        for (frames, &value) in runs(&self.stacks).zip(&self.values) {
-            if value == 0 {
-                continue;
-            }
-            for &frame in frames.iter().rev() {
-                let at = frame as usize;
-                let (Some(slot), Some(frame)) = (names.get_mut(at), symbols.frames.get(at)) else { continue };
-                all.push(*slot.get_or_insert_with(|| tree.intern(&symbols.name(frame))));
-            }
-            ends.push((all.len(), value));
-        }
-        let mut rest = &all[..];
-        let mut begin = 0;
-        let mut stacks: Vec<WeighedStack<'_>> = Vec::with_capacity(ends.len());
-        for (end, value) in ends {
-            let (stack, after) = rest.split_at_checked(end - begin).unwrap_or_default();
-            (rest, begin) = (after, end);
-            stacks.push((stack, value));
-        }
-        tree.insert_all(&mut stacks);
-        tree
+        Tree::of_stacks(&self.stacks.symbols, &self.stacks.frames, &self.stacks.ends, &self.values)
     }
 
     /// As a profile with one sample type, for a pprof file: it ends at the end of `range`. Inlined calls
