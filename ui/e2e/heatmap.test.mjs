@@ -108,4 +108,46 @@ test("without spans the page says where they come from", async () => {
   await page.getByText("No profile of this range knows its span.").waitFor();
 });
 
+test("spans stand beside each other, and one is opened", async () => {
+  const now = Math.floor(Date.now() / 1000) - 60;
+  const spans = [...Array(12).keys()].map((i) => ({ spanId: (i + 1).toString(16).padStart(16, "0"), value: i === 5 ? 900 : 40 + i }));
+  const profile = (at, i) => ({
+    sampleType: { typeStrindex: 1, unitStrindex: 2 },
+    timeUnixNano: `${at}000000000`,
+    durationNano: "1000000000",
+    samples: [{ stackIndex: i === 5 ? 2 : 1, linkIndex: i + 1, values: [String(spans[i].value * 1_000_000)], timestampsUnixNano: [`${at}500000000`] }],
+  });
+  const sent = await fetch(`${url}/v1development/profiles`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      resourceProfiles: [
+        {
+          resource: { attributes: [{ key: "service.name", value: { stringValue: "traced" } }] },
+          scopeProfiles: [{ profiles: spans.map((_, i) => profile(now - 600 + i * 30, i)) }],
+        },
+      ],
+      dictionary: {
+        mappingTable: [{}],
+        functionTable: [{}, { nameStrindex: 3 }, { nameStrindex: 4 }],
+        locationTable: [{}, { lines: [{ functionIndex: 1 }] }, { lines: [{ functionIndex: 2 }] }],
+        stackTable: [{}, { locationIndices: [1] }, { locationIndices: [2, 1] }],
+        stringTable: ["", "cpu", "nanoseconds", "handle", "slow.path"],
+        linkTable: [{}, ...spans.map(({ spanId }) => ({ traceId: `${"0".repeat(16)}${spanId}`, spanId }))],
+        attributeTable: [{}],
+      },
+    }),
+  });
+  assert.ok(sent.ok, await sent.text());
+  await page.goto(`${url}/heatmap?v=1&service=traced&of=spans`);
+  await page.getByRole("application", { name: /CPU time of single spans/ }).waitFor();
+  const listed = page.getByRole("region", { name: "Single spans" }).locator("tbody tr");
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 12);
+  await listed.first().getByText("900 ms").waitFor();
+  await listed.first().getByText("0000000000000006").first().waitFor();
+  await listed.first().getByRole("button", { name: "Flame graph" }).click();
+  await page.getByRole("heading", { name: /^The span of / }).waitFor();
+  await graph().getByRole("treeitem", { name: /^total, total 900 ms/ }).waitFor();
+});
+
 test("nothing broke the policy or reached the console", () => assert.deepEqual(session.faults, []));

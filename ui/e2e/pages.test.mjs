@@ -89,6 +89,23 @@ test("a function has a history, by label too", async () => {
   await page.getByRole("img", { name: /Self, (us, eu|eu, us)/ }).waitFor();
 });
 
+test("a function's history reaches back months, version by version", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  for (const [days, version, weight] of [[100, "1.0", 20], [62, "1.0", 30], [60, "2.0", 70], [3, "2.0", 90]]) {
+    const from = now - days * 86_400;
+    const query = new URLSearchParams({ name: `old.cpu{version=${version}}`, format: "folded", from: String(from), until: String(from + 10), sampleRate: "100" });
+    const response = await fetch(`${url}/ingest?${query}`, { method: "POST", body: `main;slowly ${weight}\nmain;idle 10` });
+    assert.ok(response.ok, await response.text());
+  }
+  await page.goto(`${url}/function?v=1&service=old&name=slowly&from=now-120d`);
+  await page.getByRole("img", { name: "Total, with all that it calls" }).waitFor();
+  await page.getByRole("combobox", { name: "Split the history by a label" }).selectOption("version");
+  await page.getByRole("img", { name: /Self, 1\.0, 2\.0/ }).waitFor();
+  const self = page.getByRole("region", { name: "Self" });
+  await self.getByText("1.0 0.03 cores").waitFor();
+  await self.getByText("2.0 0.09 cores").waitFor();
+});
+
 test("a file is looked at, and stored only when asked to", async () => {
   await page.goto(`${url}/adhoc`);
   await page.locator("input[type=file]").setInputFiles([{ name: "dropped.txt", mimeType: "", buffer: Buffer.from("a;b 30\na;c 10\n") }]);

@@ -4,7 +4,7 @@
 export interface Cadence {
   /** Seconds that a profile measures. */
   duration: number;
-  /** Seconds from the start of one to the start of the next: what a profile stands for. */
+  /** Seconds from the start of one to the start of the next, a day at most: what a profile stands for. */
   interval: number;
 }
 
@@ -17,6 +17,8 @@ export interface Taken {
 
 /** Starts jitter by a little; a whole number of seconds is what was meant. */
 const JITTER = 0.02;
+/** Profiles that are further apart, in seconds, do not stand for what lies between them. */
+const LONGEST_INTERVAL = 86_400;
 /** The steps that the sums of long ranges are kept in begin here, in seconds. */
 const KEPT_STEP = 300;
 
@@ -33,7 +35,7 @@ export function cadenceOf(profiles: Taken[]): Cadence | null {
     return times.slice(1).map((time, i) => time - times[i]!);
   });
   const measured = median(profiles.map(({ duration }) => duration));
-  const between = median(gaps);
+  const between = Math.min(median(gaps), LONGEST_INTERVAL * 1000);
   if (measured === 0 && between === 0) return null;
   const duration = seconds(measured || between);
   return { duration, interval: Math.max(duration, seconds(between)) };

@@ -116,6 +116,8 @@ test("a function's history is its share of each part", () => {
   const parts = partsOf({ from: 0, until: 100 }, 3);
   expect(parts).toEqual([{ from: 0, until: 33 }, { from: 34, until: 66 }, { from: 67, until: 100 }]);
   expect(meansOf({ stepSeconds: 0.02, times: [0.01, 0.03, 0.05], values: [2, 4, null] }, parts)).toEqual([3, null, null]);
+  // Each step is longer than a part.
+  expect(meansOf({ stepSeconds: 0.05, times: [0.025, 0.075], values: [2, null] }, parts)).toEqual([2, 2, null]);
 });
 
 test("labels are sorted by how unevenly they split", () => {

@@ -36,17 +36,25 @@ export function weightOf(flame: Flame, name: string): Weight | null {
   return { self: self / whole, total: total / whole };
 }
 
-/** The mean of a line within each part; null where nothing was measured. */
+/**
+ * The mean of a line within each part; null where nothing was measured. Where profiles come so seldom that a
+ * step is longer than a part, the step that has its middle speaks for it.
+ */
 export function meansOf(line: Timeline, parts: Range[]): (number | null)[] {
+  const half = line.stepSeconds * 500;
   return parts.map(({ from, until }) => {
+    const middle = (from + until) / 2;
     let sum = 0;
     let count = 0;
+    let around: number | null = null;
     line.values.forEach((value, i) => {
       const at = line.times[i]! * 1000;
-      if (value === null || at <= from || at > until) return;
+      if (value === null) return;
+      if (Math.abs(at - middle) <= half) around = value;
+      if (at <= from || at > until) return;
       sum += value;
       count++;
     });
-    return count === 0 ? null : sum / count;
+    return count === 0 ? around : sum / count;
   });
 }

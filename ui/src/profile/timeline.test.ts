@@ -63,6 +63,19 @@ test.each([
   expect(shown.filter((value) => value === null || Math.abs(value - cores) > cores * 0.01)).toEqual([]);
 });
 
+test("profiles that are weeks apart are seen each at its place", () => {
+  const day = 86_400_000;
+  const range = { from: 0, until: 120 * day };
+  const taken = [20, 60, 117].map((at) => ({ time: at * day, duration: 10_000, labels: {} }));
+  const cadence = cadenceOf(taken);
+  expect(cadence).toEqual({ duration: 10, interval: 86_400 });
+  const points = taken.map(({ time }, i) => ({ time, value: (i + 1) * 1e9 }));
+  const { times, values } = timelineOf(cpu, points, range, 3600, cadence);
+  const shown = values.flatMap((value, i) => (value === null ? [] : [[Math.round(times[i]! / 86_400), Math.round(value * 100) / 100]]));
+  expect(shown.map(([, value]) => value)).toEqual([0.1, 0.2, 0.3]);
+  shown.forEach(([at], i) => expect(Math.abs(at! - [20, 60, 117][i]!)).toBeLessThanOrEqual(1));
+});
+
 test.each(Array.from({ length: 45 }, (_, now) => now))("processes almost in step make a level line at its ends, %i s after a round began", (now) => {
   const range = { from: 3_600_000 + now * 1000 + 226, until: 7_200_000 + now * 1000 + 226 };
   const processes = [0, 4, 9].map((phase, i) => ({ phase, every: 45, duration: 45, pod: `pod-${i}` }));
