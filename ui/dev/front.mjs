@@ -14,7 +14,7 @@ export const POLICY =
 const MEDIA = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
 /** Everything else is a page or a file of the pages. */
-const OF_THE_SERVER = /^\/(querier|push|adhocprofiles)\.v1\.|^\/(api|ingest|pyroscope|ready|metrics|l|-)(\/|$)/;
+const OF_THE_SERVER = /^\/(querier|push|adhocprofiles)\.v1\.|^\/(api|ingest|pyroscope|ready|metrics|l|v1development|-)(\/|$)/;
 
 /** Resolves to the address once it listens. */
 export function serveInFrontOf(server, port = 0) {
