@@ -72,10 +72,16 @@ fn walk<T>(
     let mut path: Vec<u32> = Vec::new();
     let mut open: Vec<(usize, u64)> = Vec::new();
     let mut nodes = 0usize;
+    // What all values weigh without their signs: no sum of some of them can be beyond it.
+    let mut weight = 0u64;
     loop {
         let text = reader.name(limits)?;
         let (self_value, children) = (reader.number()? as i64, reader.children()?);
         nodes += 1;
+        weight = weight.saturating_add(self_value.unsigned_abs());
+        if i64::try_from(weight).is_err() {
+            return Err(reader.error(ErrorKind::TooLarge, "its values add up to more than 64 bits"));
+        }
         if nodes > NODES_OF_ENTRIES * limits.table_entries || open.len() > limits.depth {
             let fault = format!(
                 "it has more than {} nodes or is deeper than {}",
@@ -182,6 +188,12 @@ mod tests {
             read_all(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).unwrap_err().kind(),
             ErrorKind::TooLarge
         );
+        // A saturated sum would depend on the order of what is added.
+        let mut most = vec![0xff; 8];
+        most.push(0x7f);
+        let huge = [&[0, 0, 2, 1, b'a'], &most[..], &[0, 1, b'b', 1, 0]].concat();
+        let fault = read_all(&huge).unwrap_err().to_string();
+        assert!(fault.contains("more than 64 bits"), "{fault}");
         let deep: Vec<u8> = [0, 0, 1].repeat(5_000);
         assert_eq!(read_all(&deep).unwrap_err().kind(), ErrorKind::TooLarge);
     }
