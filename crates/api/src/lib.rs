@@ -52,6 +52,7 @@ mod timeline;
 mod times;
 mod ui;
 mod vcs;
+mod warm_up;
 mod watch;
 
 /// What the protocol files in `proto/` say, generated.

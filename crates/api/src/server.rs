@@ -67,6 +67,14 @@ pub enum ServerError {
     /// The listener has no address.
     #[error("the listener is not usable: {0}")]
     Listener(#[from] std::io::Error),
+    /// The server did not answer what it asked itself.
+    #[error("the first question, {method}, was not answered: {why}")]
+    FirstQuestion {
+        /// The method that was called.
+        method: &'static str,
+        /// What came instead of an answer.
+        why: String,
+    },
 }
 
 /// All wires, ready to be served.
@@ -280,15 +288,7 @@ impl Server {
         let address = listener.local_addr()?;
         tracing::info!(%address, "listening");
         let service = TowerToHyperService::new(self.router());
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .adaptive_window(true)
-            .max_concurrent_streams(MAX_STREAMS)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
+        let builder = connections();
         let connections = Arc::new(Semaphore::new(self.app.config.max_connections));
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -327,6 +327,20 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// How connections are served.
+pub(crate) fn connections() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .adaptive_window(true)
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
 }
 
 /// Answers of RPC services are compressed by themselves, pprof is gzip already.

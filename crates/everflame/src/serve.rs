@@ -51,7 +51,13 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         let engine = engine.clone();
         tokio::spawn(async move { engine.warm_up().await });
     }
-    let server = Server::new(server_config(config), ingest.clone(), engine, lake.clone(), clock.clone());
+    let new_server =
+        || Server::new(server_config(config), ingest.clone(), engine.clone(), lake.clone(), clock.clone());
+    let server = new_server();
+    // On a server of its own, so that what it asks is not counted as anybody's.
+    if let Err(error) = new_server().warm_up().await {
+        tracing::warn!(%error, "the first answers may take longer than later ones");
+    }
     let profiling = config.self_profiling.then(|| tokio::spawn(self_profiling::run(ingest, clock)));
 
     // The one line on standard output: connections are queued by now, and accepted at once.

@@ -27,6 +27,7 @@ impl Clock for FixedClock {
 
 pub(super) struct Fixture {
     pub(super) router: Router,
+    pub(super) server: Server,
     _folder: tempfile::TempDir,
 }
 
@@ -64,7 +65,8 @@ impl Fixture {
         let lake = Lake::open(lake, clock.clone()).await.unwrap();
         let ingest = Arc::new(Ingest::new(lake.clone(), Default::default(), clock.clone()));
         let engine = Arc::new(Engine::new(lake.clone(), Default::default()));
-        Self { router: Server::new(config, ingest, engine, lake, clock).router(), _folder: folder }
+        let server = Server::new(config, ingest, engine, lake, clock);
+        Self { router: server.router(), server, _folder: folder }
     }
 
     /// A store with one profile: main;work 3 and main;idle 1, 10 ms each, at 1700000000.

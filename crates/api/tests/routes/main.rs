@@ -9,6 +9,13 @@ use fixture::{CPU, Fixture, NOW, base64, select};
 use serde_json::{Value, json};
 
 #[tokio::test]
+async fn the_first_questions_are_answered() {
+    for fixture in [Fixture::new().await, Fixture::filled().await] {
+        fixture.server.warm_up().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn status_rules_of_the_query_wire() {
     let fixture = Fixture::filled().await;
     let table = [

@@ -137,7 +137,8 @@ pub(super) fn decode(
     let mapping_ids = Ids::new(&mapping_ids, Place::Mapping)?;
 
     let mut symbols = Symbols::default();
-    symbols.frames.reserve(raw.locations.len());
+    // Some locations have several frames.
+    symbols.frames.reserve(raw.locations.len() + raw.locations.len() / 2);
     let mut known_mappings = HashMap::new();
     let mut out = Vec::with_capacity(raw.locations.len());
     let mut ids = Vec::with_capacity(raw.locations.len());
