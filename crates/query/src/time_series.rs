@@ -203,6 +203,13 @@ impl Grouping {
         u32::try_from(point).ok()
     }
 
+    /// The first and last time that belong to a point.
+    pub(crate) fn times(&self, point: u32) -> (Nanos, Nanos) {
+        let last = self.time(point);
+        let first = i128::from(last) - i128::from(self.step) + 1;
+        (crate::merged::clamp(first).max(self.covered.from), last.min(self.covered.until))
+    }
+
     /// The time of a point: the end of what it covers.
     pub(crate) fn time(&self, point: u32) -> Nanos {
         let time = i128::from(self.from) + i128::from(point) * i128::from(self.step);

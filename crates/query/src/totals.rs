@@ -11,6 +11,7 @@ use crate::time_series::{Exemplars, Grouping};
 use everflame_lake::columns::{Ids, Numbers};
 use everflame_lake::{HeadChunk, HeadProfile, ProfileId};
 use everflame_profile::Nanos;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Adds up the totals of profiles.
@@ -87,7 +88,6 @@ impl TotalScan {
             columns.push(numbers(COUNT)?);
         }
         control.charge_read(series.bytes() + columns.iter().map(Numbers::bytes).sum::<u64>())?;
-        let (from, until) = self.part.micros();
         let mut groups: Vec<u32> = Vec::new();
         for range in ranges {
             let mut row = range.start;
@@ -114,27 +114,45 @@ impl TotalScan {
                     if group == NONE || result.is_err() {
                         return;
                     }
-                    let [times, durations, totals] =
-                        [times, durations, totals].map(|column| column.get(run.clone()).unwrap_or_default());
-                    let counts = counts.get(run).unwrap_or_default();
-                    for (at, ((&time, &duration), &total)) in
-                        times.iter().zip(durations).zip(totals).enumerate()
-                    {
-                        if time < from || time > until {
-                            continue;
-                        }
-                        let time = time.saturating_mul(1000);
-                        let time = if is_sum { self.grouping.end_of_window(time, self.window) } else { time };
-                        let bucket = bucket(total, duration, counts.get(at).copied().unwrap_or(1));
-                        result = self.take(group, time, &bucket, None, control, into);
-                        if result.is_err() {
-                            return;
-                        }
-                    }
+                    let [times, durations, totals, counts] = [times, durations, totals, counts]
+                        .map(|column| column.get(run.clone()).unwrap_or_default());
+                    let rows = Rows { times, durations, totals, counts: is_sum.then_some(counts) };
+                    result = self.add_rows(group, &rows, control, into);
                 });
                 result?;
                 row = end;
             }
+        }
+        Ok(())
+    }
+
+    /// Adds up rows of one series. They come in the order of time, so that most belong to the point of the one
+    /// before: all those of a point are added at once.
+    fn add_rows(
+        &self,
+        group: u32,
+        rows: &Rows<'_>,
+        control: &Control,
+        into: &mut Buckets,
+    ) -> Result<(), Interrupt> {
+        let (from, until) = self.part.micros();
+        let counts_at = |time: i64| match rows.counts {
+            Some(_) => self.grouping.end_of_window(time.saturating_mul(1000), self.window),
+            None => time.saturating_mul(1000),
+        };
+        let mut at = 0;
+        while let Some(&time) = rows.times.get(at) {
+            let start = at;
+            at += 1;
+            let point = self.grouping.point(counts_at(time)).filter(|_| time >= from && time <= until);
+            let Some(point) = point else { continue };
+            let (first, last) = self.grouping.times(point);
+            let belongs = |&&time: &&i64| {
+                let counts_at = counts_at(time);
+                time >= from && time <= until && counts_at >= first && counts_at <= last
+            };
+            at += rows.times.get(at..).unwrap_or_default().iter().take_while(belongs).count();
+            into.add(group, point, &rows.sum(start..at), control)?;
         }
         Ok(())
     }
@@ -195,6 +213,30 @@ impl TotalScan {
             Some(largest) => into.add_profile(group, point, bucket, largest, control),
             None => into.add(group, point, bucket, control),
         }
+    }
+}
+
+/// Rows of one series.
+struct Rows<'a> {
+    times: &'a [i64],
+    durations: &'a [i64],
+    totals: &'a [i64],
+    /// How many profiles each is the sum of; none where each is a profile.
+    counts: Option<&'a [i64]>,
+}
+
+impl Rows<'_> {
+    /// What some of them make together.
+    fn sum(&self, rows: Range<usize>) -> Bucket {
+        let sum = |column: &[i64]| {
+            let column = column.get(rows.clone()).unwrap_or_default();
+            column.iter().map(|&value| i128::from(value)).sum()
+        };
+        let profiles = match self.counts {
+            None => rows.len() as u64,
+            Some(counts) => u64::try_from(sum(counts)).unwrap_or_default(),
+        };
+        Bucket { sum: sum(self.totals), duration: sum(self.durations), profiles }
     }
 }
 

@@ -49,16 +49,19 @@ pub(super) fn numbers(page: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(
             let packed =
                 bytes.get(..whole.min(bytes.len())).filter(|packed| packed.len() >= needed).ok_or(CUT)?;
             bytes = bytes.get(packed.len()..).unwrap_or_default();
-            for at in 0..taken {
+            out.extend((0..taken).map(|at| {
                 let difference = bits(packed, at * usize::from(width), width);
                 last = last.wrapping_add(least).wrapping_add(difference.cast_signed());
-                out.push(last);
-            }
+                last
+            }));
             left -= taken;
         }
     }
     Ok(())
 }
+
+/// Values of so many bits never reach beyond the eight bytes that begin with their first one.
+const WITHIN_WORD: u8 = 57;
 
 /// The `width` bits from `bit` on.
 #[inline]
@@ -68,11 +71,17 @@ fn bits(packed: &[u8], bit: usize, width: u8) -> u64 {
     }
     let (start, shift) = (bit / 8, bit % 8);
     let rest = packed.get(start..).unwrap_or_default();
-    let word = match rest.first_chunk::<16>() {
-        Some(word) => u128::from_le_bytes(*word),
-        None => rest.iter().rev().fold(0u128, |word, &byte| word << 8 | u128::from(byte)),
+    let bits = match rest.first_chunk::<8>() {
+        Some(word) if width <= WITHIN_WORD => u64::from_le_bytes(*word) >> shift,
+        _ => wide_bits(rest, shift),
     };
-    (word >> shift) as u64 & (u64::MAX >> (64 - width))
+    bits & (u64::MAX >> (64 - width))
+}
+
+#[inline(never)]
+fn wide_bits(rest: &[u8], shift: usize) -> u64 {
+    let word = rest.iter().take(16).rev().fold(0u128, |word, &byte| word << 8 | u128::from(byte));
+    (word >> shift) as u64
 }
 
 fn zigzag(bytes: &[u8]) -> Result<(i64, &[u8]), Fault> {

@@ -80,7 +80,7 @@ pub struct Numbers {
     keys: Vec<u32>,
     /// The values of the current page, or of the rows that were asked for last.
     values: Vec<i64>,
-    /// The largest of them, the sign left out; for values of the dictionary the largest of that.
+    /// None of them is larger, the signs left out; for values of the dictionary none of those.
     largest: u64,
     largest_in_dictionary: u64,
 }
@@ -110,8 +110,9 @@ impl Numbers {
                 Encoding::Deltas => deltas::numbers(page.bytes, page.values, &mut self.values)?,
                 Encoding::Dictionary => {
                     packed::keys(page.bytes, page.values, &mut self.keys)?;
-                    let last = self.keys.iter().fold(0, |last, &key| last.max(key));
-                    if last as usize >= self.dictionary.len() {
+                    let length = u32::try_from(self.dictionary.len()).unwrap_or(u32::MAX);
+                    // Without a branch, and without the maximum that the oldest processors have no vectors for.
+                    if self.keys.iter().fold(false, |beyond, &key| beyond | (key >= length)) {
                         return Err(BEYOND);
                     }
                 }
@@ -169,8 +170,10 @@ impl Numbers {
     }
 }
 
+/// A bound that is less than twice the largest of `numbers`, their signs left out: all their bits together, which
+/// takes a fraction of the time of comparing them.
 fn largest(numbers: &[i64]) -> u64 {
-    numbers.iter().fold(0, |largest, number| largest.max(number.unsigned_abs()))
+    numbers.iter().fold(0, |bits, number| bits | number.unsigned_abs())
 }
 
 const BEYOND: Fault = Fault::Damaged("a position lies beyond its dictionary");
