@@ -26,7 +26,7 @@ const STARTS: usize = 5;
 const FEW: usize = 4;
 
 /// First touches of a query, of which the median counts.
-const COLD: usize = 3;
+const COLD: usize = 9;
 
 /// How long compaction may take to settle after a load.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1800);
