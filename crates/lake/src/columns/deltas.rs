@@ -96,6 +96,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn values_of_every_width_come_back(numbers in prop::collection::vec(any::<u64>(), 1..40), width in 1u8..=64) {
+            let mut packed = vec![0u8; (numbers.len() * usize::from(width)).div_ceil(8)];
+            for (at, number) in numbers.iter().enumerate() {
+                for bit in (0..usize::from(width)).filter(|bit| number >> bit & 1 != 0) {
+                    let place = at * usize::from(width) + bit;
+                    packed[place / 8] |= 1 << (place % 8);
+                }
+            }
+            for (at, number) in numbers.iter().enumerate() {
+                let kept = number & (u64::MAX >> (64 - width));
+                prop_assert_eq!(bits(&packed, at * usize::from(width), width), kept);
+            }
+        }
+
+        #[test]
         fn any_bytes_end(page in prop::collection::vec(any::<u8>(), 0..100), count in 0usize..10_000) {
             let mut out = Vec::new();
             let whole = numbers(&page, count, &mut out).is_ok();
