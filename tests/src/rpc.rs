@@ -96,6 +96,10 @@ pub const AD_HOC_DIFF: Method =
     method("adhocprofiles.v1.AdHocProfileService/Diff", "AdHocDiff", "AdHocDiffed");
 /// `vcs.v1.VCSService/GithubApp`
 pub const GITHUB_APP: Method = method("vcs.v1.VCSService/GithubApp", "Empty", "Empty");
+/// `vcs.v1.VCSService/GithubLogin`
+pub const GITHUB_LOGIN: Method = method("vcs.v1.VCSService/GithubLogin", "Empty", "Empty");
+/// `vcs.v1.VCSService/GithubRefresh`
+pub const GITHUB_REFRESH: Method = method("vcs.v1.VCSService/GithubRefresh", "Empty", "Empty");
 /// `capabilities.v1.FeatureFlagsService/GetFeatureFlags`
 pub const FEATURE_FLAGS: Method =
     method("capabilities.v1.FeatureFlagsService/GetFeatureFlags", "Empty", "FeatureFlags");

@@ -185,9 +185,13 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
 async fn probes() -> Result<()> {
     let server = Server::start_with(&["--max-bytes-per-second=1MiB", "--rate-burst=2s"])?;
     for wire in Wire::ALL {
-        let refusal =
-            ask(&server, wire, rpc::GITHUB_APP, json!({})).await?.err().context("it is configured")?;
-        ensure!(refusal.code == "unimplemented" && refusal.message.contains("not configured"), "{refusal:?}");
+        for method in [rpc::GITHUB_APP, rpc::GITHUB_LOGIN, rpc::GITHUB_REFRESH] {
+            let refusal = ask(&server, wire, method, json!({})).await?.err().context("it is configured")?;
+            ensure!(
+                refusal.code == "unimplemented" && refusal.message.contains("not configured"),
+                "{refusal:?}"
+            );
+        }
         let flags = answer(&server, wire, rpc::FEATURE_FLAGS, json!({})).await?;
         let utf8 = flags["featureFlags"].as_array().into_iter().flatten();
         let utf8 = utf8.filter(|flag| flag["name"] == "utf8LabelNames" && flag["enabled"] == true);

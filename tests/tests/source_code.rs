@@ -113,6 +113,39 @@ async fn files_of_a_repository() -> Result<()> {
     );
     let unknown = json!({"repositoryURL": "https://github.com/example/other", "localPath": "cart.go"});
     ensure!(server.connect("vcs.v1.VCSService/GetFile", &unknown).await.is_err());
+    commits(&server, &old, &new).await
+}
+
+/// The commits that Pyroscope's pages show beside a file.
+async fn commits(server: &Server, old: &str, new: &str) -> Result<()> {
+    let repository = "https://github.com/example/shop";
+    let one = async |wanted: &str| {
+        let request = json!({"repositoryURL": repository, "ref": wanted});
+        server.connect("vcs.v1.VCSService/GetCommit", &request).await
+    };
+    for (wanted, id, message) in
+        [("v1.0.0", old, "v1.0.0"), ("1.0.0", old, "v1.0.0"), (new, new, "1.1.0"), ("", new, "1.1.0")]
+    {
+        let found = one(wanted).await?;
+        ensure!(found["sha"] == id && found["message"] == message, "{wanted}: {found}");
+        ensure!(found["URL"] == format!("{repository}/commit/{id}"), "{found}");
+        ensure!(found["author"]["login"] == "test", "{found}");
+        let date = found["date"].as_str().context("date")?;
+        ensure!(date.len() == 20 && date.ends_with('Z') && date.starts_with("20"), "{found}");
+    }
+    for wanted in ["2.0.0", "--all", "HEAD:shop", "../x"] {
+        ensure!(one(wanted).await.is_err(), "{wanted}");
+    }
+    let several = async |refs: Value| {
+        let request = json!({"repositoryUrl": repository, "refs": refs});
+        server.connect("vcs.v1.VCSService/GetCommits", &request).await
+    };
+    let found = several(json!([new, "2.0.0", "v1.0.0", new])).await?;
+    let ids: Vec<_> = found["commits"].as_array().into_iter().flatten().map(|one| &one["sha"]).collect();
+    ensure!(ids == [new, old, new], "{found}");
+    for refused in [json!([]), json!(["2.0.0"]), json!(vec!["v1.0.0"; 101])] {
+        ensure!(several(refused.clone()).await.is_err(), "{refused}");
+    }
     Ok(())
 }
 
@@ -165,8 +198,9 @@ fn file_server() -> Result<(String, Arc<Mutex<Vec<String>>>)> {
 #[tokio::test]
 async fn files_of_a_server() -> Result<()> {
     let (address, asked) = file_server()?;
-    let source_code =
-        format!("{{}} url={address}/raw/{{ref}}/{{path}} token-variable=CODE_TOKEN strip=/app revision=main");
+    let source_code = format!(
+        "{{}} url={address}/raw/{{ref}}/{{path}} token-variable=CODE_TOKEN strip=/app revision=main repository=example.com/app"
+    );
     let server = Server::start_in(
         &[("CODE_TOKEN".to_owned(), "secret".to_owned())],
         &["--source-code", &source_code],
@@ -179,6 +213,10 @@ async fn files_of_a_server() -> Result<()> {
     ensure!(status == 503 && !refused.to_string().contains("secret"), "{refused}");
     ensure!(file(&server, &ask("/app/../x", "")).await?.0 == 400);
     ensure!(file(&server, &ask("/app/none.rb", "2")).await?.0 == 404);
+    let commit = json!({"repositoryURL": "example.com/app", "ref": "v2"});
+    let refused =
+        server.connect("vcs.v1.VCSService/GetCommit", &commit).await.err().context("it has commits")?;
+    ensure!(refused.to_string().contains("server of files"), "{refused}");
     let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     ensure!(asked.iter().all(|path| path.starts_with("/raw/")), "{asked:?}");
     Ok(())

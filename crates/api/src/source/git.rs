@@ -13,6 +13,8 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes that git says about objects, or about what is wrong.
 const MAX_TEXT: u64 = 64 << 10;
+/// Largest commit, in bytes: signatures and messages are a few thousand.
+const MAX_COMMIT: u64 = 1 << 20;
 
 /// A file as a commit has it.
 pub(super) struct Blob {
@@ -29,6 +31,31 @@ pub(super) async fn commit(folder: &Path, revisions: &[String]) -> Result<Option
     let names: Vec<String> = revisions.iter().map(|revision| format!("{revision}^{{commit}}")).collect();
     let objects = objects(folder, &names).await?;
     Ok(objects.into_iter().find(|(_, object)| object.kind == "commit").map(|(at, object)| (at, object.id)))
+}
+
+/// A commit as git keeps it.
+pub(super) struct RawCommit {
+    pub(super) id: String,
+    /// Headers, an empty line, and the message.
+    pub(super) text: String,
+}
+
+/// Those of `revisions` that are commits, with their positions.
+pub(super) async fn commits(
+    folder: &Path,
+    revisions: &[String],
+) -> Result<Vec<(usize, RawCommit)>, ApiError> {
+    let names: Vec<String> = revisions.iter().map(|revision| format!("{revision}^{{commit}}")).collect();
+    let mut commits = Vec::new();
+    for (at, object) in objects(folder, &names).await? {
+        if object.kind != "commit" || object.bytes > MAX_COMMIT {
+            continue;
+        }
+        let text = run(folder, &["cat-file", "commit", &object.id], Vec::new(), object.bytes).await?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        commits.push((at, RawCommit { id: object.id, text }));
+    }
+    Ok(commits)
 }
 
 /// Those of `candidates` that are files of `commit`, in their order.

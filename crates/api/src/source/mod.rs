@@ -1,6 +1,7 @@
 //! `/api/v1/source`: the source code of a service, where the configuration says where it is. It is read only,
 //! a file at a time, and never larger than [`MAX_FILE`].
 
+mod commit;
 mod git;
 mod http;
 mod place;
@@ -13,6 +14,7 @@ use ::http::header::CACHE_CONTROL;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+pub(crate) use commit::Commit;
 pub use place::{CodePlace, CodeSource, check_revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
