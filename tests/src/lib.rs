@@ -6,6 +6,7 @@
 mod bucket;
 mod clients;
 pub mod debug_files;
+mod debuginfod;
 mod far_end;
 mod flame_graph;
 pub mod messages;
@@ -17,9 +18,11 @@ mod server;
 mod skip;
 mod stored;
 mod upload;
+mod waiting;
 
 pub use bucket::Bucket;
 pub use clients::{Client, Prepared, go_pprof_top, prepare, program, run};
+pub use debuginfod::debuginfod;
 pub use far_end::{FarEnd, Manner, Received};
 pub use flame_graph::FlameGraph;
 pub use repository::Repository;
@@ -30,3 +33,4 @@ pub use upload::{
     Message, Stack, UPLOAD_TYPE, Upload, check_uploads, pprof, pprof_labelled, push, push_message,
     stored_uploads,
 };
+pub use waiting::until;

@@ -184,6 +184,16 @@ impl Server {
         }
         serde_json::from_str(&text).with_context(|| format!("{method}: {text}"))
     }
+
+    /// The figure of `/metrics` whose line begins with `name`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let text = self.http.get(self.url("/metrics")).send().await?.text().await?;
+        let line = text.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
+        Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
+    }
 }
 
 impl Drop for Server {

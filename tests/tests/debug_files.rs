@@ -1,8 +1,7 @@
 //! Debug files come from agents and servers, and addresses get names: also those of profiles stored before.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::PoisonError;
 
 use anyhow::{Context, Result, ensure};
 use everflame_tests::debug_files::{
@@ -10,11 +9,9 @@ use everflame_tests::debug_files::{
 };
 use everflame_tests::parca::{FINISHED, INITIATE, SHOULD, ask, ask_over, number};
 use everflame_tests::rpc::{Coding, Wire};
-use everflame_tests::{Server, skip};
+use everflame_tests::{Server, debuginfod, skip, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 const C_BUILD: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee01";
 const GO_BUILD: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee02";
@@ -421,34 +418,6 @@ async fn without_debug_files_stacks_stay_as_they_were_sent() -> Result<()> {
     Ok(())
 }
 
-/// A debuginfod server that has one file; what it was asked for.
-async fn debuginfod(build: &'static str, file: Vec<u8>) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(byte) => request.push(byte),
-                    Err(_) => break,
-                }
-            }
-            let request = String::from_utf8_lossy(&request).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-            let found = path == format!("/some/buildid/{build}/debuginfo");
-            let (status, body) = if found { ("200 OK", &file[..]) } else { ("404 Not Found", &b"no"[..]) };
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(path);
-            let head =
-                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
-        }
-    });
-    Ok((format!("http://{address}/some"), asked))
-}
-
 #[tokio::test]
 async fn debuginfod_is_asked() -> Result<()> {
     let Some(built) = Built::c(&["-fPIE", "-pie"])? else {
@@ -468,12 +437,7 @@ async fn debuginfod_is_asked() -> Result<()> {
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.iter().filter(|path| path.contains(name)).count()
     };
-    for _ in 0..600 {
-        if once("0123456789") > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("it is asked", async || Ok(once("0123456789") > 0)).await?;
     ensure!((once(C_BUILD), once("0123456789")) == (1, 1), "{asked:?}");
     // What it sends for another build is not kept.
     let (url, _) = debuginfod("0123456789", built.whole()?).await?;
@@ -481,16 +445,11 @@ async fn debuginfod_is_asked() -> Result<()> {
     let server = Server::start_with(&[&option])?;
     absent.push(&server, "absent", 5).await?;
     calls(&server, "absent").await?;
-    for _ in 0..600 {
-        let (_, metrics) = server.get("/metrics", &[]).await?;
-        if String::from_utf8(metrics)?.contains("everflame_debuginfod_failed_total 1") {
-            ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()]);
-            ensure!(files(&server.data().join(".debug-files"))?.is_empty());
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("the servers were not asked: {}", server.stderr())
+    until("it has failed", async || Ok(server.metric("everflame_debuginfod_failed_total ").await? >= 1.0))
+        .await?;
+    ensure!(names(&calls(&server, "absent").await?) == [absent.unresolved()]);
+    ensure!(files(&server.data().join(".debug-files"))?.is_empty());
+    Ok(())
 }
 
 #[tokio::test]

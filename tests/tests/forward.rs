@@ -1,34 +1,14 @@
 //! What is stored is sent on: over each protocol, past crashes of both ends, and to an end that misbehaves.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use everflame_formats::{Limits, gzip};
-use everflame_tests::{FarEnd, Manner, Server, Upload, check_uploads, now_ms, push, stored_uploads};
+use everflame_tests::{FarEnd, Manner, Server, Upload, check_uploads, now_ms, push, stored_uploads, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-
-/// How long something that must happen may take on a busy machine.
-const LONGEST_WAIT: Duration = Duration::from_secs(90);
 
 /// An address of loopback that was free a moment ago.
 fn free_address() -> Result<String> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let wait = async {
-        while !holds().await.unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LONGEST_WAIT, wait).await.with_context(|| format!("waiting until {what}"))
-}
-
-async fn metric(server: &Server, name: &str) -> Result<f64> {
-    let text = server.http().get(server.url("/metrics")).send().await?.text().await?;
-    let line = text.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
-    Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
 }
 
 async fn send(server: &Server, uploads: &[Upload]) -> Result<()> {
@@ -61,15 +41,15 @@ async fn both_ends_are_killed_and_everything_arrives() -> Result<()> {
     second.kill9()?;
     // Nobody who sends here notices.
     send(&first, &all[100..200]).await?;
-    until("the spool fills", async || Ok(metric(&first, "everflame_forward_spool_bytes ").await? > 0.0))
+    until("the spool fills", async || Ok(first.metric("everflame_forward_spool_bytes ").await? > 0.0))
         .await?;
-    ensure!(metric(&first, "everflame_forward_lag_seconds ").await? >= 0.0);
+    ensure!(first.metric("everflame_forward_lag_seconds ").await? >= 0.0);
     first.kill9()?;
     first.restart()?;
     send(&first, &all[200..300]).await?;
     first.kill9()?;
     first.restart()?;
-    until("it is tried again", async || Ok(metric(&first, "everflame_forward_retries_total ").await? > 0.0))
+    until("it is tried again", async || Ok(first.metric("everflame_forward_retries_total ").await? > 0.0))
         .await?;
     second.restart()?;
     send(&first, &all[300..350]).await?;
@@ -79,13 +59,13 @@ async fn both_ends_are_killed_and_everything_arrives() -> Result<()> {
     send(&first, &all[350..]).await?;
     second.restart()?;
     until("everything arrived", async || has(&second, &all).await).await?;
-    until("all is sent", async || Ok(metric(&first, "everflame_forward_spool_bytes ").await? == 0.0)).await?;
+    until("all is sent", async || Ok(first.metric("everflame_forward_spool_bytes ").await? == 0.0)).await?;
     // Ids go along: what was sent twice is there once.
     check_uploads(&second, &all, &[]).await?;
     check_uploads(&first, &all, &[]).await?;
     let (ours, theirs) = (first.label_sets("{}").await?, second.label_sets("{}").await?);
     ensure!(ours == theirs && ours.len() == 3, "{ours:?} {theirs:?}");
-    ensure!(metric(&first, "everflame_forward_dropped_total{reason=\"refused\"}").await? == 0.0);
+    ensure!(first.metric("everflame_forward_dropped_total{reason=\"refused\"}").await? == 0.0);
     second.shutdown()?;
     first.shutdown()
 }
@@ -117,7 +97,7 @@ async fn over_opentelemetry() -> Result<()> {
         send(&first, &all[60..]).await?;
         second.restart()?;
         until("everything arrived", async || has(&second, &sent).await).await?;
-        until("all is sent", async || Ok(metric(&first, "everflame_forward_spool_bytes ").await? == 0.0))
+        until("all is sent", async || Ok(first.metric("everflame_forward_spool_bytes ").await? == 0.0))
             .await?;
         check_uploads(&second, &sent, &[]).await.with_context(|| protocol)?;
         let stored = stored_uploads(&second).await?;
@@ -158,10 +138,9 @@ async fn an_end_that_misbehaves() -> Result<()> {
     send(&server, &all[10..]).await?;
     ensure!(far.received().len() == 4);
     far.let_go();
-    until("all is sent", async || Ok(metric(&server, "everflame_forward_spool_bytes ").await? == 0.0))
-        .await?;
-    ensure!(metric(&server, "everflame_forward_sent_total ").await? == 30.0);
-    ensure!(metric(&server, "everflame_forward_retries_total ").await? == 5.0);
+    until("all is sent", async || Ok(server.metric("everflame_forward_spool_bytes ").await? == 0.0)).await?;
+    ensure!(server.metric("everflame_forward_sent_total ").await? == 30.0);
+    ensure!(server.metric("everflame_forward_retries_total ").await? == 5.0);
 
     let received = far.received();
     ensure!(received.iter().all(|request| request.head.contains("authorization: bearer tell-nobody")));
@@ -202,18 +181,17 @@ async fn what_is_refused_is_counted() -> Result<()> {
     until("it hangs", async || Ok(far.received().len() == 1)).await?;
     send(&server, &uploads(2..4)?).await?;
     far.let_go();
-    until("all is sent", async || Ok(metric(&server, "everflame_forward_spool_bytes ").await? == 0.0))
-        .await?;
+    until("all is sent", async || Ok(server.metric("everflame_forward_spool_bytes ").await? == 0.0)).await?;
     // The first alone is too large, and gone; the others come together and are refused.
-    ensure!(metric(&server, "everflame_forward_dropped_total{reason=\"refused\"}").await? == 3.0);
+    ensure!(server.metric("everflame_forward_dropped_total{reason=\"refused\"}").await? == 3.0);
     send(&server, &uploads(4..5)?).await?;
-    until("it is sent", async || Ok(metric(&server, "everflame_forward_sent_total ").await? == 1.0)).await?;
+    until("it is sent", async || Ok(server.metric("everflame_forward_sent_total ").await? == 1.0)).await?;
     let (_, answer) = server.get_json("/api/v1/status/dropped", &[("reason", "forward_refused")]).await?;
     let entry = &answer["dropped"][0];
     ensure!(entry["service"] == "uploads" && entry["count"] == 3 && entry["what"] == "forwards", "{answer}");
     let message = entry["example"]["message"].as_str().unwrap_or_default();
     ensure!(message.contains("did not take it: 4"), "{message}");
-    ensure!(metric(&server, "everflame_dropped_total{reason=\"forward_refused\"").await? == 3.0);
+    ensure!(server.metric("everflame_dropped_total{reason=\"forward_refused\"").await? == 3.0);
     check_uploads(&server, &uploads(1..5)?, &[]).await
 }
 
@@ -224,16 +202,15 @@ async fn the_oldest_goes_when_the_other_end_stays_away() -> Result<()> {
     let now = now_ms()? * 1_000_000;
     let all: Vec<Upload> = (1..61).map(|number| Upload::new(number, now, 0).padded(4_000)).collect();
     send(&server, &all).await?;
-    let dropped = metric(&server, "everflame_forward_dropped_total{reason=\"spool_full\"}").await?;
+    let dropped = server.metric("everflame_forward_dropped_total{reason=\"spool_full\"}").await?;
     ensure!(dropped > 0.0 && dropped < 60.0, "{dropped}");
-    ensure!(metric(&server, "everflame_forward_spool_bytes ").await? <= f64::from(64 << 10));
-    ensure!(metric(&server, "everflame_forward_spool_bytes_limit ").await? == f64::from(64 << 10));
+    ensure!(server.metric("everflame_forward_spool_bytes ").await? <= f64::from(64 << 10));
+    ensure!(server.metric("everflame_forward_spool_bytes_limit ").await? == f64::from(64 << 10));
     let (_, answer) = server.get_json("/api/v1/status/dropped", &[("reason", "forward_spool_full")]).await?;
     ensure!(answer["dropped"][0]["count"] == dropped as u64, "{answer}");
     far.let_go();
-    until("all is sent", async || Ok(metric(&server, "everflame_forward_spool_bytes ").await? == 0.0))
-        .await?;
-    ensure!(metric(&server, "everflame_forward_sent_total ").await? + dropped == 60.0);
+    until("all is sent", async || Ok(server.metric("everflame_forward_spool_bytes ").await? == 0.0)).await?;
+    ensure!(server.metric("everflame_forward_sent_total ").await? + dropped == 60.0);
     check_uploads(&server, &all, &[]).await
 }
 
@@ -248,14 +225,13 @@ async fn what_had_no_answer_before_a_crash_is_sent_when_it_comes_again() -> Resu
     let far = FarEnd::start(&[]).await?;
     let server = Server::start_on(folder.path(), &["--forward-url", far.url()])?;
     send(&server, &all[..10]).await?;
-    until("they are sent", async || Ok(metric(&server, "everflame_forward_sent_total ").await? == 10.0))
+    until("they are sent", async || Ok(server.metric("everflame_forward_sent_total ").await? == 10.0))
         .await?;
     // From now on they are known. What comes after them goes out after them.
     send(&server, &all).await?;
-    until("all is sent", async || Ok(metric(&server, "everflame_forward_spool_bytes ").await? == 0.0))
-        .await?;
-    until("it is sent", async || Ok(metric(&server, "everflame_forward_sent_total ").await? >= 11.0)).await?;
-    ensure!(metric(&server, "everflame_forward_sent_total ").await? == 11.0);
+    until("all is sent", async || Ok(server.metric("everflame_forward_spool_bytes ").await? == 0.0)).await?;
+    until("it is sent", async || Ok(server.metric("everflame_forward_sent_total ").await? >= 11.0)).await?;
+    ensure!(server.metric("everflame_forward_sent_total ").await? == 11.0);
     check_uploads(&server, &all, &[]).await
 }
 

@@ -44,12 +44,6 @@ async fn dropped(server: &Server, query: &str) -> Result<Vec<Value>> {
     Ok(answer["dropped"].as_array().cloned().unwrap_or_default())
 }
 
-async fn metric(server: &Server, name: &str) -> Result<u64> {
-    let text = server.http().get(server.url("/metrics")).send().await?.text().await?;
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-    Ok(line.rsplit(' ').next().unwrap_or_default().parse().unwrap_or_default())
-}
-
 #[tokio::test]
 async fn rules_rewrite_and_drop() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -88,7 +82,7 @@ async fn rules_rewrite_and_drop() -> Result<()> {
     ensure!(found[0]["example"]["labels"]["env"] == "test", "{found:?}");
     let message = found[0]["example"]["message"].as_str().unwrap_or_default();
     ensure!(message.starts_with("rule 1 of relabel drops process_cpu:cpu:"), "{message}");
-    ensure!(metric(&server, "everflame_dropped_total{reason=\"relabel\"").await? == 3);
+    ensure!(server.metric("everflame_dropped_total{reason=\"relabel\"").await? == 3.0);
     Ok(())
 }
 

@@ -1,31 +1,11 @@
 //! What recording rules make is written to a Prometheus: the request, attempts after failures, and what is refused.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use everflame_tests::messages::decode;
-use everflame_tests::{FarEnd, Manner, Server, now_ms};
+use everflame_tests::{FarEnd, Manner, Server, now_ms, until};
 use serde_json::{Value, json};
 
-/// How long something that must happen may take on a busy machine.
-const LONGEST_WAIT: Duration = Duration::from_secs(90);
 const POSITION: &str = ".server/anonymous/recording/remote_write.json";
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let wait = async {
-        while !holds().await.unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LONGEST_WAIT, wait).await.with_context(|| format!("waiting until {what}"))
-}
-
-async fn metric(server: &Server, name: &str) -> Result<f64> {
-    let text = server.http().get(server.url("/metrics")).send().await?.text().await?;
-    let name = format!("everflame_remote_write_{name}_total ");
-    let line = text.lines().find(|line| line.starts_with(&name)).with_context(|| name.clone())?;
-    Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
-}
 
 /// The labels of a series as `name=value name=value`, its value and its time.
 fn series(series: &Value) -> Result<(String, f64, i64)> {
@@ -72,8 +52,12 @@ async fn what_rules_make_goes_to_a_prometheus() -> Result<()> {
     let (url, secret) = (format!("{}/api/v1/write", far.url()), "authorization=Bearer tell-nobody");
     let flags = ["--remote-write-url", &url, "--remote-write-headers", secret];
     let mut server = Server::start_on(folder.path(), &flags)?;
-    until("it is taken", async || Ok(metric(&server, "samples").await? >= 2.0)).await?;
-    ensure!(metric(&server, "retries").await? == 3.0 && metric(&server, "dropped_samples").await? == 0.0);
+    until("it is taken", async || Ok(server.metric("everflame_remote_write_samples_total ").await? >= 2.0))
+        .await?;
+    ensure!(
+        server.metric("everflame_remote_write_retries_total ").await? == 3.0
+            && server.metric("everflame_remote_write_dropped_samples_total ").await? == 0.0
+    );
     let received = far.received();
     let [first, .., last] = received.get(..4).context("four requests")? else { anyhow::bail!("none") };
     ensure!(received[..4].iter().all(|request| request.body == first.body), "it changed on the way");
@@ -111,8 +95,11 @@ async fn what_rules_make_goes_to_a_prometheus() -> Result<()> {
     let far = FarEnd::start(&[Manner::Answer(400, "", "out of order sample")]).await?;
     let url = format!("{}/api/v1/write", far.url());
     let server = Server::start_on(folder.path(), &["--remote-write-url", &url])?;
-    until("it is refused", async || Ok(metric(&server, "dropped_samples").await? == 2.0)).await?;
-    ensure!(metric(&server, "retries").await? == 0.0);
+    until("it is refused", async || {
+        Ok(server.metric("everflame_remote_write_dropped_samples_total ").await? == 2.0)
+    })
+    .await?;
+    ensure!(server.metric("everflame_remote_write_retries_total ").await? == 0.0);
     ensure!(server.stderr().contains("out of order sample"), "{}", server.stderr());
     Ok(())
 }
