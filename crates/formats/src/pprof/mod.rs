@@ -3,6 +3,7 @@
 //! Decoded by hand into flat arrays, because a generic decoder makes an object of every sample. The
 //! fields are those of pprof's `profile.proto`; they may come in any order, packed or not.
 
+mod entries;
 mod place;
 mod read;
 mod tables;

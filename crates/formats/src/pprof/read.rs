@@ -5,9 +5,10 @@
 //! straight into the arrays of [`Profile`]. Hot is [`Samples`]' part: `everflame-bench
 //! decode` shows what it costs.
 
+use super::entries::Entries;
 use super::field::{label, profile, sample, value_type};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
-use super::tables::{self, Ids, RawTables};
+use super::tables::{self, Ids};
 use super::texts::Texts;
 use super::wire::{Cursor, Fault, Value, bytes_key, number_key};
 use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
@@ -32,9 +33,10 @@ fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
     refuse_text(message)?;
     let raw = RawProfile::index(message, limits)?;
     let mut cuts = Cuts::default();
-    let texts = Texts::new(&raw.strings, limits, &mut cuts)?;
-    let mut value_types = Vec::with_capacity(raw.sample_types.len());
-    for (at, bytes) in raw.sample_types.iter().enumerate() {
+    let texts = Texts::new(raw.entries.of(profile::STRING_TABLE), limits, &mut cuts)?;
+    let sample_types = raw.entries.of(profile::SAMPLE_TYPE);
+    let mut value_types = Vec::with_capacity(sample_types.len());
+    for (at, bytes) in sample_types.iter().enumerate() {
         value_types.push(decode_value_type(bytes, Place::SampleType(at), &texts)?);
     }
     let period_type = decode_value_type(raw.period_type, Place::PeriodType, &texts)?;
@@ -48,7 +50,7 @@ fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         "" => None,
         name => value_types.iter().position(|value_type| value_type.kind == name),
     };
-    let tables = tables::decode(&raw.tables, &texts, limits, &mut cuts)?;
+    let tables = tables::decode(&raw.entries, &texts, limits, &mut cuts)?;
     let samples = SampleReader {
         types: value_types.len(),
         location_ids: &tables.location_ids,
@@ -59,7 +61,7 @@ fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         cuts: &mut cuts,
         entries: 0,
     }
-    .read(&raw.samples)?;
+    .read(raw.entries.of(profile::SAMPLE))?;
     let mut symbols = tables.symbols;
     symbols.strings = texts.into_strings();
     let profile = Profile {
@@ -113,10 +115,7 @@ fn refuse_text(message: &[u8]) -> Result<(), Error> {
 /// Where everything is; undecoded but for the plain numbers.
 #[derive(Default)]
 struct RawProfile<'a> {
-    sample_types: Vec<&'a [u8]>,
-    samples: Vec<&'a [u8]>,
-    tables: RawTables<'a>,
-    strings: Vec<&'a [u8]>,
+    entries: Entries<'a>,
     time: i64,
     duration: i64,
     period_type: &'a [u8],
@@ -136,36 +135,25 @@ const MAX_COMMENTS: usize = 64;
 
 impl<'a> RawProfile<'a> {
     fn index(message: &'a [u8], limits: &Limits) -> Result<Self, Error> {
-        // What is reserved and not used costs no memory.
-        let few = message.len() / 64;
-        let mut raw = Self {
-            samples: Vec::with_capacity(few / 4),
-            tables: RawTables {
-                locations: Vec::with_capacity(few),
-                functions: Vec::with_capacity(few),
-                ..RawTables::default()
-            },
-            strings: Vec::with_capacity(few),
-            ..Self::default()
-        };
+        let mut raw = Self { entries: Entries::with_capacity(message.len()), ..Self::default() };
         let mut cursor = Cursor::new(message);
         let mut fields = 0usize;
         let broken = |fault| Place::Message.broken(fault);
-        while let Some((number, value)) = cursor.field().map_err(broken)? {
-            raw.note(number, value).map_err(broken)?;
-            fields += 1;
-            // Entries of one table follow each other.
-            if let Some(table) = raw.table(number) {
-                fields += cursor.run(bytes_key(number), CHECKED_FIELDS, table).map_err(broken)?;
-            }
+        loop {
+            fields += raw.entries.take(&mut cursor, CHECKED_FIELDS).map_err(broken)?;
             // An entry costs 16 bytes here and may be 2 in the message: look before memory is gone.
             if fields >= CHECKED_FIELDS {
                 raw.check_counts(limits)?;
                 fields = 0;
             }
+            match cursor.field().map_err(broken)? {
+                Some((number, value)) => raw.note(number, value).map_err(broken)?,
+                None => break,
+            }
+            fields += 1;
         }
         raw.check_counts(limits)?;
-        if raw.sample_types.is_empty() {
+        if raw.entries.of(profile::SAMPLE_TYPE).is_empty() {
             return Err(Error::malformed(
                 Place::Message,
                 "it has no sample type, so that nothing says what is counted",
@@ -176,16 +164,15 @@ impl<'a> RawProfile<'a> {
     }
 
     fn check_counts(&self, limits: &Limits) -> Result<(), Error> {
-        let tables = &self.tables;
-        for (what, count, most) in [
-            ("sample types", self.sample_types.len(), limits.sample_types),
-            ("samples", self.samples.len(), limits.samples),
-            ("mappings", tables.mappings.len(), limits.table_entries / 8),
-            ("locations", tables.locations.len(), limits.table_entries),
-            ("functions", tables.functions.len(), limits.table_entries),
-            ("strings", self.strings.len(), limits.table_entries),
+        for (what, field, most) in [
+            ("sample types", profile::SAMPLE_TYPE, limits.sample_types),
+            ("samples", profile::SAMPLE, limits.samples),
+            ("mappings", profile::MAPPING, limits.table_entries / 8),
+            ("locations", profile::LOCATION, limits.table_entries),
+            ("functions", profile::FUNCTION, limits.table_entries),
+            ("strings", profile::STRING_TABLE, limits.table_entries),
         ] {
-            if count > most {
+            if self.entries.of(field).len() > most {
                 let fault = format!("it has more than {most} {what}");
                 return Err(Error::too_large(Place::Message, fault, SMALLER));
             }
@@ -205,26 +192,9 @@ impl<'a> RawProfile<'a> {
                 }
             })?,
             profile::DEFAULT_SAMPLE_TYPE => self.default_type = value.number(number)?,
-            _ => {
-                if let Some(table) = self.table(number) {
-                    table.push(value.bytes(number)?);
-                }
-            }
+            _ => self.entries.note(number, value)?,
         }
         Ok(())
-    }
-
-    /// The entries that field `number` adds to.
-    fn table(&mut self, number: u32) -> Option<&mut Vec<&'a [u8]>> {
-        match number {
-            profile::SAMPLE => Some(&mut self.samples),
-            profile::STRING_TABLE => Some(&mut self.strings),
-            profile::LOCATION => Some(&mut self.tables.locations),
-            profile::FUNCTION => Some(&mut self.tables.functions),
-            profile::MAPPING => Some(&mut self.tables.mappings),
-            profile::SAMPLE_TYPE => Some(&mut self.sample_types),
-            _ => None,
-        }
     }
 }
 
@@ -396,9 +366,17 @@ impl SampleReader<'_> {
         if !self.inlines && count <= self.limits.depth {
             return count;
         }
+        let frames_of = |&location: &u32| {
+            self.locations.get(location as usize).map_or(0, |location| location.count as usize)
+        };
+        let stack = locations.get(first..).unwrap_or_default();
+        let frames = stack.iter().map(frames_of).sum();
+        if frames <= self.limits.depth {
+            return frames;
+        }
         let (mut frames, mut kept) = (0, 0);
-        for &location in locations.get(first..).unwrap_or_default().iter().rev() {
-            let here = self.locations.get(location as usize).map_or(0, |location| location.count as usize);
+        for location in stack.iter().rev() {
+            let here = frames_of(location);
             if frames + here > self.limits.depth {
                 locations.drain(first..first + count - kept);
                 self.cuts.stacks = self.cuts.stacks.saturating_add(1);
@@ -428,7 +406,7 @@ impl SampleReader<'_> {
             key = cursor.short_number().map_err(|fault| place.broken(fault))?;
         }
         if cursor.next_is(STR) {
-            text = cursor.short_number().map_err(|fault| place.broken(fault))?;
+            text = cursor.last_short_number(bytes).map_err(|fault| place.broken(fault))?;
         }
         while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
             let target = match number {

@@ -1,6 +1,7 @@
 //! Mappings, functions and locations of a message, resolved into frames.
 
-use super::field::{function, line, location, mapping};
+use super::entries::Entries;
+use super::field::{function, line, location, mapping, profile};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
 use super::texts::Texts;
 use super::wire::{Cursor, Fault, bytes_key, each_number, number_key};
@@ -81,14 +82,6 @@ impl Ids {
     }
 }
 
-/// The undecoded entries of the three tables.
-#[derive(Default)]
-pub(super) struct RawTables<'a> {
-    pub(super) mappings: Vec<&'a [u8]>,
-    pub(super) functions: Vec<&'a [u8]>,
-    pub(super) locations: Vec<&'a [u8]>,
-}
-
 /// Frames, and the locations that samples refer to.
 pub(super) struct Tables {
     pub(super) symbols: Symbols,
@@ -121,29 +114,30 @@ struct RawLocation {
 
 /// Decodes the tables. The strings that they use are left in `texts`, not in the symbols.
 pub(super) fn decode(
-    raw: &RawTables<'_>,
+    raw: &Entries<'_>,
     texts: &Texts,
     limits: &Limits,
     cuts: &mut Cuts,
 ) -> Result<Tables, Error> {
-    let (mut mappings, mapping_ids) = decode_mappings(&raw.mappings, texts)?;
-    let (functions, mut function_ids) = decode_functions(&raw.functions, texts)?;
+    let (mut mappings, mapping_ids) = decode_mappings(raw.of(profile::MAPPING), texts)?;
+    let (functions, mut function_ids) = decode_functions(raw.of(profile::FUNCTION), texts)?;
+    let locations = raw.of(profile::LOCATION);
     // Old .NET agents leave all function ids 0 and mean those of the locations at the same positions.
-    let no_ids = function_ids.len() == raw.locations.len() && function_ids.iter().all(|&id| id == 0);
+    let no_ids = function_ids.len() == locations.len() && function_ids.iter().all(|&id| id == 0);
     if no_ids && !function_ids.is_empty() {
-        function_ids = location_ids(&raw.locations)?;
+        function_ids = location_ids(locations)?;
     }
     let function_ids = Ids::new(&function_ids, Place::Function)?;
     let mapping_ids = Ids::new(&mapping_ids, Place::Mapping)?;
 
     let mut symbols = Symbols::default();
     // Some locations have several frames.
-    symbols.frames.reserve(raw.locations.len() + raw.locations.len() / 2);
+    symbols.frames.reserve(locations.len() + locations.len() / 2);
     let mut known_mappings = HashMap::new();
-    let mut out = Vec::with_capacity(raw.locations.len());
-    let mut ids = Vec::with_capacity(raw.locations.len());
+    let mut out = Vec::with_capacity(locations.len());
+    let mut ids = Vec::with_capacity(locations.len());
     let mut lines = Vec::new();
-    for (at, bytes) in raw.locations.iter().enumerate() {
+    for (at, bytes) in locations.iter().enumerate() {
         lines.clear();
         let location =
             decode_location(bytes, &mut lines).map_err(|fault| Place::Location(at).broken(fault))?;
@@ -289,10 +283,10 @@ fn decode_functions(entries: &[&[u8]], texts: &Texts) -> Result<WithIds<Function
                 system_name = cursor.number()?;
             }
             if cursor.next_is(FILENAME) {
-                file = cursor.number()?;
+                file = cursor.short_number()?;
             }
             if cursor.next_is(START_LINE) {
-                start_line = cursor.short_number()?;
+                start_line = cursor.last_short_number(bytes)?;
             }
             while let Some(key) = cursor.key()? {
                 match key {
@@ -340,7 +334,12 @@ fn decode_location(bytes: &[u8], lines: &mut Vec<Line>) -> Result<RawLocation, F
         out.address = cursor.number()?;
     }
     while cursor.next_is(LINE) {
-        lines.push(decode_line(cursor.sized()?)?);
+        let line = cursor.sized()?;
+        let at = bytes.len() - cursor.left() - line.len();
+        lines.push(match short_line(bytes, at, line.len()) {
+            Some(line) => line,
+            None => decode_line(line)?,
+        });
     }
     while let Some(key) = cursor.key()? {
         match key {
@@ -354,6 +353,31 @@ fn decode_location(bytes: &[u8], lines: &mut Vec<Line>) -> Result<RawLocation, F
     Ok(out)
 }
 
+/// Hot: the line of so many bytes at `at` of a location, if it has two numbers, each of one byte or two. Taken from
+/// one word, because a branch on how long each number is would be mispredicted.
+#[inline(always)]
+fn short_line(location: &[u8], at: usize, length: usize) -> Option<Line> {
+    const FUNCTION_ID: u64 = number_key(line::FUNCTION_ID);
+    const LINE: u64 = number_key(line::LINE);
+    // The word may begin before the line, but not end behind the location.
+    let from = at.min(location.len().checked_sub(8)?);
+    let word = u64::from_le_bytes(*location.get(from..)?.first_chunk()?) >> (8 * (at - from) % 64);
+    let number = |word: u64| {
+        let more = word >> 15 & 1;
+        let is_longer = more & word >> 23;
+        let (low, high) = (word >> 8 & 0x7f, word >> 9 & 0x3f80);
+        (low + high * more, more, is_longer)
+    };
+    let (function_id, more, is_longer) = number(word);
+    let rest = word >> (16 + 8 * more);
+    let (number_of_line, more_too, is_longer_too) = number(rest);
+    let fits = (word & 0xff == FUNCTION_ID)
+        & (rest & 0xff == LINE)
+        & ((is_longer | is_longer_too) == 0)
+        & (4 + more + more_too == length as u64);
+    fits.then_some((function_id, number_of_line as i64))
+}
+
 #[inline]
 fn decode_line(bytes: &[u8]) -> Result<Line, Fault> {
     const FUNCTION_ID: u64 = number_key(line::FUNCTION_ID);
@@ -361,10 +385,10 @@ fn decode_line(bytes: &[u8]) -> Result<Line, Fault> {
     let (mut function_id, mut number_of_line) = (0, 0);
     let mut cursor = Cursor::new(bytes);
     if cursor.next_is(FUNCTION_ID) {
-        function_id = cursor.short_number()?;
+        function_id = cursor.number()?;
     }
     if cursor.next_is(LINE) {
-        number_of_line = cursor.short_number()?;
+        number_of_line = cursor.number()?;
     }
     while let Some(key) = cursor.key()? {
         match key {
@@ -374,4 +398,42 @@ fn decode_line(bytes: &[u8]) -> Result<Line, Fault> {
         }
     }
     Ok((function_id, number_of_line as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::Writer;
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn short_lines_are_read_alike(
+            before in prop::collection::vec(any::<u8>(), 0..12),
+            after in prop::collection::vec(any::<u8>(), 0..12),
+            (function_id, shift) in (any::<u64>(), 48..64u32),
+            (number, number_shift) in (any::<u64>(), 48..64u32),
+            flipped in prop::option::of((0..6usize, 0..8u32)),
+        ) {
+            let mut writer = Writer(before.clone());
+            writer.varint(number_key(line::FUNCTION_ID));
+            writer.varint(function_id >> shift);
+            writer.varint(number_key(line::LINE));
+            writer.varint(number >> number_shift);
+            let (at, length) = (before.len(), writer.0.len() - before.len());
+            let mut location = writer.0;
+            let is_short = length <= 6 && function_id >> shift < 1 << 14;
+            if let Some((byte, bit)) = flipped && byte < length {
+                location[at + byte] ^= 1u8 << bit;
+            }
+            let whole = decode_line(&location[at..at + length]);
+            location.extend_from_slice(&after);
+            let short = short_line(&location, at, length);
+            if let Some(short) = short {
+                prop_assert_eq!(Ok(short), whole);
+            } else {
+                prop_assert!(flipped.is_some() || !is_short || location.len() < 8 || number >> number_shift >= 1 << 14);
+            }
+        }
+    }
 }

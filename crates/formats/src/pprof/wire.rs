@@ -46,6 +46,11 @@ impl<'a> Cursor<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
+    }
+
     /// Hot: most numbers are one byte.
     #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<u64, Fault> {
@@ -125,14 +130,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Appends to `out` the fields of bytes that come next and have `key`, at most `most`; returns how many.
-    #[inline]
-    pub(super) fn run(&mut self, key: u64, most: usize, out: &mut Vec<&'a [u8]>) -> Result<usize, Fault> {
-        let before = out.len();
-        while out.len() - before < most && self.next_is(key) {
-            out.push(self.sized()?);
+    /// The key of the next field, which is then behind us, when it is one of the fields of bytes from that with
+    /// the key `first` to that with `last`, all of one byte.
+    #[inline(always)]
+    pub(super) fn next_within(&mut self, first: u64, last: u64) -> Option<u64> {
+        match self.0 {
+            [byte, rest @ ..] if u64::from(*byte).wrapping_sub(first) <= last - first && byte & 7 == 2 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => None,
         }
-        Ok(out.len() - before)
     }
 
     /// A number that may as well have one as two bytes: without a branch on that.
@@ -145,6 +153,21 @@ impl<'a> Cursor<'a> {
                 Ok(u64::from(low & 0x7f) | u64::from(high * more) << 7)
             }
             _ => self.number(),
+        }
+    }
+
+    /// As [`Self::short_number`], for what is probably the last number of `message`, the cursor's: whether it has
+    /// one byte or two cannot be told from what follows.
+    #[inline(always)]
+    pub(super) fn last_short_number(&mut self, message: &[u8]) -> Result<u64, Fault> {
+        let left = self.0.len();
+        match message.last_chunk() {
+            Some(&[before, last]) if last < 0x80 && (left == 1) | (left == 2 && before >= 0x80) => {
+                self.0 = &[];
+                let (first, shift) = if left == 2 { (before & 0x7f, 7) } else { (0, 0) };
+                Ok(u64::from(first) | u64::from(last) << shift)
+            }
+            _ => self.short_number(),
         }
     }
 
@@ -330,6 +353,19 @@ mod tests {
                 *last |= 0x80;
                 prop_assert!(each_number(&writer.0, |_| ()).is_err());
             }
+        }
+
+        #[test]
+        fn the_last_number_comes_back(before in prop::collection::vec(any::<u8>(), 0..4), number in any::<u64>(), shift in 44..64, cut in any::<bool>()) {
+            let mut writer = Writer(before.clone());
+            writer.varint(number >> shift);
+            if cut && let Some(last) = writer.0.last_mut() {
+                *last |= 0x80;
+            }
+            let mut cursor = Cursor::new(&writer.0[before.len()..]);
+            let read = cursor.last_short_number(&writer.0);
+            prop_assert_eq!(read, if cut { Err(Fault::CutOff) } else { Ok(number >> shift) });
+            prop_assert!(cut || cursor.is_empty());
         }
 
         #[test]
