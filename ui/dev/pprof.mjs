@@ -13,8 +13,8 @@ const bytes = (field, content) => [...varint((field << 3) | 2), ...varint(conten
 const packed = (field, values) => bytes(field, values.flatMap(varint));
 
 /**
- * CPU time in nanoseconds. `samples` are `{ stack: [{ name, file, line }, …], value }`, root first; `time` and
- * `duration` are seconds.
+ * CPU time in nanoseconds. `samples` are `{ stack: [{ name, file, line }, …], value }`, root first; a frame without
+ * a name is `{ address, module: { file, start, limit, offset } }`. `time` and `duration` are seconds.
  */
 export function cpuPprof(samples, time, duration) {
   const strings = new Map([["", 0]]);
@@ -22,7 +22,26 @@ export function cpuPprof(samples, time, duration) {
   const functions = new Map();
   const locations = new Map();
   const parts = [];
-  const location = ({ name, file = "", line = 0 }) => {
+  const mappings = new Map();
+  const mapping = ({ file, start, limit, offset }) => {
+    if (!mappings.has(file)) {
+      mappings.set(file, mappings.size + 1);
+      const place = [...number(2, start), ...number(3, limit), ...number(4, offset), ...number(5, text(file))];
+      parts.push(bytes(3, [...number(1, mappings.size), ...place]));
+    }
+    return mappings.get(file);
+  };
+  const unnamed = ({ address, module }) => {
+    const at = `${module.file} ${address}`;
+    if (!locations.has(at)) {
+      locations.set(at, locations.size + 1);
+      parts.push(bytes(4, [...number(1, locations.size), ...number(2, mapping(module)), ...number(3, address)]));
+    }
+    return locations.get(at);
+  };
+  const location = (frame) => {
+    if (frame.name === undefined) return unnamed(frame);
+    const { name, file = "", line = 0 } = frame;
     const fn = `${name}\n${file}`;
     if (!functions.has(fn)) {
       functions.set(fn, functions.size + 1);

@@ -179,6 +179,25 @@ test("functions are grouped by the file they are in", async () => {
   await rows.filter({ hasText: "main.go" }).getByText("8 s").first().waitFor();
 });
 
+test("a frame without a name says its module and where in it it is", async () => {
+  const now = Math.floor(Date.now() / 1000);
+  const module = { file: `/usr/lib/${MARKUP}.so.6`, start: 0xffff_ffff_8000_0000n, limit: 0xffff_ffff_8100_0000n, offset: 0x1000n };
+  const stack = [{ name: "main" }, { address: 0xffff_ffff_8000_0123n, module }];
+  const body = cpuPprof([{ stack, value: 6e9 }], now - 20, 10);
+  const query = new URLSearchParams({ name: "unnamed", format: "pprof", from: String(now - 20), until: String(now - 10) });
+  assert.ok((await fetch(`${session.server.url}/ingest?${query}`, { method: "POST", body })).ok);
+  await page.goto(`${session.server.url}/explore?v=1&service=unnamed&view=both`);
+  const row = page.getByRole("table", { name: "Functions" }).getByRole("row").filter({ hasText: "0xffffffff80000123" });
+  await row.getByText(`${MARKUP}.so.6+0x1123`).waitFor();
+  const box = await flame().boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + 50);
+  const tooltip = page.locator(".flamegraph-tooltip");
+  await tooltip.getByText("0xffffffff80000123", { exact: true }).waitFor();
+  await tooltip.getByText(`${MARKUP}.so.6+0x1123`, { exact: true }).waitFor();
+  await page.goto(`${session.server.url}/explore?v=1&service=unnamed&view=sandwich`);
+  await page.locator(".sandwich-middle").getByText(`${MARKUP}.so.6+0x1123`).waitFor();
+});
+
 test("names and stacks are copied", async () => {
   await open();
   await menuOf("ArrowDown", "ArrowDown");

@@ -12,6 +12,7 @@ import type { Range } from "../profile/time";
 import { CompareMenu } from "../compare/CompareMenu";
 import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
+import { isAddress } from "../profile/symbol";
 import { formatValue } from "../profile/units";
 import { Failure } from "../shell/Failure";
 import { useRange } from "../shell/use-range";
@@ -20,7 +21,7 @@ import { amend, useSearch, visit } from "../url/navigation";
 import { type ExploreState, exploreUrl, functionUrl, heatmapUrl, labelsUrl, readExplore, type ViewState } from "../url/state";
 import { ProfileView } from "../views/ProfileView";
 import { useCode } from "../source/use-code";
-import { useFiles } from "./use-files";
+import { usePlaces } from "./use-places";
 import { TimelinePanel } from "./TimelinePanel";
 import { followLink } from "../url/navigation";
 
@@ -76,9 +77,11 @@ function Profile({ state, type, range, go }: ProfileProps) {
   useEffect(() => setBelow([]), [selector, type.id, range.from, range.until]);
   const where = `${type.id} ${selector} ${range.from} ${range.until}`;
   const graph = useQuery(`flame ${where} ${below.join("\n")}`, (signal) => flameGraph(type.id, selector, range, signal, below));
-  const files = useFiles(state.group === "file" || state.group === "kind" ? where : null, type.id, selector, range);
   const hasCode = useCode(state.service) === true;
   const flame = graph.data?.flame;
+  const byFile = state.group === "file" || state.group === "kind";
+  const unnamed = useMemo(() => flame !== undefined && flame.names.some(isAddress), [flame]);
+  const places = usePlaces(byFile || unnamed ? where : null, type.id, selector, range);
   const each = useQuery(isLevel(type) ? `mean ${where}` : null, async (signal) => {
     const series = await selectSeries(type, selector, range, [], signal, Math.max(1, (range.until - range.from) / 1000));
     return series[0]?.points.at(-1)?.value ?? 0;
@@ -121,7 +124,8 @@ function Profile({ state, type, range, go }: ProfileProps) {
               hasCode,
             }}
             source={{ title, pprof: pprofUrl(type.id, selector, range) }}
-            files={files}
+            files={byFile ? places?.files : undefined}
+            modules={places?.modules}
             code={hasCode ? { service: state.service, type: type.id, selector, range, filters: state.filters } : undefined}
           />
         )}

@@ -3,6 +3,7 @@
 
 import { type KeyboardEvent, type PointerEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { type Flame, levelCount, nodeCount, ROOT } from "../profile/flame";
+import type { Modules } from "../profile/pprof";
 import type { SearchResult } from "../profile/search";
 import { text } from "../text";
 import { AccessibleTree, treeItemId } from "./AccessibleTree";
@@ -30,6 +31,8 @@ export interface FlameGraphProps {
   sampleUnit: string;
   /** Its accessible name. */
   label?: string;
+  /** Where the frames are that have no name. */
+  modules?: Modules | undefined;
   search?: SearchResult | null;
   zoomed: number;
   /** Name index that is selected, or -1. */
@@ -261,7 +264,7 @@ export function FlameGraph(props: FlameGraphProps) {
         <canvas ref={canvas} className="flamegraph-canvas" aria-hidden="true" />
         <div ref={outline} className="flamegraph-outline" hidden />
         <AccessibleTree id={treeId} flame={flame} focused={focused} sampleUnit={sampleUnit} onZoom={onZoom} />
-        {hover && !menu && <Tooltip flame={flame} node={hover.node} x={hover.x} y={hover.y} size={size} zoomed={zoomed} sampleUnit={sampleUnit} />}
+        {hover && !menu && <Tooltip flame={flame} node={hover.node} x={hover.x} y={hover.y} size={size} zoomed={zoomed} sampleUnit={sampleUnit} modules={props.modules} />}
       </div>
       {full && <Legend mode={colors} coloring={coloring} sampleUnit={sampleUnit} />}
       {menu && (

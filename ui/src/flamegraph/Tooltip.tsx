@@ -1,4 +1,5 @@
 import { useLayoutEffect, useRef } from "react";
+import type { Modules } from "../profile/pprof";
 import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
 import { splitSymbol } from "../profile/symbol";
 import { changeOf } from "../profile/diff";
@@ -17,10 +18,11 @@ interface Props {
   size: Size;
   zoomed: number;
   sampleUnit: string;
+  modules?: Modules | undefined;
 }
 
 /** Name, self, total and shares of the node under the pointer. */
-export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) {
+export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit, modules }: Props) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const element = box.current;
@@ -33,7 +35,8 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit }: Props) 
   const total = flame.total[node]!;
   const self = flame.self[node]!;
   const name = nameOf(flame, node);
-  const { origin, short } = splitSymbol(name);
+  const module = modules?.get(name);
+  const { origin, short } = module === undefined ? splitSymbol(name) : { origin: module, short: name };
   const zoomTotal = Math.abs(flame.total[zoomed]!);
   const folded = flame.folded[node] === 1;
   const isRoot = node === ROOT && isWhole(flame);

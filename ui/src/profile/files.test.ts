@@ -46,6 +46,27 @@ describe("pprof", () => {
     ]);
     expect([usual, durationMs, files.get("work")]).toEqual([1, 5000, "a.go"]);
   });
+  test("frames without a name say their module and where in it they are", () => {
+    const mapping = (id: number, start: number, limit: number, offset: number, file: number) =>
+      new Writer().int(1, id).int(2, start).int(3, limit).int(4, offset).int(5, file).bytes();
+    const location = (id: number, mapping: number, address: number) => new Writer().int(1, id).int(2, mapping).int(3, address).bytes();
+    const out = new Writer()
+      .message(1, new Writer().int(1, 1).int(2, 2).bytes())
+      .message(2, new Writer().ints(1, [1, 2, 3, 4, 5]).ints(2, [1]).bytes())
+      .message(3, mapping(1, 0x4000, 0x5000, 0x100, 3))
+      .message(3, mapping(2, 0x4000, 0x5000, 0, 4))
+      .message(4, location(1, 1, 0x4e35))
+      .message(4, location(2, 2, 0x4e35))
+      .message(4, location(3, 1, 0x9000))
+      .message(4, location(4, 7, 0x10))
+      .message(4, location(5, 1, 0x4000));
+    for (const text of ["", "cpu", "count", "/usr/bin/shop", "libc.so.6"]) out.text(6, text);
+    expect([...readPprof(out.bytes()).modules]).toEqual([
+      ["0x4e35", "shop+0xf35, libc.so.6+0xe35"],
+      ["0x9000", "shop"],
+      ["0x4000", "shop+0x100"],
+    ]);
+  });
   test("a missing location is named", () => {
     const torn = new Writer().message(1, new Uint8Array()).message(2, new Writer().ints(1, [5]).ints(2, [1]).bytes()).bytes();
     expect(() => readPprof(torn)).toThrow("location 5");

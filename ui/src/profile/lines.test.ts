@@ -10,7 +10,7 @@ const functions = new Map([
   [4, { name: 5, file: 3, start: 5 }],
   [5, { name: 1, file: 0, start: 0 }],
 ]);
-const at = (...lines: [fn: number, line: number][]) => ({ address: 0, functions: lines.map(([fn]) => fn), lines: lines.map(([, line]) => line) });
+const at = (...lines: [fn: number, line: number][]) => ({ address: 0n, mapping: 0, functions: lines.map(([fn]) => fn), lines: lines.map(([, line]) => line) });
 const locations = new Map([
   [1, at([1, 12])],
   [2, at([2, 22])],
@@ -22,6 +22,7 @@ const raw = (...samples: [locations: number[], value: number][]): Raw => ({
   strings,
   functions,
   locations,
+  mappings: new Map(),
   types: [],
   samples: samples.map(([locations, value]) => ({ locations, values: [value] })),
   usual: 0,

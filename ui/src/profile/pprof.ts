@@ -20,7 +20,11 @@ export interface Pprof {
   timeMs: number;
   /** Source file by function name. */
   files: Map<string, string>;
+  /** Module and offset in it by the name of a frame that has an address alone. */
+  modules: Modules;
 }
+
+export type Modules = Map<string, string>;
 
 export interface Sample {
   locations: number[];
@@ -28,7 +32,8 @@ export interface Sample {
 }
 
 interface Location {
-  address: number;
+  address: bigint;
+  mapping: number;
   /** Inlined ones first. */
   functions: number[];
   /** The line of each; 0 where it is not known. */
@@ -42,6 +47,7 @@ export interface Raw {
   samples: Sample[];
   locations: Map<number, Location>;
   functions: Map<number, Named>;
+  mappings: Map<number, Mapping>;
   usual: number;
   timeNanos: number;
   durationNanos: number;
@@ -52,6 +58,13 @@ interface Named {
   file: number;
   /** The line where the function begins; 0 where it is not known. */
   start: number;
+}
+
+interface Mapping {
+  start: bigint;
+  limit: bigint;
+  offset: bigint;
+  file: number;
 }
 
 /** More frames than any program has; a file that says so is broken or hostile. */
@@ -74,6 +87,13 @@ export function readPprof(bytes: Uint8Array): Pprof {
   }
   const files = new Map<string, string>();
   for (const { name, file } of raw.functions.values()) if (text(file) !== "") files.set(text(name), text(file));
+  const modules = new Map<string, string>();
+  for (const location of raw.locations.values()) {
+    if (location.functions.length > 0) continue;
+    const module = moduleOf(raw, location);
+    const known = modules.get(addressName(location));
+    if (module !== "" && known !== module) modules.set(addressName(location), known ? `${known}, ${module}` : module);
+  }
   const types = raw.types.map(({ type, unit }, i) => ({ sampleType: text(type), sampleUnit: text(unit), flame: trees[i]!.finish() }));
   const named = raw.usual === 0 ? -1 : types.findIndex((type) => type.sampleType === text(raw.usual));
   return {
@@ -82,7 +102,21 @@ export function readPprof(bytes: Uint8Array): Pprof {
     durationMs: raw.durationNanos / 1e6,
     timeMs: raw.timeNanos / 1e6,
     files,
+    modules,
   };
+}
+
+/** What the server calls a frame without a name. */
+function addressName({ address }: Location): string {
+  return `0x${address.toString(16)}`;
+}
+
+/** The file that an address is in and how far behind its beginning; empty when no file is known. */
+function moduleOf(raw: Raw, { address, mapping }: Location): string {
+  const { start, limit, offset, file } = raw.mappings.get(mapping) ?? { start: 0n, limit: 0n, offset: 0n, file: 0 };
+  const name = (raw.strings[file] ?? "").split("/").at(-1)!;
+  if (name === "" || address < start || address >= limit) return name;
+  return `${name}+0x${(address - start + offset).toString(16)}`;
 }
 
 /** Names from the root to the leaf. */
@@ -91,14 +125,14 @@ function stackOf(raw: Raw, sample: Sample): string[] {
   for (const id of sample.locations.slice(0, MOST_DEPTH)) {
     const location = raw.locations.get(id);
     if (!location) throw new Error(`a sample refers to location ${id}, which is missing (${raw.locations.size} locations); was the profile cut off?`);
-    if (location.functions.length === 0) stack.push(`0x${location.address.toString(16)}`);
+    if (location.functions.length === 0) stack.push(addressName(location));
     for (const fn of location.functions) stack.push(raw.strings[raw.functions.get(fn)?.name ?? 0] || "?");
   }
   return stack.reverse();
 }
 
 export function readRaw(bytes: Uint8Array): Raw {
-  const raw: Raw = { strings: [], types: [], samples: [], locations: new Map(), functions: new Map(), usual: 0, timeNanos: 0, durationNanos: 0 };
+  const raw: Raw = { strings: [], types: [], samples: [], locations: new Map(), functions: new Map(), mappings: new Map(), usual: 0, timeNanos: 0, durationNanos: 0 };
   const reader = new Reader(bytes);
   while (reader.next()) {
     switch (reader.field) {
@@ -107,6 +141,9 @@ export function readRaw(bytes: Uint8Array): Raw {
         break;
       case 2:
         raw.samples.push(readSample(reader.message()));
+        break;
+      case 3:
+        readMapping(reader.message(), raw.mappings);
         break;
       case 4:
         readLocation(reader.message(), raw.locations);
@@ -153,12 +190,27 @@ function readSample(reader: Reader): Sample {
   return sample;
 }
 
-function readLocation(reader: Reader, into: Map<number, Location>): void {
+function readMapping(reader: Reader, into: Map<number, Mapping>): void {
   let id = 0;
-  const location: Location = { address: 0, functions: [], lines: [] };
+  const mapping: Mapping = { start: 0n, limit: 0n, offset: 0n, file: 0 };
   while (reader.next()) {
     if (reader.field === 1) id = reader.unsigned();
-    else if (reader.field === 3) location.address = reader.unsigned();
+    else if (reader.field === 2) mapping.start = reader.exact();
+    else if (reader.field === 3) mapping.limit = reader.exact();
+    else if (reader.field === 4) mapping.offset = reader.exact();
+    else if (reader.field === 5) mapping.file = reader.int();
+    else reader.skip();
+  }
+  into.set(id, mapping);
+}
+
+function readLocation(reader: Reader, into: Map<number, Location>): void {
+  let id = 0;
+  const location: Location = { address: 0n, mapping: 0, functions: [], lines: [] };
+  while (reader.next()) {
+    if (reader.field === 1) id = reader.unsigned();
+    else if (reader.field === 2) location.mapping = reader.unsigned();
+    else if (reader.field === 3) location.address = reader.exact();
     else if (reader.field === 4) {
       const line = reader.message();
       const at = { fn: 0, line: 0 };

@@ -16,6 +16,14 @@ test.each([
   expect(reader.int()).toBe(expected);
 });
 
+test("all 64 bits of an address are read", () => {
+  const bytes = [0x08, 0xa3, 0x82, 0x84, 0x88, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x01];
+  const reader = new Reader(Uint8Array.from(bytes));
+  expect(reader.next()).toBe(true);
+  expect(reader.exact()).toBe(0xffffffff81010123n);
+  expect(reader.next()).toBe(false);
+});
+
 test("what is written is read", () => {
   const bytes = new Writer().text(1, "größe").int(3, 1_700_000_000_123).ints(20, [1, 300, 0]).bytes();
   const reader = new Reader(bytes);

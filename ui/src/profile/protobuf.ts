@@ -79,6 +79,16 @@ export class Reader {
     return this.signed();
   }
 
+  /** All 64 bits: addresses of kernels have them. */
+  exact(): bigint {
+    this.expect(VARINT);
+    const start = this.at;
+    this.varint();
+    let value = 0n;
+    for (let i = this.at - 1; i >= start; i--) value = (value << 7n) | BigInt(this.bytes[i]! & 127);
+    return BigInt.asUintN(64, value);
+  }
+
   /** The numbers of a repeated field, packed or one at a time. */
   intsInto(out: number[]): void {
     if (this.wire === VARINT) {

@@ -8,6 +8,11 @@ export interface Symbol {
   short: string;
 }
 
+/** Whether a frame has no name: it is called after its address. */
+export function isAddress(name: string): boolean {
+  return /^0x[0-9a-f]+$/.test(name);
+}
+
 export function splitSymbol(name: string): Symbol {
   const split = kernel(name) ?? dotnet(name) ?? binary(name) ?? sourceFile(name) ?? script(name) ?? jit(name) ?? colons(name) ?? slashes(name) ?? dots(name);
   return split && split.short !== "" ? split : bare(name);

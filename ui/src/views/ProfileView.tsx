@@ -4,6 +4,7 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import { FlameGraph } from "../flamegraph/FlameGraph";
 import { type Flame, nodeCount, ROOT } from "../profile/flame";
+import type { Modules } from "../profile/pprof";
 import { encodePath, hashName, resolvePath } from "../profile/path";
 import { type Files, isPlain, reshape } from "../profile/reshape";
 import { search } from "../profile/search";
@@ -36,11 +37,13 @@ interface Props {
   links: Links;
   source: ExportSource;
   files?: Files | undefined;
+  /** Where the frames are that have no name. */
+  modules?: Modules | undefined;
   /** Where the source code can be shown. */
   code?: Code | undefined;
 }
 
-export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend, links, source, files, code }: Props) {
+export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend, links, source, files, modules, code }: Props) {
   const { focus, hide, merge, collapse, group } = state;
   const shapeKey = JSON.stringify([focus, hide, merge, collapse, group]);
   const flame = useMemo(() => reshape(whole, { focus, hide, merge, collapse, group }, files), [whole, shapeKey, files]);
@@ -57,13 +60,14 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
     <TopTable
       flame={flame}
       sampleUnit={sampleUnit}
+      modules={modules}
       search={found}
       selected={selected}
       onSelect={select}
       actions={(name) => nameActions(flame.names[name]!, state, go, links)}
     />
   );
-  const shared = { flame, sampleUnit, search: found, selected, colors: state.colors };
+  const shared = { flame, sampleUnit, modules, search: found, selected, colors: state.colors };
   return (
     <>
       <div className="panel-bar">

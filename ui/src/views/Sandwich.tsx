@@ -6,6 +6,7 @@ import { FlameGraph } from "../flamegraph/FlameGraph";
 import { visible } from "../flamegraph/label";
 import { type Flame, nameOf, ROOT, shareOf } from "../profile/flame";
 import { hashName } from "../profile/path";
+import type { Modules } from "../profile/pprof";
 import { calleesOf, callersOf } from "../profile/reshape";
 import type { SearchResult } from "../profile/search";
 import { splitSymbol } from "../profile/symbol";
@@ -18,6 +19,7 @@ import { type Go, type Links, nameActions } from "./actions";
 interface Props {
   flame: Flame;
   sampleUnit: string;
+  modules: Modules | undefined;
   search: SearchResult | null;
   selected: number;
   colors: ColorMode;
@@ -26,16 +28,17 @@ interface Props {
   links: Links;
 }
 
-export function Sandwich({ flame, sampleUnit, search, selected, colors, state, go, links }: Props) {
+export function Sandwich({ flame, sampleUnit, modules, search, selected, colors, state, go, links }: Props) {
   // Without a selection, the function that does the most itself is the one to ask about.
   const heaviest = useMemo(() => (selected >= 0 ? -1 : mostSelf(flame)), [flame, selected >= 0]);
   const name = selected >= 0 ? selected : heaviest;
   const callers = useMemo(() => (name < 0 ? null : callersOf(flame, name)), [flame, name]);
   const callees = useMemo(() => (name < 0 ? null : calleesOf(flame, name)), [flame, name]);
   if (!callers || !callees) return <p className="soft">{text.sandwich.choose}</p>;
+  const module = modules?.get(flame.names[name]!);
   const own = visible(splitSymbol(flame.names[name]!).short);
   const part = (graph: Flame, grows: "flame" | "icicle", label: string) => (
-    <Half key={`${grows} ${name}`} {...{ graph, grows, label, sampleUnit, search, colors, state, go, links }} />
+    <Half key={`${grows} ${name}`} {...{ graph, grows, label, sampleUnit, modules, search, colors, state, go, links }} />
   );
   return (
     <div className="sandwich">
@@ -43,6 +46,7 @@ export function Sandwich({ flame, sampleUnit, search, selected, colors, state, g
       {part(callers, "flame", text.sandwich.callers(own))}
       <p className="sandwich-middle">
         <strong className="mono">{own}</strong>
+        {module !== undefined && <span className="soft mono">{visible(module)}</span>}
         <span>
           {text.flame.total} {formatValue(callees.total[ROOT]!, sampleUnit)}{" "}
           <span className="soft">{formatShare(shareOf(flame, callees.total[ROOT]!))}</span>
@@ -65,7 +69,7 @@ interface HalfProps extends Omit<Props, "flame" | "selected"> {
 }
 
 /** A click on another function goes on from there; a second click on the root zooms out again. */
-function Half({ graph, grows, label, sampleUnit, search, colors, state, go, links }: HalfProps) {
+function Half({ graph, grows, label, sampleUnit, modules, search, colors, state, go, links }: HalfProps) {
   const [zoomed, setZoomed] = useState<number>(ROOT);
   const found = search && search.names.length <= graph.names.length ? search : null;
   return (
@@ -73,6 +77,7 @@ function Half({ graph, grows, label, sampleUnit, search, colors, state, go, link
       flame={graph}
       label={label}
       sampleUnit={sampleUnit}
+      modules={modules}
       search={found}
       zoomed={zoomed < graph.name.length ? zoomed : ROOT}
       colors={colors}

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import { visible } from "../flamegraph/label";
 import { Menu, type MenuItem } from "../flamegraph/Menu";
 import { type Flame, shareOf } from "../profile/flame";
+import type { Modules } from "../profile/pprof";
 import type { SearchResult } from "../profile/search";
 import { splitSymbol } from "../profile/symbol";
 import { foldedTotal, type Sort, type SortKey, sortRows, topTable } from "../profile/table";
@@ -14,13 +15,14 @@ const ROW_HEIGHT = 28;
 interface Props {
   flame: Flame;
   sampleUnit: string;
+  modules?: Modules | undefined;
   search: SearchResult | null;
   selected: number;
   onSelect: (name: number) => void;
   actions: (name: number) => MenuItem[];
 }
 
-export function TopTable({ flame, sampleUnit, search, selected, onSelect, actions }: Props) {
+export function TopTable({ flame, sampleUnit, modules, search, selected, onSelect, actions }: Props) {
   const [menu, setMenu] = useState<{ name: number; x: number; y: number } | null>(null);
   const [sort, setSort] = useState<Sort>({ key: "self", descending: true });
   const body = useRef<HTMLDivElement>(null);
@@ -82,7 +84,7 @@ export function TopTable({ flame, sampleUnit, search, selected, onSelect, action
                     setMenu({ name: row.name, x: event.clientX, y: event.clientY });
                   }}
                 >
-                  <FunctionName name={name} pressed={row.name === selected} />
+                  <FunctionName name={name} module={modules?.get(name)} pressed={row.name === selected} />
                   <Amount value={row.self} flame={flame} sampleUnit={sampleUnit} />
                   <Amount value={row.total} flame={flame} sampleUnit={sampleUnit} />
                 </div>
@@ -101,10 +103,10 @@ export function TopTable({ flame, sampleUnit, search, selected, onSelect, action
 }
 
 /** The function's own name first; where it comes from follows, and is what gets cut. */
-function FunctionName({ name, pressed }: { name: string; pressed: boolean }) {
-  const { origin, short } = splitSymbol(name);
+function FunctionName({ name, module, pressed }: { name: string; module: string | undefined; pressed: boolean }) {
+  const { origin, short } = module === undefined ? splitSymbol(name) : { origin: module, short: name };
   return (
-    <div role="cell" className="top-name mono" title={visible(name)}>
+    <div role="cell" className="top-name mono" title={visible(module === undefined ? name : `${name} ${module}`)}>
       <button type="button" aria-pressed={pressed}>
         {visible(short)}
       </button>
