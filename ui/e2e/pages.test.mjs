@@ -196,9 +196,12 @@ test("the status page counts what came in and what is stored", async () => {
 test("the status page tells slow queries, who asks, and what goes next", async () => {
   await page.goto(`${url}/explore?v=1&service=beta`);
   await page.getByRole("treeitem", { name: /^total/ }).first().waitFor();
+  // Which of them are the slowest depends on the machine: the page shows ten of those that the server remembers.
+  const { queries } = await (await fetch(`${url}/api/v1/status/queries`)).json();
+  assert.ok(queries.some(({ kind }) => kind === "stacks"), JSON.stringify(queries));
   await page.goto(`${url}/status`);
   const slow = page.getByRole("region", { name: "Slowest queries of the last hour" }).first();
-  await slow.getByRole("row").filter({ hasText: "Flame graph" }).filter({ hasText: 'service_name="beta"' }).first().waitFor();
+  await slow.getByRole("row").filter({ hasText: queries[0].query }).first().waitFor();
   const clients = page.getByRole("region", { name: "Agents and clients" }).first();
   await clients.getByRole("row").filter({ hasText: "/ingest" }).first().waitFor();
   await clients.getByRole("row").filter({ hasText: "Chrome" }).first().waitFor();
