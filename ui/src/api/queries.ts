@@ -1,7 +1,7 @@
 // The questions that the pages ask, with the answers as the pages use them.
 
 import type { Flame } from "../profile/flame";
-import { type Pprof, type Raw, readPprof, readRaw } from "../profile/pprof";
+import { type Places, type Raw, readPlaces, readRaw } from "../profile/pprof";
 import { byImportance, isLevel, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { SERVICE_LABEL, TYPE_LABEL } from "../profile/selector";
 import type { Range } from "../profile/time";
@@ -146,13 +146,13 @@ export function nanos(ms: number, add = 0): string {
   return String(BigInt(ms) * 1_000_000n + BigInt(add));
 }
 
-/** The whole profile, with files and lines. */
-export async function mergedProfile(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Pprof> {
+/** Where the functions come from that ran in the range. */
+export async function places(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Places> {
   const { bytes } = await callBinary("SelectMergeProfile", stacksRequest(type, selector, range).bytes(), signal);
-  return readPprof(bytes);
+  return readPlaces(bytes);
 }
 
-/** The same as it is written, for its lines. */
+/** All profiles of the range as one, for its lines. */
 export async function rawProfile(type: string, selector: string, range: Range, signal: AbortSignal): Promise<Raw> {
   const { bytes } = await callBinary("SelectMergeProfile", stacksRequest(type, selector, range).bytes(), signal);
   return readRaw(bytes);

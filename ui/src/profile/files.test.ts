@@ -5,7 +5,7 @@ import { readAny } from "./adhoc";
 import { escapeXml, fileName, writeCsv, writeSpeedscope, writeSvg } from "./exports";
 import { meansOf, partsOf, weightOf } from "./history";
 import { readFolded, writeFolded } from "./folded";
-import { readPprof } from "./pprof";
+import { readPlaces, readPprof } from "./pprof";
 import { Writer } from "./protobuf";
 import { splitOf, unevenness } from "./split";
 import { hotPath, treeRows } from "./tree-rows";
@@ -39,7 +39,8 @@ async function gzip(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuff
 
 describe("pprof", () => {
   test("inlined calls are frames of their own, values go by type", () => {
-    const { types, usual, durationMs, files } = readPprof(pprof());
+    const { types, usual, durationMs } = readPprof(pprof());
+    const { files } = readPlaces(pprof());
     expect(types.map((type) => [type.sampleType, type.sampleUnit, writeFolded(type.flame)])).toEqual([
       ["samples", "count", `main 1\nmain;work;${MARKUP} 2\n`],
       ["cpu", "nanoseconds", `main 10\nmain;work;${MARKUP} 20\n`],
@@ -61,7 +62,7 @@ describe("pprof", () => {
       .message(4, location(4, 7, 0x10))
       .message(4, location(5, 1, 0x4000));
     for (const text of ["", "cpu", "count", "/usr/bin/shop", "libc.so.6"]) out.text(6, text);
-    expect([...readPprof(out.bytes()).modules]).toEqual([
+    expect([...readPlaces(out.bytes()).modules]).toEqual([
       ["0x4e35", "shop+0xf35, libc.so.6+0xe35"],
       ["0x9000", "shop"],
       ["0x4000", "shop+0x100"],

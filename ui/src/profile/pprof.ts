@@ -18,13 +18,17 @@ export interface Pprof {
   usual: number;
   durationMs: number;
   timeMs: number;
-  /** Source file by function name. */
-  files: Map<string, string>;
-  /** Module and offset in it by the name of a frame that has an address alone. */
-  modules: Modules;
 }
 
+/** Module and offset in it by the name of a frame that has an address alone. */
 export type Modules = Map<string, string>;
+
+/** Where functions come from. */
+export interface Places {
+  /** Source file by function name. */
+  files: Map<string, string>;
+  modules: Modules;
+}
 
 export interface Sample {
   locations: number[];
@@ -85,6 +89,20 @@ export function readPprof(bytes: Uint8Array): Pprof {
       tree.add(node, { self: value });
     });
   }
+  const types = raw.types.map(({ type, unit }, i) => ({ sampleType: text(type), sampleUnit: text(unit), flame: trees[i]!.finish() }));
+  const named = raw.usual === 0 ? -1 : types.findIndex((type) => type.sampleType === text(raw.usual));
+  return {
+    types,
+    usual: named >= 0 ? named : Math.max(0, types.findLastIndex((type) => type.flame.total[ROOT] !== 0)),
+    durationMs: raw.durationNanos / 1e6,
+    timeMs: raw.timeNanos / 1e6,
+  };
+}
+
+/** The places alone: samples, which are most of a profile, are passed over. */
+export function readPlaces(bytes: Uint8Array): Places {
+  const raw = readRaw(bytes, false);
+  const text = (index: number) => raw.strings[index] ?? "";
   const files = new Map<string, string>();
   for (const { name, file } of raw.functions.values()) if (text(file) !== "") files.set(text(name), text(file));
   const modules = new Map<string, string>();
@@ -94,16 +112,7 @@ export function readPprof(bytes: Uint8Array): Pprof {
     const known = modules.get(addressName(location));
     if (module !== "" && known !== module) modules.set(addressName(location), known ? `${known}, ${module}` : module);
   }
-  const types = raw.types.map(({ type, unit }, i) => ({ sampleType: text(type), sampleUnit: text(unit), flame: trees[i]!.finish() }));
-  const named = raw.usual === 0 ? -1 : types.findIndex((type) => type.sampleType === text(raw.usual));
-  return {
-    types,
-    usual: named >= 0 ? named : Math.max(0, types.findLastIndex((type) => type.flame.total[ROOT] !== 0)),
-    durationMs: raw.durationNanos / 1e6,
-    timeMs: raw.timeNanos / 1e6,
-    files,
-    modules,
-  };
+  return { files, modules };
 }
 
 /** What the server calls a frame without a name. */
@@ -131,7 +140,7 @@ function stackOf(raw: Raw, sample: Sample): string[] {
   return stack.reverse();
 }
 
-export function readRaw(bytes: Uint8Array): Raw {
+export function readRaw(bytes: Uint8Array, withSamples = true): Raw {
   const raw: Raw = { strings: [], types: [], samples: [], locations: new Map(), functions: new Map(), mappings: new Map(), usual: 0, timeNanos: 0, durationNanos: 0 };
   const reader = new Reader(bytes);
   while (reader.next()) {
@@ -140,7 +149,8 @@ export function readRaw(bytes: Uint8Array): Raw {
         raw.types.push(readType(reader.message()));
         break;
       case 2:
-        raw.samples.push(readSample(reader.message()));
+        if (withSamples) raw.samples.push(readSample(reader.message()));
+        else reader.skip();
         break;
       case 3:
         readMapping(reader.message(), raw.mappings);
