@@ -1,20 +1,12 @@
 //! Gzip (RFC 1952) through libdeflate, bounded in bytes and in ratio.
-//!
-//! libdeflate inflates one member into a buffer of known size and does not say where the member ended.
-//! The end is found by what must stand there: the member's CRC-32 and length, followed by nothing, by
-//! padding, or by the next member.
 
+use crate::inflater::{Fault, Inflater};
 use crate::{Error, Limits};
-use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
-use memchr::memmem;
+use libdeflater::{CompressionLvl, Compressor};
 use std::borrow::Cow;
 use std::cell::Cell;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// CRC-32 and length.
-const TRAILER_BYTES: usize = 8;
-/// The shortest head (10) and the shortest deflate stream (2).
-const SHORTEST_BODY: usize = 12;
 /// Of 12.
 const LEVEL: i32 = 3;
 
@@ -84,15 +76,15 @@ const KEPT_BYTES: usize = 512 << 10;
 /// Bytes of the output buffer to begin with.
 const FIRST_BYTES: usize = 64 << 10;
 
-/// What inflating needs and what is worth keeping: 11 KiB of tables and a buffer that needs no zeroing.
+/// What inflating needs and what is worth keeping: tables, and a buffer that needs no zeroing.
 struct Scratch {
-    decompressor: Decompressor,
+    inflater: Inflater,
     out: Vec<u8>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { decompressor: Decompressor::new(), out: Vec::new() }
+        Self { inflater: Inflater::new(), out: Vec::new() }
     }
 }
 
@@ -107,7 +99,6 @@ impl Scratch {
     fn inflate(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
         let by_ratio = bytes.len().saturating_mul(limits.inflated_ratio).max(limits.inflated_floor);
         let most = limits.inflated_bytes.min(by_ratio);
-        let padding_start = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
         // The last four bytes are the length, exact for one member without padding. A smaller one is that
         // of the last member of several, which says nothing about the others.
         let hint = bytes.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
@@ -118,22 +109,27 @@ impl Scratch {
         loop {
             let end = self.out.len().min(most);
             let space = self.out.get_mut(filled..end).unwrap_or_default();
-            match self.decompressor.gzip_decompress(rest, space) {
-                Ok(written) => {
-                    let inflated = space.get(..written).unwrap_or_default();
-                    let padding = padding_start.saturating_sub(bytes.len() - rest.len());
-                    let used = member_end(rest, inflated, padding)?;
-                    filled += written;
-                    rest = rest.get(used..).unwrap_or_default();
-                    if !is_gzip(rest) {
-                        return Ok(filled);
+            match self.inflater.member(rest, space) {
+                Ok(member) => {
+                    filled += member.inflated;
+                    rest = rest.get(member.compressed..).unwrap_or_default();
+                    if is_gzip(rest) {
+                        continue;
                     }
+                    return match rest.iter().all(|&byte| byte == 0) {
+                        true => Ok(filled),
+                        false => Err(Error::malformed(
+                            "gzip",
+                            "other bytes follow the compressed data",
+                            "send the gzip data alone",
+                        )),
+                    };
                 }
-                Err(DecompressionError::InsufficientSpace) if end < most => {
+                Err(Fault::NoRoom) if end < most => {
                     self.grow(filled, end.saturating_mul(2).max(4096).min(most));
                 }
-                Err(DecompressionError::InsufficientSpace) => return Err(too_large(most)),
-                Err(DecompressionError::BadData) => {
+                Err(Fault::NoRoom) => return Err(too_large(most)),
+                Err(Fault::Damaged) => {
                     return Err(Error::malformed(
                         "gzip",
                         format_args!("the member at byte {} is damaged or cut off", bytes.len() - rest.len()),
@@ -157,24 +153,6 @@ impl Scratch {
             self.out.resize(length, 0);
         }
     }
-}
-
-/// Where in `rest` the member that inflated to `inflated` ends. From `padding_start` on all bytes are zero.
-fn member_end(rest: &[u8], inflated: &[u8], padding_start: usize) -> Result<usize, Error> {
-    let mut trailer = [0; TRAILER_BYTES];
-    let (crc, length) = trailer.split_at_mut(4);
-    crc.copy_from_slice(&libdeflater::crc32(inflated).to_le_bytes());
-    length.copy_from_slice(&(inflated.len() as u32).to_le_bytes());
-    let finder = memmem::Finder::new(&trailer);
-    let mut from = SHORTEST_BODY;
-    while let Some(at) = rest.get(from..).and_then(|tail| finder.find(tail)) {
-        let end = from + at + TRAILER_BYTES;
-        if end >= padding_start || rest.get(end..).is_some_and(is_gzip) {
-            return Ok(end);
-        }
-        from += at + 1;
-    }
-    Err(Error::malformed("gzip", "other bytes follow the compressed data", "send the gzip data alone"))
 }
 
 /// Compresses `bytes`: one member, no name and no time, so that equal input gives equal output.

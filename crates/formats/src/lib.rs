@@ -30,6 +30,7 @@ pub mod flamebearer;
 pub mod folded;
 mod format;
 pub mod gzip;
+mod inflater;
 pub mod jfr;
 pub mod json_tree;
 mod leb;

@@ -4,6 +4,7 @@
 //! fields are those of pprof's `profile.proto`; they may come in any order, packed or not.
 
 mod entries;
+mod packed;
 mod place;
 mod read;
 mod tables;
@@ -42,6 +43,7 @@ mod field {
     pub(super) mod label {
         pub(in super::super) const KEY: u32 = 1;
         pub(in super::super) const STR: u32 = 2;
+        pub(in super::super) const NUM: u32 = 3;
     }
     pub(super) mod mapping {
         pub(in super::super) const ID: u32 = 1;

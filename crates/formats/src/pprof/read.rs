@@ -10,7 +10,7 @@ use super::field::{label, profile, sample, value_type};
 use super::place::{CUT_OFF, Place, SENDER, SMALLER};
 use super::tables::{self, Ids};
 use super::texts::Texts;
-use super::wire::{Cursor, Fault, Value, bytes_key, number_key};
+use super::wire::{Cursor, Fault, Value, bytes_key, number_key, short_pair};
 use crate::{Cuts, Decoded, Error, ErrorKind, Limits, gzip};
 use everflame_profile::{Location, Profile, SampleLabel, Samples, ValueType};
 use std::sync::Arc;
@@ -55,11 +55,12 @@ fn read_message(message: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         types: value_types.len(),
         location_ids: &tables.location_ids,
         locations: &tables.locations,
-        inlines: tables.locations.iter().any(|location| location.count > 1),
+        most_frames: tables.locations.iter().map(|location| location.count as usize).max().unwrap_or(1),
         texts: &texts,
         limits,
         cuts: &mut cuts,
         entries: 0,
+        counted: 0,
     }
     .read(raw.entries.of(profile::SAMPLE))?;
     let mut symbols = tables.symbols;
@@ -238,12 +239,15 @@ struct SampleReader<'a> {
     types: usize,
     location_ids: &'a Ids,
     locations: &'a [Location],
-    /// Whether any location has several frames; otherwise a stack has as many frames as locations.
-    inlines: bool,
+    /// Frames of the location that has most.
+    most_frames: usize,
     texts: &'a Texts,
     limits: &'a Limits,
     cuts: &'a mut Cuts,
+    /// Frames, values and labels up to here, at most: as if each location behind the first `counted` had
+    /// `most_frames`. Looking each up is a tenth of all work, and done only when this comes to the limit.
     entries: usize,
+    counted: usize,
 }
 
 impl SampleReader<'_> {
@@ -259,12 +263,12 @@ impl SampleReader<'_> {
         };
         for (at, bytes) in raw.iter().enumerate() {
             // Before the arrays grow once more.
-            if self.entries + 2 * self.types <= self.limits.entries {
+            if self.has_room(2 * self.types, &samples.locations) {
                 self.sample(Place::Sample(at), bytes, &mut samples)?;
             } else {
                 self.entries = usize::MAX;
             }
-            if self.entries > self.limits.entries {
+            if !self.has_room(0, &samples.locations) {
                 let most = self.limits.entries;
                 let fault = format!("up to here there are more than {most} frames, values and labels");
                 return Err(Error::too_large(Place::Sample(at), fault, SMALLER));
@@ -274,21 +278,38 @@ impl SampleReader<'_> {
     }
 
     fn sample(&mut self, place: Place, bytes: &[u8], samples: &mut Samples) -> Result<(), Error> {
+        const LOCATION_ID: u64 = number_key(sample::LOCATION_ID);
         const LOCATION_IDS: u64 = bytes_key(sample::LOCATION_ID);
+        const VALUE: u64 = number_key(sample::VALUE);
         const VALUES: u64 = bytes_key(sample::VALUE);
         const LABEL: u64 = bytes_key(sample::LABEL);
         let (first_location, first_label) = (samples.locations.len(), samples.labels.len());
         let (mut missing, mut values) = (None, 0);
         let broken = |fault| place.broken(fault);
         let mut cursor = Cursor::new(bytes);
-        // Hot: nearly all writers pack numbers and put fields in the order of their numbers.
+        // Hot: what writers do in nearly all samples. Go's puts two values before the ids and does not pack them.
+        while cursor.next_is(VALUE) {
+            self.value(cursor.number().map_err(broken)?, &mut values, samples);
+        }
+        while cursor.next_is(LOCATION_ID) {
+            let id = cursor.short_number().map_err(broken)?;
+            missing = missing.or(self.id(id, samples));
+        }
         if cursor.next_is(LOCATION_IDS) {
-            missing =
-                self.packed_ids(cursor.sized().map_err(broken)?, first_location, samples).map_err(broken)?;
+            let ids = cursor.sized().map_err(broken)?;
+            let id = self.packed_ids(ids, first_location, samples).map_err(broken)?;
+            missing = missing.or(id);
         }
         if cursor.next_is(VALUES) {
             let packed = Value::Bytes(cursor.sized().map_err(broken)?);
             self.values(packed, &mut values, samples).map_err(broken)?;
+        }
+        while cursor.next_is(VALUE) {
+            self.value(cursor.number().map_err(broken)?, &mut values, samples);
+        }
+        while let Some(((key, text), length)) = short_pair(bytes, bytes.len() - cursor.left(), LABEL) {
+            samples.labels.extend(self.text_label(place, key, text)?);
+            cursor = Cursor::new(bytes.get(bytes.len() - cursor.left() + length..).unwrap_or_default());
         }
         while cursor.next_is(LABEL) {
             samples.labels.extend(self.label(place, cursor.sized().map_err(broken)?)?);
@@ -301,10 +322,7 @@ impl SampleReader<'_> {
                 }
                 (sample::LOCATION_ID, value) => {
                     let id = value.number(number).map_err(broken)?;
-                    match self.location_ids.get(id) {
-                        Some(location) => samples.locations.push(location),
-                        None => missing = Some(id),
-                    }
+                    missing = missing.or(self.id(id, samples));
                 }
                 (sample::VALUE, value) => self.values(value, &mut values, samples).map_err(broken)?,
                 (sample::LABEL, value) => {
@@ -328,11 +346,22 @@ impl SampleReader<'_> {
             let fault = format!("it has {labels} labels, at most {} are read", self.limits.labels_per_sample);
             return Err(Error::too_large(place, fault, "label samples with fewer keys"));
         }
-        let frames = self.cut_stack(first_location, &mut samples.locations);
-        self.entries += frames + 2 * (values + labels);
+        self.cut_stack(first_location, &mut samples.locations);
+        let locations = samples.locations.len() - first_location;
+        self.entries += locations * self.most_frames + 2 * (values + labels);
         samples.stack_ends.push(samples.locations.len() as u32);
         samples.label_ends.push(samples.labels.len() as u32);
         Ok(())
+    }
+
+    /// Appends the location of `id`, which is returned when it is missing.
+    #[inline(always)]
+    fn id(&self, id: u64, samples: &mut Samples) -> Option<u64> {
+        match self.location_ids.get(id) {
+            Some(location) => samples.locations.push(location),
+            None => return Some(id),
+        }
+        None
     }
 
     /// Appends the locations of packed `ids`; an id that is missing is returned.
@@ -340,43 +369,63 @@ impl SampleReader<'_> {
     fn packed_ids(&mut self, ids: &[u8], first: usize, samples: &mut Samples) -> Result<Option<u64>, Fault> {
         // An id takes a byte at least.
         let here = samples.locations.len() - first;
-        let room = self.limits.entries.saturating_sub(self.entries).saturating_sub(here);
-        if ids.len() > room && count_numbers(ids) > room {
+        let whole_stacks = samples.locations.get(..first).unwrap_or_default();
+        if !self.has_room(here + ids.len(), whole_stacks)
+            && !self.has_room(here + count_numbers(ids), whole_stacks)
+        {
             self.entries = usize::MAX;
             return Ok(None);
         }
         self.location_ids.resolve(ids, &mut samples.locations)
     }
 
-    /// Appends values, and counts them: those for which there is no type are not kept.
-    #[inline(always)]
-    fn values(&self, value: Value<'_>, count: &mut usize, samples: &mut Samples) -> Result<(), Fault> {
-        numbers(value, sample::VALUE, |number| {
-            *count += 1;
-            if *count <= self.types {
-                samples.values.push(number as i64);
-            }
-        })
+    /// Whether so many more entries are allowed behind those of whole stacks with these `locations`.
+    #[inline]
+    fn has_room(&mut self, more: usize, locations: &[u32]) -> bool {
+        let fits = |entries: usize| entries.saturating_add(more) <= self.limits.entries;
+        fits(self.entries) || {
+            self.count_frames(locations);
+            fits(self.entries)
+        }
     }
 
-    /// Cuts the leaf side of the stack that begins at `first` to the depth allowed; returns its frames.
-    #[inline]
-    fn cut_stack(&mut self, first: usize, locations: &mut Vec<u32>) -> usize {
-        let count = locations.len() - first;
-        if !self.inlines && count <= self.limits.depth {
-            return count;
+    #[cold]
+    fn count_frames(&mut self, locations: &[u32]) {
+        let new = locations.get(self.counted..).unwrap_or_default();
+        let more = new.len() * self.most_frames - self.frames(new);
+        self.entries = self.entries.saturating_sub(more);
+        self.counted = locations.len();
+    }
+
+    /// Appends values, and counts them.
+    #[inline(always)]
+    fn values(&self, value: Value<'_>, count: &mut usize, samples: &mut Samples) -> Result<(), Fault> {
+        numbers(value, sample::VALUE, |number| self.value(number, count, samples))
+    }
+
+    /// Appends a value, and counts it; one for which there is no type is not kept.
+    #[inline(always)]
+    fn value(&self, number: u64, count: &mut usize, samples: &mut Samples) {
+        *count += 1;
+        if *count <= self.types {
+            samples.values.push(number as i64);
         }
-        let frames_of = |&location: &u32| {
-            self.locations.get(location as usize).map_or(0, |location| location.count as usize)
-        };
+    }
+
+    /// Cuts the leaf side of the stack that begins at `first` to the depth allowed.
+    #[inline]
+    fn cut_stack(&mut self, first: usize, locations: &mut Vec<u32>) {
+        let count = locations.len() - first;
+        if count * self.most_frames <= self.limits.depth {
+            return;
+        }
         let stack = locations.get(first..).unwrap_or_default();
-        let frames = stack.iter().map(frames_of).sum();
-        if frames <= self.limits.depth {
-            return frames;
+        if self.frames(stack) <= self.limits.depth {
+            return;
         }
         let (mut frames, mut kept) = (0, 0);
         for location in stack.iter().rev() {
-            let here = frames_of(location);
+            let here = self.frames(std::slice::from_ref(location));
             if frames + here > self.limits.depth {
                 locations.drain(first..first + count - kept);
                 self.cuts.stacks = self.cuts.stacks.saturating_add(1);
@@ -384,7 +433,14 @@ impl SampleReader<'_> {
             }
             (frames, kept) = (frames + here, kept + 1);
         }
-        frames
+    }
+
+    /// How many frames these locations have together.
+    fn frames(&self, locations: &[u32]) -> usize {
+        let frames_of = |&location: &u32| {
+            self.locations.get(location as usize).map_or(0, |location| location.count as usize)
+        };
+        locations.iter().map(frames_of).sum()
     }
 
     #[cold]
@@ -400,6 +456,7 @@ impl SampleReader<'_> {
     fn label(&self, place: Place, bytes: &[u8]) -> Result<Option<SampleLabel>, Error> {
         const KEY: u64 = number_key(label::KEY);
         const STR: u64 = number_key(label::STR);
+        const NUM: u64 = number_key(label::NUM);
         let (mut key, mut text) = (0, 0);
         let mut cursor = Cursor::new(bytes);
         if cursor.next_is(KEY) {
@@ -407,6 +464,9 @@ impl SampleReader<'_> {
         }
         if cursor.next_is(STR) {
             text = cursor.last_short_number(bytes).map_err(|fault| place.broken(fault))?;
+        }
+        if cursor.next_is(NUM) {
+            cursor.number().map_err(|fault| place.broken(fault))?;
         }
         while let Some((number, value)) = cursor.field().map_err(|fault| place.broken(fault))? {
             let target = match number {
@@ -416,6 +476,11 @@ impl SampleReader<'_> {
             };
             *target = value.number(number).map_err(|fault| place.broken(fault))?;
         }
+        self.text_label(place, key, text)
+    }
+
+    #[inline]
+    fn text_label(&self, place: Place, key: u64, text: u64) -> Result<Option<SampleLabel>, Error> {
         let (key, value) = (self.texts.keep(key, place)?, self.texts.keep(text, place)?);
         Ok((key != 0 && value != 0).then_some(SampleLabel { key, value }))
     }

@@ -71,20 +71,13 @@ impl<'a> Cursor<'a> {
     /// together, without a loop. Values of heap profiles are mostly of this size.
     #[inline]
     fn long_number(&mut self) -> Result<u64, Fault> {
-        let Some(&chunk) = self.0.first_chunk::<8>() else { return self.number_bytewise() };
-        let word = u64::from_le_bytes(chunk);
-        let ends = !word & 0x8080_8080_8080_8080;
-        if ends == 0 {
-            return self.number_bytewise();
-        }
-        // The lowest end bit and all bits below it.
-        let bits = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
-        let bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
-        let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) >> 2;
-        let bits = bits & 0x0000_0000_0fff_ffff | (bits & 0x0fff_ffff_0000_0000) >> 4;
-        let length = ends.trailing_zeros() as usize / 8 + 1;
+        let word = match self.0.first_chunk() {
+            Some(&chunk) => u64::from_le_bytes(chunk),
+            None => last_word(self.0),
+        };
+        let Some((number, length)) = long_number(word) else { return self.number_bytewise() };
         self.0 = self.0.get(length..).unwrap_or_default();
-        Ok(bits)
+        Ok(number)
     }
 
     #[cold]
@@ -226,12 +219,76 @@ pub(super) const fn bytes_key(field: u32) -> u64 {
     (field as u64) << 3 | 2
 }
 
+/// The last up to seven bytes of a message, and behind them others that end no number.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    let (low, high) = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(&low), Some(&high)) => (u32::from_le_bytes(low), u32::from_le_bytes(high)),
+        _ => match (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
+            (Some(&low), Some(&high)) => (u16::from_le_bytes(low).into(), u16::from_le_bytes(high).into()),
+            _ => return CONTINUES | u64::from(bytes.first().copied().unwrap_or(0x80)),
+        },
+    };
+    let chunk = if bytes.len() < 4 { 2 } else { 4 };
+    u64::from(low) | u64::from(high) << (8 * (bytes.len() - chunk)) | CONTINUES << (8 * bytes.len())
+}
+
+/// The number of up to eight bytes that `word` begins with, and how many bytes those are.
+#[inline(always)]
+pub(super) fn long_number(word: u64) -> Option<(u64, usize)> {
+    let ends = !word & CONTINUES;
+    if ends == 0 {
+        return None;
+    }
+    // The lowest end bit and all bits below it.
+    let bits = word & (ends ^ (ends - 1)) & !CONTINUES;
+    let bits = bits & 0x007f_007f_007f_007f | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+    let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x3fff_0000_3fff_0000) >> 2;
+    let bits = bits & 0x0000_0000_0fff_ffff | (bits & 0x0fff_ffff_0000_0000) >> 4;
+    Some((bits, ends.trailing_zeros() as usize / 8 + 1))
+}
+
+/// Two numbers, and how many bytes the field takes that they are in.
+type Pair = ((u64, u64), usize);
+
+/// Hot: the field with `key` at `at` of a message, if it is a message of two numbers with the fields 1 and 2, each of
+/// one byte or two. Taken from one word, because a branch on how long each number is
+/// would be mispredicted.
+#[inline(always)]
+pub(super) fn short_pair(message: &[u8], at: usize, key: u64) -> Option<Pair> {
+    // The word may begin before the field, but not end behind the message.
+    let from = at.min(message.len().checked_sub(8)?);
+    let word = u64::from_le_bytes(*message.get(from..)?.first_chunk()?) >> (8 * (at - from) % 64);
+    let (first, more, is_longer) = short_number(word >> 16);
+    let rest = word >> (32 + 8 * more);
+    let (second, more_too, is_longer_too) = short_number(rest);
+    let is_other = (word & 0xff00ff ^ (key | number_key(1) << 16))
+        | (word >> 8 & 0xff ^ (4 + more + more_too))
+        | (rest & 0xff ^ number_key(2))
+        | is_longer
+        | is_longer_too;
+    let length = (6 + more + more_too) as usize;
+    (is_other == 0 && at + length <= message.len()).then_some(((first, second), length))
+}
+
+/// The number behind the first byte of `word`: its value, 1 when it takes a second byte, and 1 when it takes a third,
+/// which is not read.
+#[inline(always)]
+pub(super) fn short_number(word: u64) -> (u64, u64, u64) {
+    let more = word >> 15 & 1;
+    let is_longer = more & word >> 23;
+    let (low, high) = (word >> 8 & 0x7f, word >> 9 & 0x3f80);
+    (low + high * more, more, is_longer)
+}
+
+/// Of eight bytes of numbers, what says that more bytes follow.
+const CONTINUES: u64 = 0x8080_8080_8080_8080;
+
 /// Hands on the numbers in `packed`. Hot: numbers of one and of two bytes take turns at random, so that
 /// nothing may branch on which it is. Eight bytes are looked at together: where their numbers end is one
 /// bit mask, and walking it does not wait for the bytes.
 #[inline(always)]
 pub(crate) fn each_number(packed: &[u8], mut each: impl FnMut(u64)) -> Result<(), Fault> {
-    const CONTINUES: u64 = 0x8080_8080_8080_8080;
     let mut rest = packed;
     while let Some(&chunk) = rest.first_chunk::<8>() {
         let word = u64::from_le_bytes(chunk);
@@ -338,6 +395,55 @@ mod tests {
         assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(u64::MAX));
         // Not the shortest form, but a number all the same.
         assert_eq!(read(&[0x81, 0x80, 0x00]), Ok(1));
+    }
+
+    /// As [`short_pair`], by the readers of fields; numbers of any length.
+    fn pair(message: &[u8], key: u64) -> Result<Option<Pair>, Fault> {
+        let mut cursor = Cursor::new(message);
+        let Some((field, Value::Bytes(inner))) = cursor.field()? else { return Ok(None) };
+        let length = message.len() - cursor.0.len();
+        let mut cursor = Cursor::new(inner);
+        let fields = (cursor.field()?, cursor.field()?);
+        Ok(match fields {
+            (Some((1, Value::Number(first))), Some((2, Value::Number(second)))) if cursor.is_empty() => {
+                (bytes_key(field) == key).then_some(((first, second), length))
+            }
+            _ => None,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn short_pairs_are_read_alike(
+            before in prop::collection::vec(any::<u8>(), 0..12),
+            after in prop::collection::vec(any::<u8>(), 0..12),
+            (first, first_shift) in (any::<u64>(), 48..64u32),
+            (second, second_shift) in (any::<u64>(), 48..64u32),
+            flipped in prop::option::of((0..8usize, 0..8u32)),
+            cut in 0..3usize,
+        ) {
+            let (first, second) = (first >> first_shift, second >> second_shift);
+            let mut inner = Writer::default();
+            inner.varint(number_key(1));
+            inner.varint(first);
+            inner.varint(number_key(2));
+            inner.varint(second);
+            let mut message = Writer(before.clone());
+            message.bytes(4, &inner.0);
+            let (at, mut message) = (before.len(), message.0);
+            message.extend_from_slice(&after);
+            message.truncate(message.len() - cut.min(inner.0.len()));
+            if let Some((byte, bit)) = flipped && at + byte < message.len() {
+                message[at + byte] ^= 1u8 << bit;
+            }
+            let short = short_pair(&message, at, bytes_key(4));
+            if let Some(short) = short {
+                prop_assert_eq!(pair(&message[at..], bytes_key(4)), Ok(Some(short)));
+            } else {
+                let is_short = first < 1 << 14 && second < 1 << 14;
+                prop_assert!(flipped.is_some() || !is_short || cut > after.len() || message.len() < 8);
+            }
+        }
     }
 
     proptest! {

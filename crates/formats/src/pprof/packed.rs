@@ -1,0 +1,147 @@
+//! Packed ids, sixty-four bytes at a time.
+
+/// Appends to `out` the position of each of the packed `ids` in a table whose entries have the ids 1, 2, 3, … up to
+/// `count`. `false`, and nothing is appended, where this processor cannot do that at once, where an id takes more
+/// than two bytes or is missing, and where the last one is cut off.
+#[inline]
+pub(super) fn ascending(ids: &[u8], count: u32, out: &mut Vec<u32>) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::is_there() {
+        #[expect(unsafe_code, reason = "the processor was asked for what the function needs")]
+        // SAFETY: it has what is needed.
+        return unsafe { avx512::ascending(ids, count, out) };
+    }
+    let _ = (ids, count, out);
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    /// Bytes looked at together.
+    const WINDOW: usize = 64;
+    /// Numbers below this have one or two bytes.
+    const SHORT: u32 = 1 << 14;
+
+    #[inline(always)]
+    pub(super) fn is_there() -> bool {
+        is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vbmi2")
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+    #[expect(unsafe_code, reason = "loads and stores of vectors take pointers")]
+    pub(super) fn ascending(ids: &[u8], count: u32, out: &mut Vec<u32>) -> bool {
+        // An id takes a byte at least, and whole vectors are stored.
+        out.reserve(ids.len() + WINDOW);
+        let (mut at, mut length, mut missing) = (0, out.len(), 0);
+        let count = _mm512_set1_epi16(count.min(SHORT) as i16);
+        while at < ids.len() {
+            let left = (ids.len() - at).min(WINDOW);
+            let valid = u64::MAX >> (WINDOW - left);
+            // SAFETY: only the bytes of `valid` are read, which lie in `ids`.
+            let bytes = unsafe { _mm512_maskz_loadu_epi8(valid, ids.as_ptr().add(at).cast()) };
+            let continues = _mm512_movepi8_mask(bytes);
+            let ends = !continues & valid;
+            if continues & continues << 1 != 0 || ends == 0 {
+                return false;
+            }
+            // SAFETY: each byte read is the one before a byte of `ids`, and itself one of them.
+            let before = unsafe {
+                _mm512_maskz_loadu_epi8(continues << 1, ids.as_ptr().add(at).wrapping_sub(1).cast())
+            };
+            // Of each number the last byte, and the one before when it has two; that one has its highest bit set.
+            let last = _mm512_maskz_compress_epi8(ends, bytes);
+            let first = _mm512_maskz_compress_epi8(ends, before);
+            let numbers = ends.count_ones() as usize;
+            let halves = [
+                (_mm512_castsi512_si256(last), _mm512_castsi512_si256(first)),
+                (_mm512_extracti64x4_epi64::<1>(last), _mm512_extracti64x4_epi64::<1>(first)),
+            ];
+            for (half, (last, first)) in halves.into_iter().enumerate() {
+                let done = half * WINDOW / 2;
+                if numbers <= done {
+                    break;
+                }
+                let last = _mm512_cvtepu8_epi16(last);
+                let first = _mm512_cvtepu8_epi16(first);
+                let two = _mm512_test_epi16_mask(first, _mm512_set1_epi16(0x80));
+                let low = _mm512_and_si512(first, _mm512_set1_epi16(0x7f));
+                let longer = _mm512_or_si512(low, _mm512_slli_epi16::<7>(last));
+                let ids = _mm512_mask_blend_epi16(two, last, longer);
+                let positions = _mm512_sub_epi16(ids, _mm512_set1_epi16(1));
+                let lanes = (u64::MAX >> (WINDOW - numbers) >> done) as u32;
+                missing |= _mm512_mask_cmpge_epu16_mask(lanes, positions, count);
+                let low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(positions));
+                let high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(positions));
+                // SAFETY: `ids.len() + WINDOW` more were reserved, and no more numbers than bytes were read.
+                unsafe {
+                    let to = out.as_mut_ptr().add(length + done);
+                    _mm512_storeu_si512(to.cast(), low);
+                    _mm512_storeu_si512(to.add(16).cast(), high);
+                }
+            }
+            at += WINDOW - ends.leading_zeros() as usize;
+            length += numbers;
+        }
+        if missing != 0 {
+            return false;
+        }
+        // SAFETY: the numbers up to here were stored.
+        unsafe { out.set_len(length) };
+        true
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::super::wire::Writer;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packed(ids: &[u32]) -> Vec<u8> {
+        let mut writer = Writer::default();
+        ids.iter().for_each(|&id| writer.varint(id.into()));
+        writer.0
+    }
+
+    proptest! {
+        #[test]
+        fn positions_are_ids_less_one(ids in prop::collection::vec((1..1u32 << 14, 0..14u32), 0..400), more in 0..3u32) {
+            let ids: Vec<u32> = ids.iter().map(|(id, shift)| (id >> shift).max(1)).collect();
+            let count = ids.iter().copied().max().unwrap_or_default();
+            let mut out = vec![7, 8];
+            prop_assert_eq!(ascending(&packed(&ids), count + more, &mut out), avx512::is_there());
+            if avx512::is_there() {
+                let expected: Vec<u32> = [7, 8].into_iter().chain(ids.iter().map(|id| id - 1)).collect();
+                prop_assert_eq!(&out, &expected);
+            }
+        }
+
+        #[test]
+        fn nothing_is_appended_where_one_is_missing_or_long(
+            ids in prop::collection::vec((1..1u32 << 14, 0..14u32), 0..200),
+            at in any::<prop::sample::Index>(),
+            (wrong, count) in prop_oneof![
+                Just((0, 1 << 20)),
+                (1 << 14..1u32 << 28).prop_map(|id| (id, 1 << 30)),
+                (1 << 13..1u32 << 14).prop_map(|id| (id, id - 1)),
+            ],
+        ) {
+            let mut ids: Vec<u32> = ids.iter().map(|(id, shift)| (id >> shift).max(1)).collect();
+            ids.insert(at.index(ids.len() + 1), wrong);
+            let mut out = vec![7];
+            prop_assert!(!ascending(&packed(&ids), count, &mut out));
+            prop_assert_eq!(out, [7]);
+        }
+
+        #[test]
+        fn nothing_is_appended_where_the_last_is_cut_off(ids in prop::collection::vec(1..1u32 << 14, 0..200)) {
+            let mut bytes = packed(&ids);
+            bytes.push(0x81);
+            let mut out = Vec::new();
+            prop_assert!(!ascending(&bytes, 1 << 14, &mut out));
+            prop_assert!(out.is_empty());
+        }
+    }
+}
