@@ -4,6 +4,7 @@
 //! fields are those of pprof's `profile.proto`; they may come in any order, packed or not.
 
 mod entries;
+mod locations;
 mod packed;
 mod place;
 mod read;
