@@ -1,6 +1,6 @@
 //! Commits of a repository: who made them, when, and why.
 
-use super::{CodePlace, CodeSource, Sources, bare_address, git};
+use super::{CodePlace, CodeSource, Sources, git, web_page};
 use crate::error::ApiError;
 use crate::times;
 
@@ -83,16 +83,13 @@ impl Commit {
         let seconds = time.split(' ').next().and_then(|seconds| seconds.parse::<i64>().ok());
         let date = seconds.and_then(|seconds| seconds.checked_mul(1_000_000)).map(times::rfc3339_micros);
         let login = github_login(address);
-        let page = bare_address(repository);
+        let page = web_page(repository);
         Self {
             author: login.unwrap_or(name.trim()).to_owned(),
             picture: login.map(|login| format!("https://github.com/{login}.png")).unwrap_or_default(),
             date: date.unwrap_or_default(),
             message: message.trim_end().to_owned(),
-            url: match page.starts_with("github.com/") {
-                true => format!("https://{page}/commit/{id}"),
-                false => String::new(),
-            },
+            url: page.map(|page| format!("{page}/commit/{id}")).unwrap_or_default(),
             id,
         }
     }

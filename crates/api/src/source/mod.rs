@@ -194,13 +194,16 @@ fn bare_address(address: &str) -> &str {
     address.split_once("://").map_or(address, |(_, rest)| rest)
 }
 
-/// The page of a file, where the address of the repository says how it is called.
-fn page_of(repository: &str, commit: &str, path: &str) -> String {
+/// The page of a repository, where its address says how that is called.
+fn web_page(repository: &str) -> Option<String> {
     let name = bare_address(repository);
-    match name.starts_with("github.com/") {
-        true => http::address(&format!("https://{name}/blob/{{ref}}/{{path}}"), commit, path),
-        false => String::new(),
-    }
+    name.starts_with("github.com/").then(|| format!("https://{name}"))
+}
+
+/// The page of a file; empty where there is none.
+fn page_of(repository: &str, commit: &str, path: &str) -> String {
+    let page = web_page(repository);
+    page.map(|page| http::address(&format!("{page}/blob/{{ref}}/{{path}}"), commit, path)).unwrap_or_default()
 }
 
 /// `GET /api/v1/source`: whether the code of a service can be shown.
