@@ -5,14 +5,29 @@
 /// than two bytes or is missing, and where the last one is cut off.
 #[inline]
 pub(super) fn ascending(ids: &[u8], count: u32, out: &mut Vec<u32>) -> bool {
+    !ids.is_empty() && many::<PACKED>(ids, count, out) == ids.len()
+}
+
+/// As [`ascending`], for the ids that `fields` begins with, each behind the same `KEY` of one byte. Returns how many
+/// bytes of it they take.
+#[inline]
+pub(super) fn ascending_fields<const KEY: u8>(fields: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
+    many::<KEY>(fields, count, out)
+}
+
+/// Instead of a key.
+const PACKED: u8 = 0;
+
+#[inline(always)]
+fn many<const KEY: u8>(ids: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
     #[cfg(target_arch = "x86_64")]
     if avx512::is_there() {
         #[expect(unsafe_code, reason = "the processor was asked for what the function needs")]
         // SAFETY: it has what is needed.
-        return unsafe { avx512::ascending(ids, count, out) };
+        return unsafe { avx512::ascending::<KEY>(ids, count, out) };
     }
     let _ = (ids, count, out);
-    false
+    0
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -24,14 +39,19 @@ mod avx512 {
     /// Numbers below this have one or two bytes.
     const SHORT: u32 = 1 << 14;
 
+    /// Every second bit.
+    const EVERY_OTHER: u64 = 0x5555_5555_5555_5555;
+
     #[inline(always)]
     pub(super) fn is_there() -> bool {
-        is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vbmi2")
+        is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("bmi2")
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi2")]
     #[expect(unsafe_code, reason = "loads and stores of vectors take pointers")]
-    pub(super) fn ascending(ids: &[u8], count: u32, out: &mut Vec<u32>) -> bool {
+    pub(super) fn ascending<const KEY: u8>(ids: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
         // An id takes a byte at least, and whole vectors are stored.
         out.reserve(ids.len() + WINDOW);
         let (mut at, mut length, mut missing) = (0, out.len(), 0);
@@ -42,9 +62,19 @@ mod avx512 {
             // SAFETY: only the bytes of `valid` are read, which lie in `ids`.
             let bytes = unsafe { _mm512_maskz_loadu_epi8(valid, ids.as_ptr().add(at).cast()) };
             let continues = _mm512_movepi8_mask(bytes);
-            let ends = !continues & valid;
-            if continues & continues << 1 != 0 || ends == 0 {
-                return false;
+            let mut ends = !continues & valid;
+            // Third bytes of numbers.
+            let mut other = continues & continues << 1;
+            if KEY != super::PACKED {
+                let keys = _pdep_u64(EVERY_OTHER, ends);
+                other |=
+                    keys & (_mm512_cmpneq_epi8_mask(bytes, _mm512_set1_epi8(KEY as i8)) | continues << 1);
+                ends &= !keys;
+            }
+            // What is below the first of them.
+            ends &= other.wrapping_sub(1) & !other;
+            if ends == 0 {
+                break;
             }
             // SAFETY: each byte read is the one before a byte of `ids`, and itself one of them.
             let before = unsafe {
@@ -83,19 +113,22 @@ mod avx512 {
             }
             at += WINDOW - ends.leading_zeros() as usize;
             length += numbers;
+            if other != 0 {
+                break;
+            }
         }
-        if missing != 0 {
-            return false;
+        if missing != 0 || KEY == super::PACKED && at < ids.len() {
+            return 0;
         }
         // SAFETY: the numbers up to here were stored.
         unsafe { out.set_len(length) };
-        true
+        at
     }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    use super::super::wire::Writer;
+    use super::super::wire::{Cursor, Writer};
     use super::*;
     use proptest::prelude::*;
 
@@ -107,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn positions_are_ids_less_one(ids in prop::collection::vec((1..1u32 << 14, 0..14u32), 0..400), more in 0..3u32) {
+        fn positions_are_ids_less_one(ids in prop::collection::vec((1..1u32 << 14, 0..14u32), 1..400), more in 0..3u32) {
             let ids: Vec<u32> = ids.iter().map(|(id, shift)| (id >> shift).max(1)).collect();
             let count = ids.iter().copied().max().unwrap_or_default();
             let mut out = vec![7, 8];
@@ -115,6 +148,39 @@ mod tests {
             if avx512::is_there() {
                 let expected: Vec<u32> = [7, 8].into_iter().chain(ids.iter().map(|id| id - 1)).collect();
                 prop_assert_eq!(&out, &expected);
+            }
+        }
+
+        #[test]
+        fn ids_behind_their_keys_are_read_as_far_as_they_go(
+            ids in prop::collection::vec((1..1u32 << 14, 0..14u32), 0..200),
+            behind in prop::collection::vec(prop_oneof![Just(8), any::<u8>()], 0..20),
+            at in any::<prop::sample::Index>(),
+            wrong in prop::option::of(prop_oneof![Just(0), 1 << 14..1u32 << 20]),
+        ) {
+            let mut ids: Vec<u32> = ids.iter().map(|(id, shift)| (id >> shift).max(1)).collect();
+            if let Some(wrong) = wrong {
+                ids.insert(at.index(ids.len() + 1), wrong);
+            }
+            let mut writer = Writer::default();
+            for &id in &ids {
+                writer.varint(8);
+                writer.varint(id.into());
+            }
+            let length = writer.0.len();
+            let bytes = [writer.0, behind].concat();
+            let mut out = vec![7];
+            let read = ascending_fields::<8>(&bytes, 1 << 14, &mut out);
+            // What was read are pairs of the key and a number, by the readers of fields.
+            let mut cursor = Cursor::new(&bytes[..read]);
+            let mut expected = vec![7];
+            while let Some((field, value)) = cursor.field().unwrap() {
+                prop_assert_eq!(field, 1);
+                expected.push(value.number(1).unwrap() as u32 - 1);
+            }
+            prop_assert_eq!(out, expected);
+            if avx512::is_there() && wrong.is_none() && bytes.get(length).is_none_or(|&key| key != 8) {
+                prop_assert_eq!(read, length);
             }
         }
 

@@ -291,6 +291,12 @@ impl SampleReader<'_> {
         while cursor.next_is(VALUE) {
             self.value(cursor.number().map_err(broken)?, &mut values, samples);
         }
+        let rest = cursor.rest();
+        if rest.first() == Some(&(LOCATION_ID as u8)) {
+            let read =
+                self.location_ids.resolve_fields::<{ LOCATION_ID as u8 }>(rest, &mut samples.locations);
+            cursor = Cursor::new(rest.get(read..).unwrap_or_default());
+        }
         while cursor.next_is(LOCATION_ID) {
             let id = cursor.short_number().map_err(broken)?;
             missing = missing.or(self.id(id, samples));

@@ -87,6 +87,16 @@ impl Ids {
         }
         Ok(missing)
     }
+
+    /// Hot: appends the positions of the ids that `fields` begins with, each behind the same `KEY`, to `out`; returns how
+    /// many bytes of it are read. Those behind may be ids as well.
+    #[inline]
+    pub(super) fn resolve_fields<const KEY: u8>(&self, fields: &[u8], out: &mut Vec<u32>) -> usize {
+        match self {
+            Self::Ascending(count) => packed::ascending_fields::<KEY>(fields, *count, out),
+            _ => 0,
+        }
+    }
 }
 
 /// Frames, and the locations that samples refer to.

@@ -46,6 +46,11 @@ impl<'a> Cursor<'a> {
         self.0.is_empty()
     }
 
+    /// The bytes that are left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// How many bytes are left.
     pub(super) fn left(&self) -> usize {
         self.0.len()
