@@ -1,34 +1,29 @@
-//! Packed ids, sixty-four bytes at a time.
+//! Ids of one byte or two, sixty-four bytes of them at a time: no branch depends on how long each is.
 
 /// Appends to `out` the position of each of the packed `ids` in a table whose entries have the ids 1, 2, 3, … up to
 /// `count`. `false`, and nothing is appended, where this processor cannot do that at once, where an id takes more
 /// than two bytes or is missing, and where the last one is cut off.
 #[inline]
 pub(super) fn ascending(ids: &[u8], count: u32, out: &mut Vec<u32>) -> bool {
-    !ids.is_empty() && many::<PACKED>(ids, count, out) == ids.len()
+    !ids.is_empty() && ascending_fields::<PACKED>(ids, count, out) == ids.len()
 }
 
 /// As [`ascending`], for the ids that `fields` begins with, each behind the same `KEY` of one byte. Returns how many
-/// bytes of it they take.
-#[inline]
-pub(super) fn ascending_fields<const KEY: u8>(fields: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
-    many::<KEY>(fields, count, out)
-}
-
-/// Instead of a key.
-const PACKED: u8 = 0;
-
+/// bytes of it they take. Makes room for as many ids as `fields` has bytes.
 #[inline(always)]
-fn many<const KEY: u8>(ids: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
+pub(super) fn ascending_fields<const KEY: u8>(fields: &[u8], count: u32, out: &mut Vec<u32>) -> usize {
     #[cfg(target_arch = "x86_64")]
     if avx512::is_there() {
         #[expect(unsafe_code, reason = "the processor was asked for what the function needs")]
         // SAFETY: it has what is needed.
-        return unsafe { avx512::ascending::<KEY>(ids, count, out) };
+        return unsafe { avx512::ascending::<KEY>(fields, count, out) };
     }
-    let _ = (ids, count, out);
+    let _ = (fields, count, out);
     0
 }
+
+/// Instead of a key.
+const PACKED: u8 = 0;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
@@ -38,7 +33,6 @@ mod avx512 {
     const WINDOW: usize = 64;
     /// Numbers below this have one or two bytes.
     const SHORT: u32 = 1 << 14;
-
     /// Every second bit.
     const EVERY_OTHER: u64 = 0x5555_5555_5555_5555;
 

@@ -131,6 +131,9 @@ const CHECKED_FIELDS: usize = 1 << 16;
 /// Locations of samples for which room is made before they are read: 16 MiB.
 const MOST_RESERVED: usize = 4 << 20;
 
+/// Bytes of ids that are not packed, read at once: room is made for as many ids, and other fields may follow.
+const IDS_AT_ONCE: usize = 16 << 10;
+
 /// Comments that are read; each may repeat the longest string.
 const MAX_COMMENTS: usize = 64;
 
@@ -291,10 +294,10 @@ impl SampleReader<'_> {
         while cursor.next_is(VALUE) {
             self.value(cursor.number().map_err(broken)?, &mut values, samples);
         }
-        let rest = cursor.rest();
-        if rest.first() == Some(&(LOCATION_ID as u8)) {
-            let read =
-                self.location_ids.resolve_fields::<{ LOCATION_ID as u8 }>(rest, &mut samples.locations);
+        if cursor.rest().first() == Some(&(LOCATION_ID as u8)) {
+            let rest = cursor.rest();
+            let ids = rest.get(..IDS_AT_ONCE).unwrap_or(rest);
+            let read = self.location_ids.resolve_fields::<{ LOCATION_ID as u8 }>(ids, &mut samples.locations);
             cursor = Cursor::new(rest.get(read..).unwrap_or_default());
         }
         while cursor.next_is(LOCATION_ID) {
