@@ -87,6 +87,19 @@ fn packed_and_unpacked_numbers_mix() {
 }
 
 #[test]
+fn a_stack_is_the_same_packed_or_not() {
+    let ids: Vec<i64> = (0..9_000).map(|at| at * at % 300 + 1).collect();
+    let tables = (1..=300).fold(start(), |message, id| message.location(id, 0, id, &[id % 2 + 1]));
+    let label = || message().number(1, 3).number(2, 4);
+    let rest = |sample: Message| tables.clone().message(2, sample.number(2, 7).message(3, label()));
+    let limits = Limits { depth: ids.len(), ..Limits::default() };
+    let outline = |message: Message| outline(&pprof::read(&message.0, &limits).unwrap().profile);
+    let unpacked = outline(rest(ids.iter().fold(message(), |sample, &id| sample.number(1, id))));
+    assert_eq!(unpacked, outline(rest(message().packed(1, &ids))));
+    assert!(unpacked[0].starts_with("b:2 a:1") && unpacked[0].ends_with(" [7] a=b"), "{:.99}", unpacked[0]);
+}
+
+#[test]
 fn a_table_may_hold_a_text_twice() {
     // Function 1 is called "f" and, by another index, "f": no system name of its own.
     let function = message().number(1, 1).number(2, 1).number(3, 2);
@@ -209,6 +222,12 @@ fn limits_hold() {
     let three = (0..3).fold(located.clone(), |message, _| message.sample(&[1], &[1]));
     assert_eq!(kind(&three), Err(ErrorKind::TooLarge));
     assert_eq!(kind(&located.clone().sample(&[1; 40], &[1])), Err(ErrorKind::TooLarge));
+    // What counts are the frames of the locations that are used.
+    let deep = located.clone().location(2, 0, 0, &[1; 9]);
+    assert_eq!(kind(&deep.clone().sample(&[1; 9], &[1])), Ok(()));
+    assert_eq!(kind(&deep.clone().sample(&[1; 9], &[1]).sample(&[1; 7], &[1])), Ok(()));
+    assert_eq!(kind(&deep.clone().sample(&[1; 9], &[1]).sample(&[1; 8], &[1])), Err(ErrorKind::TooLarge));
+    assert_eq!(kind(&deep.sample(&[2, 2], &[1]).sample(&[1], &[1])), Err(ErrorKind::TooLarge));
     assert_eq!(kind(&(3..20).fold(start(), |message, id| message.function(id, 1))), Err(ErrorKind::TooLarge));
     assert_eq!(kind(&(0..20).fold(start(), |message, _| message.strings(&["x"]))), Err(ErrorKind::TooLarge));
     let label = || message().number(1, 1).number(2, 2);
