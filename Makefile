@@ -22,6 +22,7 @@ run: build ## build everything and start the server with its store in ./data (or
 	@exec $(BIN) serve --data $(DATA)
 
 build: ui ## build the web pages and the binary target/release/everflame
+	@scripts/claim-cache.sh
 	@echo "building everflame; the first time compiles several hundred dependencies"
 	@cargo build --release --locked -p everflame
 	@if [ -z "$(OWN_TARGET)" ]; then \

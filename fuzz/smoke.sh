@@ -18,6 +18,7 @@ coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 # Build scripts and macros run without a fuzzer: with --target the flags are not theirs.
+../scripts/claim-cache.sh
 RUSTFLAGS=$coverage cargo build --release --locked --target "$host" --bins --example seeds || exit 1
 export built=$CARGO_TARGET_DIR/$host/release
 

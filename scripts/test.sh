@@ -98,6 +98,7 @@ fi
 # What rbspy records is tested where there is Ruby.
 if ! command -v ruby >/dev/null; then apt_install ruby || true; fi
 
+scripts/claim-cache.sh
 step "web pages: build" count_one scripts/build-ui.sh
 step "format" count_one cargo fmt --all --check
 step "binary" count_one cargo build --release --locked -p everflame
