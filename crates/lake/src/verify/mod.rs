@@ -4,13 +4,14 @@
 //! Nothing is changed, so that it may be done beside a server. What a compaction takes away meanwhile is no
 //! fault: then the logs are read again.
 
+mod totals;
+mod wal;
+
 use crate::compaction::{Kind, SUMS};
 use crate::error::Error;
 use crate::files::DataFile;
 use crate::inspect::{LOOKS, LakePath, OpenLake};
-use crate::record;
 use crate::tables::{FileContent, Group, Level, Look, Sum, TableId, date_text, file_day, read_content};
-use crate::wal_check;
 use everflame_profile::{Clock, SeriesId, StackId};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
@@ -306,79 +307,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn check_wal(&mut self) -> Result<(), Error> {
-        let mut known: HashSet<(String, u128)> = HashSet::new();
-        let mut sequences: HashSet<u64> = HashSet::new();
-        let segments = wal_check::segments(&self.lake.wal())?;
-        for (at, path) in segments.iter().enumerate() {
-            let mut faults = Vec::new();
-            let mut records = Vec::new();
-            let segment = wal_check::check(path, &mut |record| {
-                sequences.insert(record.sequence);
-                match record::decode(&record.payload) {
-                    Ok(batch) => records.push((batch.service, batch.stacks, batch.new_stacks.stacks)),
-                    Err(why) => faults.push(format!("record {}: {why}", record.sequence)),
-                }
-            });
-            let segment = match segment {
-                Ok(segment) => segment,
-                // The server has moved it into the tables meanwhile.
-                Err(_) if !path.exists() => continue,
-                Err(error) => return Err(error),
-            };
-            self.result.wal_records += segment.records;
-            for sequence in segment.damaged {
-                faults.push(format!("record {sequence} is damaged: its CRC is wrong"));
-            }
-            if segment.is_foreign {
-                faults.push("it does not begin as a segment of the write-ahead log does".to_owned());
-            } else if segment.lost_records > 0 {
-                let what = "whole records lie behind a damaged one that hides them";
-                faults.push(format!("{} {what}", segment.lost_records));
-            } else if segment.torn_bytes > 0 {
-                let last = if at + 1 == segments.len() { "or a server is just writing it, " } else { "" };
-                let what = format!(
-                    "it ends in {} bytes that are no whole record: a crash cut it, {last}and what is cut was not acknowledged",
-                    segment.torn_bytes
-                );
-                self.result.notes.push(Finding { path: path.clone(), what });
-            }
-            faults.into_iter().for_each(|what| self.find(path, what));
-            let from = self.referring.len();
-            self.referring.push(path.clone());
-            for (service, stacks, new) in records {
-                let id = |at: u32| stacks.get(at as usize).map_or(0, |stack| stack.0);
-                known.extend(new.iter().map(|&(at, _)| (service.clone(), id(at))));
-                let unknown = stacks.iter().filter(|stack| !known.contains(&(service.clone(), stack.0)));
-                let unknown: Vec<u128> = unknown.map(|stack| stack.0).collect();
-                let wanted = self.wanted_stacks.entry(service).or_default();
-                for stack in unknown {
-                    wanted.entry(stack).or_insert(from);
-                }
-            }
-        }
-        self.check_sequences(&sequences);
-        Ok(())
-    }
-
-    /// Whether what one of the tables of a flush lacks is still in the write-ahead log.
-    fn check_sequences(&mut self, in_log: &HashSet<u64>) {
-        let tables = [TableId::Stacks, TableId::Series, TableId::Profiles, TableId::Samples];
-        let ahead =
-            tables.map(|table| self.look.tables[table].sequence).into_iter().max().unwrap_or_default();
-        for table in tables {
-            let behind = self.look.tables[table].sequence;
-            let is_known = self.look.faults.iter().any(|(other, _)| *other == table);
-            if !is_known && (behind + 1..=ahead).any(|sequence| !in_log.contains(&sequence)) {
-                let path = self.lake.table(table);
-                let what = format!(
-                    "its log ends at sequence {behind}, other tables go on to {ahead}, and the write-ahead log does not have what lies between"
-                );
-                self.find(&path, what);
-            }
-        }
-    }
-
     /// Whether all stacks and series that rows refer to are there.
     fn check_references(&mut self) {
         let mut missing: BTreeMap<usize, (u64, String)> = BTreeMap::new();
@@ -412,78 +340,6 @@ impl<'a> Check<'a> {
                     "it refers to {count} {table} that no file of the table {table} has, so that their {what} are lost; one is {example}"
                 ),
             );
-        }
-    }
-
-    /// Whether each tier adds up to the rows that it sums.
-    fn check_tiers(&mut self) {
-        for (position, kind) in KINDS.into_iter().enumerate() {
-            for (at, id) in kind.tiers().enumerate() {
-                let table = kind.table();
-                let horizon = self.look.tables[table].horizon.max(self.look.tables[id].horizon);
-                let sums = self.tiers.remove(&id).unwrap_or_default();
-                let mut groups: Vec<Group> = sums.keys().cloned().collect();
-                groups.extend(self.raw[position].keys().filter(|group| !sums.contains_key(*group)).cloned());
-                groups.sort_unstable();
-                for group in groups {
-                    let expect = self.raw[position].get(&group).map_or_else(Sum::default, |sums| sums[at]);
-                    let found = sums.get(&group).copied().unwrap_or_default();
-                    self.compare(id, horizon, &group, [table, id], (expect, found));
-                }
-            }
-        }
-    }
-
-    fn compare(
-        &mut self,
-        place: TableId,
-        horizon: i64,
-        group: &Group,
-        tables: [TableId; 2],
-        (expect, found): (Sum, Sum),
-    ) {
-        let (service, profile_type, day) = group;
-        if i64::from(*day) * DAY < horizon || tables.iter().any(|&table| self.is_broken(table, *day)) {
-            return;
-        }
-        self.result.totals += 1;
-        let numbers = |sum: &Sum| (sum.value, sum.duration, sum.profiles);
-        if numbers(&expect) == numbers(&found) {
-            return;
-        }
-        let path = self.lake.table(place);
-        let text = |sum: &Sum| match sum.profiles {
-            0 => sum.value.to_string(),
-            profiles => format!("{} in {profiles} profiles", sum.value),
-        };
-        let what = format!(
-            "{service}, {profile_type} on {}: {} has {}, {} has {}",
-            date_text(*day),
-            tables[1].name(),
-            text(&found),
-            tables[0].name(),
-            text(&expect)
-        );
-        self.find(&path, what);
-    }
-
-    /// Whether the totals of profiles are what their samples add up to.
-    fn check_profiles(&mut self) {
-        let horizon = KINDS.map(|kind| self.look.tables[kind.table()].horizon).into_iter().max();
-        let mut groups: Vec<Group> = self.raw.iter().flat_map(HashMap::keys).cloned().collect();
-        groups.sort_unstable();
-        groups.dedup();
-        for group in groups {
-            let sums = [0, 1].map(|kind: usize| {
-                let sums = self.raw.get(kind).and_then(|raw| raw.get(&group));
-                sums.map_or_else(Sum::default, |sums| sums[BOTH])
-            });
-            if sums.iter().any(|sum| sum.is_capped) {
-                continue;
-            }
-            let [profiles, samples] = sums.map(|sum| Sum { value: sum.value, ..Sum::default() });
-            let tables = [TableId::Profiles, TableId::Samples];
-            self.compare(TableId::Samples, horizon.unwrap_or(i64::MIN), &group, tables, (profiles, samples));
         }
     }
 }
