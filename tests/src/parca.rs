@@ -62,7 +62,7 @@ pub const FINISHED: Method =
     method("parca.debuginfo.v1alpha1.DebuginfoService/MarkUploadFinished", "ParcaFinished", "Empty");
 
 /// The protocols that Parca's clients speak.
-pub const WIRES: [Wire; 3] = [Wire::Grpc, Wire::GrpcWeb, Wire::ConnectProto];
+pub const WIRES: [Wire; 4] = [Wire::Grpc, Wire::GrpcWeb, Wire::GrpcWebText, Wire::ConnectProto];
 
 /// Number of a report type.
 pub const PPROF: i64 = 1;

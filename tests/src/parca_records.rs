@@ -148,7 +148,8 @@ pub fn first_layout(time: i64) -> Result<RecordBatch> {
             ("sample_type", all("samples")?),
             ("sample_unit", all("count")?),
             ("stacktrace_id", runs(&[1, 2, 3], binary_dictionary(&["stack-a", "stack-b", "stack-a"]))?),
-            ("timestamp", numbers(time)?),
+            // Each sample is of a moment of its own, as the agent takes them.
+            ("timestamp", Arc::new(Int64Array::from(vec![time, time + 52_631_578, time + 105_263_156]))),
             ("value", Arc::new(Int64Array::from(vec![1, 2, 4]))),
         ],
         "v1",

@@ -3,6 +3,8 @@
 use std::io::Read as _;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use everflame_formats::{Limits, gzip};
 use http_body_util::BodyExt as _;
 use reqwest::RequestBuilder;
@@ -115,11 +117,14 @@ pub enum Wire {
     Grpc,
     /// gRPC-Web, whose trailers are a last frame of the body.
     GrpcWeb,
+    /// The same in base64, as Parca's pages speak it.
+    GrpcWebText,
 }
 
 impl Wire {
     /// Every protocol.
-    pub const ALL: [Self; 4] = [Self::ConnectJson, Self::ConnectProto, Self::Grpc, Self::GrpcWeb];
+    pub const ALL: [Self; 5] =
+        [Self::ConnectJson, Self::ConnectProto, Self::Grpc, Self::GrpcWeb, Self::GrpcWebText];
 
     fn content_type(self) -> &'static str {
         match self {
@@ -127,6 +132,7 @@ impl Wire {
             Self::ConnectProto => "application/proto",
             Self::Grpc => "application/grpc",
             Self::GrpcWeb => "application/grpc-web+proto",
+            Self::GrpcWebText => "application/grpc-web-text",
         }
     }
 }
@@ -188,8 +194,13 @@ pub async fn call(
         Coding::Plain => message,
         Coding::Gzip => gzip::deflate(&message),
     };
-    let framed = matches!(wire, Wire::Grpc | Wire::GrpcWeb);
+    let framed = matches!(wire, Wire::Grpc | Wire::GrpcWeb | Wire::GrpcWebText);
     let body = if framed { frame(u8::from(coding == Coding::Gzip), &message)? } else { message };
+    let body = match wire {
+        // Pieces may be encoded one by one.
+        Wire::GrpcWebText => body.chunks(1_000).map(|piece| BASE64.encode(piece)).collect::<String>().into(),
+        _ => body,
+    };
     let mut post = http.post(server.url(&format!("/{}", method.path)));
     post = post.header("content-type", wire.content_type()).header("te", "trailers");
     if coding == Coding::Gzip {
@@ -204,6 +215,11 @@ pub async fn call(
     let result = match wire {
         Wire::Grpc => framed_answer(&head.headers, &trailers, &body, method),
         Wire::GrpcWeb => web_answer(&head.headers, &body, method),
+        Wire::GrpcWebText => {
+            ensure!(text(&head.headers, "content-type").starts_with("application/grpc-web-text"));
+            let quads = body.chunks(4).map(|quad| BASE64.decode(quad));
+            web_answer(&head.headers, &quads.collect::<Result<Vec<_>, _>>()?.concat(), method)
+        }
         Wire::ConnectJson | Wire::ConnectProto => connect_answer(&head, &body, wire, method),
     };
     result.with_context(place)

@@ -1,11 +1,11 @@
 //! The reports of Parca's Query and QueryRange, each against what a plain count of the samples gives.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use everflame_tests::parca::*;
 use everflame_tests::rpc::{Coding, Wire};
-use everflame_tests::{Repository, Server, now_ms, pprof as made_pprof};
+use everflame_tests::{Repository, Server, now_ms, pprof as made_pprof, pprof_labelled};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -263,10 +263,21 @@ async fn filters_and_differences() -> Result<()> {
     let frame = json!([{"frameFilter": {"criteria": {"functionName": {"notEqual": "main.main"}}}}]);
     let answer = ask(&server, QUERY, &with(report(&query, TOP), "filter", frame)).await?;
     ensure!(names(&answer) == owned(&[("main.idle", 60, 0), ("main.work", 60, 0)]), "{answer}");
-    let sandwich = with(report(&query, TOP), "sandwichByFunction", json!("main.work"));
+    // What it called, and what called it.
+    let callees = with(report(&query, TOP), "sandwichByFunction", json!("main.main"));
+    let answer = ask(&server, QUERY, &callees).await?;
     ensure!(
-        names(&ask(&server, QUERY, &sandwich).await?) == owned(&[("main.work", 60, 0), ("main.main", 60, 0)])
+        names(&answer) == owned(&[("main.idle", 60, 0), ("main.work", 60, 0), ("main.main", 120, 0)]),
+        "{answer}"
     );
+    let of_work = with(report(&query, TOP), "sandwichByFunction", json!("main.work"));
+    ensure!(names(&ask(&server, QUERY, &of_work).await?) == owned(&[("main.work", 60, 0)]));
+    let callers = with(of_work.clone(), "invertCallStack", json!(true));
+    ensure!(
+        names(&ask(&server, QUERY, &callers).await?) == owned(&[("main.main", 60, 0), ("main.work", 60, 0)])
+    );
+    let part = with(report(&query, TOP), "sandwichByFunction", json!("work"));
+    ensure!(names(&ask(&server, QUERY, &part).await?).is_empty());
     let inverted = with(report(&query, TOP), "invertCallStack", json!(true));
     let answer = ask(&server, QUERY, &inverted).await?;
     ensure!(answer["top"]["list"][0]["meta"]["function"]["name"] == "main.main", "{answer}");
@@ -324,9 +335,9 @@ async fn totals_over_time() -> Result<()> {
     ask(&server, WRITE_RAW, &write(&series)).await?;
     let types = ask(&server, TYPES, &json!({})).await?;
     let part = |name: &str| types["types"][0][name].as_str().unwrap_or_default();
-    let is_delta = types["types"][0]["delta"] == true;
+    ensure!(types["types"][0]["delta"] == true, "{types}");
     let parts = ["name", "sampleType", "sampleUnit", "periodType", "periodUnit"].map(part).join(":");
-    let query = format!("{parts}{}{{job=\"made\"}}", if is_delta { ":delta" } else { "" });
+    let query = format!("{parts}:delta{{job=\"made\"}}");
     let request = |sum_by: Value| json!({"query": query, "start": time(base), "end": time(base + 60_000_000_000), "step": time(step), "sumBy": sum_by});
     let lines = |answer: &Value| -> Vec<Line> {
         let series = answer["series"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -350,17 +361,57 @@ async fn totals_over_time() -> Result<()> {
         series.iter().map(line).collect()
     };
     let by_job = lines(&ask(&server, QUERY_RANGE, &request(json!(["job"]))).await?);
-    let expect = match is_delta {
-        true => vec![(0, 15, 4), (10, 9, 1), (30, 4, 1)],
-        // The first of each step, of both pods at that moment.
-        false => vec![(1, 6, 4), (11, 9, 1), (31, 4, 1)],
-    };
-    ensure!(by_job == [("job=made".to_owned(), expect)], "{by_job:?}");
+    let expect = vec![(0, 15, 4), (10, 9, 1), (30, 4, 1)];
+    ensure!(by_job == [("job=made".to_owned(), expect.clone())], "{by_job:?}");
     let all = lines(&ask(&server, QUERY_RANGE, &request(json!([]))).await?);
-    let labels: Vec<&str> = all.iter().map(|(labels, _)| labels.as_str()).collect();
-    ensure!(labels == ["job=made pod=x service_name=made", "job=made pod=y service_name=made"], "{all:?}");
+    ensure!(all == [(String::new(), expect)], "{all:?}");
     let one = lines(&ask(&server, QUERY_RANGE, &with(request(json!(["pod"])), "limit", json!(1))).await?);
     ensure!(one.len() == 1 && one[0].0 == "pod=x", "{one:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn label_sets_of_one_moment_share_its_duration() -> Result<()> {
+    let server = Server::start()?;
+    let at = now_ms()? * 1_000_000 - 600_000_000_000;
+    let functions = ["main.work"];
+    // 400 ms of CPU in a second.
+    let profile = pprof_labelled(
+        at,
+        &[(&[1], 300_000_000, &[("handler", "/a")]), (&[1], 100_000_000, &[("handler", "/b")])],
+        &functions,
+    );
+    let series = raw(&[("__name__", "process_cpu"), ("job", "made")], &[&profile]);
+    ask(&server, WRITE_RAW, &write(&[series])).await?;
+    for step in [1, 5, 15, 60, 300] {
+        let request = json!({
+            "query": format!("{CPU}{{job=\"made\"}}"), "sumBy": ["job"], "step": {"seconds": step},
+            "start": time(at - 400_000_000_000), "end": time(at + 400_000_000_000),
+        });
+        let answer = ask(&server, QUERY_RANGE, &request).await?;
+        let samples = answer["series"][0]["samples"].as_array().context("samples")?;
+        let [sample] = samples.as_slice() else { bail!("{answer}") };
+        ensure!((sample["valuePerSecond"].as_f64().context("rate")? - 0.4).abs() < 1e-9, "{step}: {answer}");
+        ensure!(sample["count"] == 2 && number(&sample["duration"]) == 1_000_000_000, "{answer}");
+    }
+
+    // The label comes with the samples of a pprof.
+    let by_handler = with(
+        report(&format!("{CPU}{{job=\"made\"}}"), PPROF),
+        "groupBy",
+        json!({"fields": ["labels.handler"]}),
+    );
+    let answer = ask(&server, QUERY, &by_handler).await?;
+    let found = read(&BASE64.decode(answer["pprof"].as_str().context("pprof")?)?)?;
+    let mut values: Vec<(String, i64)> = (0..found.samples.len())
+        .map(|sample| {
+            let labels = found.samples.labels(sample).iter();
+            let texts = labels.map(|label| found.symbols.strings.get(label.value).to_owned());
+            (texts.collect(), found.values(sample)[0])
+        })
+        .collect();
+    values.sort();
+    ensure!(values == [("/a".to_owned(), 300_000_000), ("/b".to_owned(), 100_000_000)], "{values:?}");
     Ok(())
 }
 

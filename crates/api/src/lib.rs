@@ -19,6 +19,7 @@ mod dropped;
 mod error;
 mod figures;
 mod flamebearer;
+mod grpc_web_text;
 mod guard;
 mod ingest;
 mod json_objects;

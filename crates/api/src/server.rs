@@ -22,8 +22,8 @@ use crate::source::{self, Sources};
 use crate::vcs::SourceCode;
 use crate::watch::Watch;
 use crate::{
-    deletion, dropped, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe, reflection,
-    render, singles, sql, status, ui, watch,
+    deletion, dropped, grpc_web_text, ingest, lake, links, not_found, openapi, otlp, parca, pprof, profefe,
+    reflection, render, singles, sql, status, ui, watch,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -235,7 +235,10 @@ impl Server {
         // Some senders speak OTLP over plain HTTP on the path of the gRPC method.
         let export = self.otlp_on_grpc_path(service);
         let routes = routes.route(otlp::GRPC_PATH, export);
-        rest.merge(routes.layer(axum::middleware::from_fn(not_found::explain_rpc)))
+        let routes = routes
+            .layer(axum::middleware::from_fn(not_found::explain_rpc))
+            .layer(axum::middleware::from_fn(grpc_web_text::translate));
+        rest.merge(routes)
     }
 
     fn kept(&self, name: &str) -> Kept {

@@ -1,11 +1,11 @@
 //! The files of the web UI, which are part of the binary.
 
 use crate::not_found;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
 /// Path and content, sorted by path.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui_files.rs"));
@@ -30,14 +30,34 @@ const PAGES: [&str; 13] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Answers GET with a page, a file, or where things are.
-pub(crate) async fn get(uri: Uri) -> Response {
+/// Answers GET with a page, a file, or where things are; browsers get a page that says it.
+pub(crate) async fn get(request: HeaderMap, uri: Uri) -> Response {
     let path = uri.path();
+    let page = path.trim_end_matches('/');
+    if page != path && PAGES.contains(&page) {
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        return Redirect::permanent(&format!("{page}{query}")).into_response();
+    }
     let name = if PAGES.contains(&path) { "index.html" } else { path.trim_start_matches('/') };
-    match FILES.binary_search_by(|(other, _)| (*other).cmp(name)).ok().and_then(|at| FILES.get(at)) {
-        Some((name, content)) => (headers(name), *content).into_response(),
+    match file(name) {
+        Some(found) => found,
+        None if wants_page(&request) => match file("index.html") {
+            Some(page) => (StatusCode::NOT_FOUND, page).into_response(),
+            None => not_found::path(uri).await.into_response(),
+        },
         None => not_found::path(uri).await.into_response(),
     }
+}
+
+fn file(name: &str) -> Option<Response> {
+    let at = FILES.binary_search_by(|(other, _)| (*other).cmp(name)).ok()?;
+    FILES.get(at).map(|(name, content)| (headers(name), *content).into_response())
+}
+
+/// Whether somebody has opened an address in a browser.
+fn wants_page(request: &HeaderMap) -> bool {
+    let accepts = request.get(ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
+    accepts.contains("text/html")
 }
 
 fn headers(name: &str) -> HeaderMap {
@@ -83,6 +103,21 @@ mod tests {
         assert!(is_hashed("assets/index-D1sju9hi.css"));
         assert!(!is_hashed("assets/everflame.svg"));
         assert!(!is_hashed("index-12345678.html"));
+    }
+
+    #[tokio::test]
+    async fn slashes_at_the_end_and_unknown_pages() {
+        let answer = async |path: &'static str, accept: &'static str| {
+            let request = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            let answer = get(request, Uri::from_static(path)).await;
+            let text = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), text(http::header::LOCATION).or(text(CONTENT_TYPE)).unwrap())
+        };
+        let (html, json) = ("text/html; charset=utf-8".to_owned(), "application/json".to_owned());
+        assert_eq!(answer("/explore/?v=1&a=b", "*/*").await, (308, "/explore?v=1&a=b".to_owned()));
+        assert_eq!(answer("/", "*/*").await, (200, html.clone()));
+        assert_eq!(answer("/nosuch", "text/html,*/*;q=0.8").await, (404, html));
+        assert_eq!(answer("/nosuch", "*/*").await, (404, json));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A message is decoded as a whole before any of it is stored, so that one bad profile refuses all.
 
 use crate::error::{Error, ErrorKind};
-use crate::ingest::{Ingest, Inner, Upload, YEAR};
+use crate::ingest::{Ingest, Inner, YEAR};
 use crate::labels::{self, is_private};
 use crate::parts::{Prepared, Timed};
 use crate::rates::Cost;
@@ -51,11 +51,13 @@ impl Ingest {
                             entries = entries.saturating_add(weight(&profile));
                             match entries > inner.limits.general.decode.entries {
                                 true => Err(too_much(inner.limits.general.decode.entries)),
-                                false => inner.parca_upload(&name, labels.clone(), profile),
+                                false => {
+                                    inner.parca_upload(&name, labels.clone(), profile, Moments::default())
+                                }
                             }
                         })
                         .map_err(|error| error.at(format_args!("series {at}, sample {sample}")))?;
-                    uploads.push(Timed { upload, moments: Moments::default() });
+                    uploads.push(upload);
                 }
             }
             inner.prepare_message(uploads, &body)
@@ -80,8 +82,7 @@ impl Ingest {
                 inner.counters.labels_dropped.fetch_add((all - labels.len()) as u64, Relaxed);
                 labels.retain(|(key, _)| key != PROFILE_NAME);
                 let labels = labels::of_service(&service(&labels), labels, limits)?;
-                let upload = inner.parca_upload(&name, labels, profile)?;
-                uploads.push(inner.timed(upload, moments)?);
+                uploads.push(inner.parca_upload(&name, labels, profile, moments)?);
             }
             inner.prepare_message(uploads, &body)
         };
@@ -101,10 +102,16 @@ impl Inner {
         Ok(prepared)
     }
 
-    fn parca_upload(&self, name: &str, labels: Labels, mut profile: Profile) -> Result<Upload, Error> {
+    fn parca_upload(
+        &self,
+        name: &str,
+        labels: Labels,
+        mut profile: Profile,
+        mut moments: Moments,
+    ) -> Result<Timed, Error> {
         rename_sample_labels(&mut profile, &labels);
-        add_period_type(&mut profile);
-        self.upload(labels, name, profile, 0, 0, None)
+        add_period_type(&mut profile, &mut moments);
+        self.timed(self.upload(labels, name, profile, 0, 0, None)?, moments)
     }
 }
 
@@ -179,7 +186,7 @@ fn rename_sample_labels(profile: &mut Profile, own: &Labels) {
 
 /// Adds what the samples are worth in the unit of their period to a profile that counts samples alone, as
 /// Parca's agent sends it: queries for the count are answered in that unit.
-fn add_period_type(profile: &mut Profile) {
+fn add_period_type(profile: &mut Profile, moments: &mut Moments) {
     let types = profile.sample_types.len();
     let count = profile
         .sample_types
@@ -191,12 +198,14 @@ fn add_period_type(profile: &mut Profile) {
     if profile.sample_types.contains(&profile.period_type) {
         return;
     }
-    let mut values = Vec::with_capacity(profile.samples.values.len() / types * (types + 1));
-    for row in profile.samples.values.chunks_exact(types) {
-        values.extend_from_slice(row);
-        values.push(row.get(count).copied().unwrap_or_default().saturating_mul(profile.period));
+    for values in [&mut profile.samples.values, &mut moments.values] {
+        let mut wider = Vec::with_capacity(values.len() / types * (types + 1));
+        for row in values.chunks_exact(types) {
+            wider.extend_from_slice(row);
+            wider.push(row.get(count).copied().unwrap_or_default().saturating_mul(profile.period));
+        }
+        *values = wider;
     }
-    profile.samples.values = values;
     profile.sample_types.push(profile.period_type.clone());
 }
 
@@ -254,7 +263,9 @@ mod tests {
             };
             profile.samples.push(&[], &[3, 7][..types.len()], &[]);
             profile.samples.push(&[], &[4, i64::MAX][..types.len()], &[]);
-            add_period_type(&mut profile);
+            let mut moments = Moments { values: profile.samples.values.clone(), ..Moments::default() };
+            add_period_type(&mut profile, &mut moments);
+            assert_eq!(moments.values, profile.samples.values);
             profile.totals()
         };
         assert_eq!(profile(&[&count], 10), [7, 70]);

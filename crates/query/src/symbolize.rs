@@ -2,7 +2,7 @@
 //! have come later. What is stored stays as it is.
 
 use everflame_lake::ResolvedStacks;
-use everflame_profile::{Frame, FrameIndex, FrameKind, Mapping, MappingIndex, StringIndex, Symbols};
+use everflame_profile::{Frame, FrameIndex, FrameKind, StringIndex, Symbols};
 use everflame_symbols::{BuildId, Call, Known, PATIENCE, Place, Symbolizer, Wanted};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn unnamed<'a>(symbols: &Symbols, builds: &'a [Option<BuildId>]) -> Vec<Unnamed<
 
 /// Puts the calls of `known` in place of the frames of `unnamed`.
 fn with_names(mut stacks: ResolvedStacks, unnamed: &[Unnamed<'_>], known: &Known) -> ResolvedStacks {
-    let mut named = Named { symbols: &mut stacks.symbols, strings: HashMap::new(), mappings: HashMap::new() };
+    let mut named = Named { symbols: &mut stacks.symbols, strings: HashMap::new() };
     // For each frame the frames that take its place; an empty range leaves it.
     let mut instead: HashMap<FrameIndex, std::ops::Range<FrameIndex>> = HashMap::new();
     for &Unnamed { frame, build, place } in unnamed {
@@ -95,15 +95,12 @@ fn with_names(mut stacks: ResolvedStacks, unnamed: &[Unnamed<'_>], known: &Known
 struct Named<'a> {
     symbols: &'a mut Symbols,
     strings: HashMap<String, StringIndex>,
-    /// Of each mapping the one without addresses: frames with names do not differ between two starts.
-    mappings: HashMap<MappingIndex, MappingIndex>,
 }
 
 impl Named<'_> {
-    /// New frames for `calls`, which lie at the address of `frame`.
+    /// New frames for `calls`, which lie at the address of `frame` and keep it.
     fn frames(&mut self, frame: FrameIndex, calls: &[Call]) -> std::ops::Range<FrameIndex> {
         let old = self.symbols.frames.get(frame as usize).copied().unwrap_or_default();
-        let mapping = self.mapping(old.mapping);
         let kind = if old.kind == FrameKind::Unknown { FrameKind::Native } else { old.kind };
         let first = self.symbols.frames.len() as FrameIndex;
         for (at, call) in calls.iter().enumerate() {
@@ -112,7 +109,8 @@ impl Named<'_> {
                 system_name: self.string(&call.system_name),
                 file: self.string(&call.file),
                 line: call.line.into(),
-                mapping,
+                mapping: old.mapping,
+                address: old.address,
                 kind,
                 inlined: at + 1 < calls.len(),
                 ..Frame::default()
@@ -120,17 +118,6 @@ impl Named<'_> {
             self.symbols.frames.push(frame);
         }
         first..self.symbols.frames.len() as FrameIndex
-    }
-
-    fn mapping(&mut self, old: MappingIndex) -> MappingIndex {
-        if let Some(&new) = self.mappings.get(&old) {
-            return new;
-        }
-        let Mapping { file, build_id, .. } = self.symbols.mapping(old);
-        let new = self.symbols.mappings.len() as MappingIndex;
-        self.symbols.mappings.push(Mapping { file, build_id, ..Mapping::default() });
-        self.mappings.insert(old, new);
-        new
     }
 
     fn string(&mut self, text: &str) -> StringIndex {
@@ -149,6 +136,7 @@ impl Named<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use everflame_profile::Mapping;
 
     #[test]
     fn calls_take_the_place_of_an_address() {
@@ -181,6 +169,8 @@ mod tests {
         };
         let named = |name: &str, inlined| (name.to_owned(), inlined);
         assert_eq!(names(0), [named("inner", true), named("work", false), named("main", false)]);
+        let addresses = stacks.stack(0).iter().map(|&frame| stacks.symbols.frames[frame as usize].address);
+        assert_eq!(addresses.collect::<Vec<_>>(), [0x1010, 0x1010, 0]);
         assert_eq!(names(1)[0], named("0x1020", false));
         assert_eq!(names(1)[1..], names(0)[..]);
     }

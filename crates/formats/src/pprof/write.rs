@@ -162,7 +162,7 @@ impl<'a> Encoder<'a> {
     fn write_location(&mut self, id: u64, run: &[FrameIndex]) {
         let all = &self.profile.symbols.frames;
         let frames: Vec<&Frame> = run.iter().filter_map(|&index| all.get(index as usize)).collect();
-        // Named frames have no addresses: what is left belongs to the one without a name.
+        // Inlined calls lie where the function does that they were inlined into.
         let address = frames.iter().map(|frame| frame.address).find(|&address| address != 0);
         let mapping = frames.last().map_or(0, |frame| frame.mapping);
         let mut message = Writer::default();

@@ -3,7 +3,7 @@
 use super::stacks::Stacks;
 use crate::error::ApiError;
 use crate::wire::parca::query::v1alpha1 as wire;
-use everflame_profile::Frame;
+use everflame_profile::{Frame, FrameIndex};
 use wire::__buffa::oneof;
 
 /// Most filters of one query.
@@ -45,8 +45,18 @@ struct Criteria {
 /// The filters of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Filters {
+    sandwich: Option<Sandwich>,
     stacks: Vec<Criteria>,
     frames: Vec<Criteria>,
+}
+
+/// The half of a sandwich that is asked for: stacks end at a function, which the others do not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sandwich {
+    /// The function, by its whole name.
+    function: String,
+    /// Whether what called it is kept, and not what it called.
+    callers: bool,
 }
 
 impl Filters {
@@ -86,10 +96,13 @@ impl Filters {
                 None => {}
             }
         }
-        for text in [&request.filter_query, &request.sandwich_by_function].into_iter().flatten() {
-            if !text.is_empty() {
-                filters.stacks.push(Criteria::function(text, false));
-            }
+        if let Some(text) = request.filter_query.as_ref().filter(|text| !text.is_empty()) {
+            filters.stacks.push(Criteria::function(text, false));
+        }
+        if let Some(function) = request.sandwich_by_function.clone().filter(|name| !name.is_empty()) {
+            // Callers are drawn from the function on: their stacks come turned around.
+            let callers = request.invert_call_stack.unwrap_or_default();
+            filters.sandwich = Some(Sandwich { function, callers });
         }
         Ok(filters)
     }
@@ -102,6 +115,10 @@ impl Filters {
         let before = stacks.total();
         let (mut rows, mut frames) = (Vec::with_capacity(stacks.rows.len()), Vec::new());
         for (row, stack) in stacks.iter() {
+            let Some(stack) = self.sandwich.as_ref().map_or(Some(stack), |half| half.of(stacks, stack))
+            else {
+                continue;
+            };
             let all = stack.iter().map(|&index| stacks.frame(index));
             if !self.stacks.iter().all(|criteria| criteria.take_stack(stacks, all.clone())) {
                 continue;
@@ -115,6 +132,18 @@ impl Filters {
         }
         (stacks.rows, stacks.frames) = (rows, frames);
         before.saturating_sub(stacks.total())
+    }
+}
+
+impl Sandwich {
+    /// The part of `stack`, leaf first, that belongs to it: from the call of the function that is nearest to
+    /// the leaf, or for callers to the root, up to its other end.
+    fn of<'a>(&self, stacks: &Stacks, stack: &'a [FrameIndex]) -> Option<&'a [FrameIndex]> {
+        let is_function = |&index: &FrameIndex| stacks.text(stacks.frame(index).function) == self.function;
+        match self.callers {
+            true => stack.get(stack.iter().rposition(is_function)?..),
+            false => stack.get(..=stack.iter().position(is_function)?),
+        }
     }
 }
 
@@ -309,15 +338,32 @@ mod tests {
     }
 
     #[test]
-    fn sandwiches_and_old_texts() {
-        for field in ["filterQuery", "sandwichByFunction"] {
-            let request: wire::QueryRequest =
-                serde_json::from_str(&format!("{{\"{field}\": \"WORK\"}}")).unwrap();
-            let mut all = stacks(LINES);
-            assert_eq!(Filters::of(&request).unwrap().apply(&mut all), 5);
-            assert_eq!(lines(&all), ["main;work;0x10 5"]);
-        }
+    fn old_texts() {
+        let request: wire::QueryRequest = serde_json::from_str(r#"{"filterQuery": "WORK"}"#).unwrap();
+        let mut all = stacks(LINES);
+        assert_eq!(Filters::of(&request).unwrap().apply(&mut all), 5);
+        assert_eq!(lines(&all), ["main;work;0x10 5"]);
         let request = wire::QueryRequest { filter: vec![Default::default(); 101], ..Default::default() };
         assert!(Filters::of(&request).is_err());
+    }
+
+    #[test]
+    fn halves_of_a_sandwich() {
+        let found = |function: &str, invert: bool| {
+            let request = format!(
+                r#"{{"sandwichByFunction": "{function}", "invertCallStack": {invert}, "filter": [
+                {{"stackFilter": {{"criteria": {{"functionName": {{"notEqual": "idle"}}}}}}}}]}}"#
+            );
+            let request: wire::QueryRequest = serde_json::from_str(&request).unwrap();
+            let mut all = stacks("main;a;work;a;leaf 5\nmain;worker 3\nstart;a;idle 2\nstart;a 1");
+            let gone = Filters::of(&request).unwrap().apply(&mut all);
+            (lines(&all), gone)
+        };
+        let halves = |rows: &[&str]| rows.iter().map(|&row| row.to_owned()).collect::<Vec<_>>();
+        // A recursive function: from its last call on, and up to its first.
+        assert_eq!(found("a", false), (halves(&["a;leaf 5", "a 1"]), 5));
+        assert_eq!(found("a", true), (halves(&["main;a 5", "start;a 2", "start;a 1"]), 3));
+        assert_eq!(found("work", false), (halves(&["work;a;leaf 5"]), 6));
+        assert_eq!(found("WORK", false), (Vec::new(), 11));
     }
 }

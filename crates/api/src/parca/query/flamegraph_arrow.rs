@@ -81,9 +81,10 @@ fn record(
         children.append(!own.is_empty());
     }
     let number = |field: fn(&Node) -> i64| nodes.iter().map(|node| field(node)).collect::<Vec<_>>();
-    let positive = |numbers: Vec<i64>| {
-        narrow(numbers.into_iter().map(|number| Some(u64::try_from(number).unwrap_or(0))).collect())
+    let unsigned = |numbers: Vec<i64>| -> Vec<Option<u64>> {
+        numbers.into_iter().map(|number| Some(u64::try_from(number).unwrap_or(0))).collect()
     };
+    let positive = |numbers: Vec<i64>| narrow(unsigned(numbers));
     let offsets = shown.nodes.iter().map(|&(_, _, offset)| offset).collect();
     let parents: Int32Array = shown.nodes.iter().map(|&(_, parent, _)| parent).collect::<Vec<_>>().into();
     let mut columns: Vec<(String, ArrayRef)> = [
@@ -99,7 +100,8 @@ fn record(
         ("function_file_name", text(|content| content.file)?),
         ("children", Arc::new(children.finish())),
         ("parent", Arc::new(parents)),
-        ("cumulative", Arc::new(Int64Array::from(number(|node| node.cumulative)))),
+        // Parca's pages read it as 64 bits, Grafana without a sign.
+        ("cumulative", Arc::new(UInt64Array::from(unsigned(number(|node| node.cumulative))))),
         ("flat", positive(number(|node| node.flat))),
         ("diff", narrow_signed(&number(|node| node.diff))),
         ("timestamp", Arc::new(Int64Array::from(number(|node| node.time)))),
@@ -197,7 +199,7 @@ mod tests {
             ("function_file_name", dictionary),
             ("children", "List(UInt32)"),
             ("parent", "Int32"),
-            ("cumulative", "Int64"),
+            ("cumulative", "UInt64"),
             ("flat", "UInt16"),
             ("diff", "Int16"),
             ("timestamp", "Int64"),

@@ -50,7 +50,8 @@ pub(super) struct Loaded {
 
 /// Which of the profiles of a type have a duration, or none, as a query wants it.
 pub(super) enum Taken {
-    All,
+    /// All of them. The newest of those that are kept one by one come with it.
+    All(Vec<ProfileInfo>),
     Only(Vec<ProfileId>),
 }
 
@@ -197,7 +198,7 @@ async fn parts_of(
     apart: &Apart,
 ) -> Result<Parts, ApiError> {
     let profiles = match taken(app, query, profile_type, range).await? {
-        Taken::All => Vec::new(),
+        Taken::All(_) => Vec::new(),
         Taken::Only(ids) if ids.is_empty() => {
             return Ok(Parts { found: Vec::new(), profile_type: profile_type.clone() });
         }
@@ -265,7 +266,7 @@ pub(super) async fn taken(
     let ids: Vec<ProfileId> = found.iter().filter(is_taken).map(|profile| profile.id).collect();
     match ids.len() {
         // Sums of long ranges know no single profiles, of which none may be left.
-        all if all == found.len() => Ok(Taken::All),
+        all if all == found.len() => Ok(Taken::All(found)),
         _ if found.len() < LOOKED_AT => Ok(Taken::Only(ids)),
         0 => Ok(Taken::Only(ids)),
         _ => Err(ApiError::invalid(format_args!(

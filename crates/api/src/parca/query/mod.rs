@@ -28,6 +28,7 @@ use filter::Filters;
 use http::HeaderMap;
 use load::{Apart, Loaded, Selection};
 use query_request::{Mode as QueryMode, ReportType};
+use stacks::RowLabels;
 use std::sync::Arc;
 
 pub(super) use catalogue::{has_profile_data, labels, profile_types, values};
@@ -192,9 +193,11 @@ pub(super) async fn query(app: &App, request: QueryRequest) -> Result<(HeaderMap
         let total = stacks.total();
         let report = match report {
             Report::Pprof => {
+                let labels = RowLabels::of(&stacks);
                 let merged = stacks.into_merged(|row| if is_difference { row.diff } else { row.value });
                 let mut profile = merged.to_profile(&profile_type, range);
                 profile.time = range.from;
+                labels.add_to(&mut profile);
                 query_response::Report::Pprof(pprof::write(&profile))
             }
             Report::Top => top::report(&stacks, unit).into(),
@@ -321,9 +324,12 @@ fn group_by(request: &QueryRequest, report: Report) -> Result<GroupBy, ApiError>
         }
     }
     group_by.timestamp |= matches!(request.report_type, EnumValue::Known(ReportType::REPORT_TYPE_FLAMECHART));
+    // Only these reports show them.
     if report != Report::FlamegraphArrow {
-        // Only that report shows them.
-        (group_by.labels, group_by.timestamp) = (Vec::new(), false);
+        group_by.timestamp = false;
+        if report != Report::Pprof {
+            group_by.labels.clear();
+        }
     }
     Ok(group_by)
 }

@@ -11,10 +11,10 @@ use crate::error::ApiError;
 use crate::scan_headers;
 use crate::wire::parca::profilestore::v1alpha1::{Label, LabelSet};
 use crate::wire::parca::query::v1alpha1::{
-    MetricsSample, MetricsSeries, QueryRangeRequest, QueryRangeResponse, ValueType,
+    self as wire, MetricsSample, MetricsSeries, QueryRangeRequest, QueryRangeResponse,
 };
 use everflame_lake::ProfileId;
-use everflame_profile::{Labels, Nanos, ProfileType};
+use everflame_profile::{Labels, Nanos, ProfileType, ValueType};
 use everflame_query::{
     Aggregation, Order, ProfileInfo, ProfileList, ProfileQuery, ScanStats, SeriesQuery, TimeRange,
     ValueRange, Warning,
@@ -49,8 +49,8 @@ struct Asked {
     profile_type: ProfileType,
     range: TimeRange,
     step: Nanos,
-    /// Labels by which series are told apart; all when there is none.
-    sum_by: Vec<String>,
+    /// Labels by which series are told apart: one series when there are none, all of them for snapshots.
+    sum_by: Option<Vec<String>>,
 }
 
 /// What was read.
@@ -76,7 +76,9 @@ pub(in super::super) async fn query_range(
         true => load::measured(app, &query.profile_type, &query.selector, range).await?,
         false => query.profile_type.clone(),
     };
-    let asked = Asked { query, profile_type, range, step, sum_by: sum_by.collect() };
+    // What snapshots hold may not be added up: each series stands for itself, as the peer has it.
+    let sum_by = query.delta.then(|| sum_by.collect());
+    let asked = Asked { query, profile_type, range, step, sum_by };
     let mut read = Read::default();
     let lines = match asked.query.delta {
         true => sums(app, &asked, &mut read).await?,
@@ -117,7 +119,7 @@ fn series(asked: &Asked, labels: &Labels, line: &BTreeMap<i64, Bucket>) -> Metri
         ..Default::default()
     };
     if asked.query.delta {
-        let value_type = |of: &everflame_profile::ValueType| ValueType {
+        let value_type = |of: &ValueType| wire::ValueType {
             r#type: of.kind.clone(),
             unit: of.unit.clone(),
             ..Default::default()
@@ -142,8 +144,9 @@ fn sample(asked: &Asked, at: i64, bucket: &Bucket) -> MetricsSample {
     }
     // Profiles of one moment cover their duration together, those of several the step.
     let duration = if bucket.is_moment && bucket.duration > 0 { bucket.duration } else { asked.step };
-    // Nanoseconds a nanosecond: how many cores.
-    let unit = if asked.profile_type.sample.unit == "nanoseconds" { 1.0 } else { 1e9 };
+    // Nanoseconds of CPU a nanosecond: how many cores. The peer's pages take all else for values a second.
+    let ValueType { kind, unit } = &asked.profile_type.sample;
+    let unit = if kind == "cpu" && unit == "nanoseconds" { 1.0 } else { 1e9 };
     MetricsSample {
         timestamp: timestamp(at.saturating_mul(asked.step)).into(),
         value,
@@ -158,11 +161,15 @@ fn sample(asked: &Asked, at: i64, bucket: &Bucket) -> MetricsSample {
 async fn sums(app: &App, asked: &Asked, read: &mut Read) -> Result<Lines, ApiError> {
     let mut lines = Lines::new();
     let TimeRange { from, until } = asked.range;
-    if let Taken::Only(ids) = load::taken(app, &asked.query, &asked.profile_type, asked.range).await? {
-        if !ids.is_empty() {
-            add_profiles(asked, &profiles(app, asked, asked.range, ids, read).await?, &mut lines);
+    let mut single = Lines::new();
+    match load::taken(app, &asked.query, &asked.profile_type, asked.range).await? {
+        Taken::Only(ids) => {
+            if !ids.is_empty() {
+                add_profiles(asked, &profiles(app, asked, asked.range, ids, read).await?, &mut lines);
+            }
+            return Ok(lines);
         }
-        return Ok(lines);
+        Taken::All(newest) => add_profiles(asked, &newest, &mut single),
     }
     let step = i128::from(asked.step);
     // The first bucket that begins in the range, and the first that does not end in it.
@@ -184,16 +191,21 @@ async fn sums(app: &App, asked: &Asked, read: &mut Read) -> Result<Lines, ApiErr
     read.stats.add(&found.stats);
     read.warnings.extend(found.warnings);
     for series in found.series {
+        let single = single.remove(&series.labels).unwrap_or_default();
         let line = lines.entry(series.labels).or_default();
         for point in series.points {
             let at = point.time.div_euclid(asked.step);
-            let bucket = Bucket {
+            let mut bucket = Bucket {
                 first: at.saturating_mul(asked.step),
                 value: point.value,
                 duration: point.duration,
                 profiles: point.profiles,
                 is_moment: point.profiles == 1,
             };
+            // Sums do not say whether several profiles are of one moment; the single ones do, if all are there.
+            if let Some(single) = single.get(&at).filter(|single| single.profiles == point.profiles) {
+                (bucket.duration, bucket.is_moment) = (single.duration, single.is_moment);
+            }
             line.insert(at, bucket);
         }
     }
@@ -210,13 +222,15 @@ async fn series_query(
     let selector = asked.query.selector.clone();
     let mut query = SeriesQuery::new(asked.profile_type.clone(), selector.clone(), range, asked.step);
     query.aggregation = aggregation;
-    query.group_by = asked.sum_by.clone();
-    if asked.sum_by.is_empty() {
-        let selector = selector::of_type(selector, &asked.profile_type);
-        let over = asked.range;
-        let names = app.catalogue(move |engine| engine.label_names(&[selector], over)).await?;
-        query.group_by = names.into_iter().filter(|name| !name.starts_with("__")).collect();
-    }
+    query.group_by = match &asked.sum_by {
+        Some(names) => names.clone(),
+        None => {
+            let selector = selector::of_type(selector, &asked.profile_type);
+            let over = asked.range;
+            let names = app.catalogue(move |engine| engine.label_names(&[selector], over)).await?;
+            names.into_iter().filter(|name| !name.starts_with("__")).collect()
+        }
+    };
     Ok(query)
 }
 
@@ -279,11 +293,11 @@ async fn profiles(
 }
 
 fn labels_of(asked: &Asked, profile: &ProfileInfo) -> Labels {
-    match asked.sum_by.is_empty() {
-        true => profile.series.labels.clone(),
-        false => {
-            let names = asked.sum_by.iter().map(String::as_str);
-            Labels::from_pairs(names.map(|name| (name, profile.series.labels.get(name))))
+    let labels = &profile.series.labels;
+    match &asked.sum_by {
+        None => labels.clone(),
+        Some(names) => {
+            Labels::from_pairs(names.iter().map(|name| (name.as_str(), labels.get(name.as_str()))))
         }
     }
 }
@@ -326,14 +340,14 @@ mod tests {
     use everflame_profile::{Series, SeriesId};
     use std::sync::Arc;
 
-    fn asked(query: &str, step: Nanos, sum_by: &[&str]) -> Asked {
+    fn asked(query: &str, step: Nanos, sum_by: Option<&[&str]>) -> Asked {
         let query = selector::query(query).unwrap();
         Asked {
             profile_type: query.profile_type.clone(),
             query,
             range: TimeRange::new(0, 100),
             step,
-            sum_by: sum_by.iter().map(|name| (*name).to_owned()).collect(),
+            sum_by: sum_by.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         }
     }
 
@@ -345,7 +359,7 @@ mod tests {
 
     #[test]
     fn buckets_of_sums() {
-        let asked = asked("cpu:cpu:nanoseconds:cpu:nanoseconds:delta", 10, &["job"]);
+        let asked = asked("cpu:cpu:nanoseconds:cpu:nanoseconds:delta", 10, Some(&["job"]));
         let mut lines = Lines::new();
         let found =
             [profile("x", 12, 5, 3), profile("y", 12, 4, 2), profile("x", 19, 5, 1), profile("x", 20, 5, 9)];
@@ -363,8 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn only_cpu_time_is_cores() {
+        let bucket = Bucket { first: 0, value: 5e6, duration: 10_000_000_000, profiles: 1, is_moment: true };
+        for (query, expect) in [
+            ("cpu:cpu:nanoseconds:cpu:nanoseconds:delta", 0.0005),
+            ("mutex:delay:nanoseconds:contentions:count:delta", 500_000.0),
+        ] {
+            let sample = sample(&asked(query, 1, None), 0, &bucket);
+            assert_eq!(sample.value_per_second, expect, "{query}");
+        }
+    }
+
+    #[test]
     fn first_snapshots() {
-        let asked = asked("memory:inuse_space:bytes:space:bytes", 10, &[]);
+        let asked = asked("memory:inuse_space:bytes:space:bytes", 10, None);
         let mut lines = Lines::new();
         add_snapshots(
             &asked,

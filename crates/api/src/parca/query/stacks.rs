@@ -1,7 +1,7 @@
 //! The stacks that a report is made of: values of one side or of two, by group of labels and by time.
 
 use everflame_lake::ResolvedStacks;
-use everflame_profile::{Frame, FrameIndex, Nanos, StackId, SymbolInterner, Symbols};
+use everflame_profile::{Frame, FrameIndex, Nanos, Profile, SampleLabel, StackId, SymbolInterner, Symbols};
 use everflame_query::Merged;
 use hashbrown::HashMap;
 
@@ -77,6 +77,35 @@ impl Stacks {
         let ends = self.rows.iter().map(|row| row.end).collect();
         let stacks = ResolvedStacks { symbols: self.symbols, frames: self.frames, ends, missing: Vec::new() };
         Merged { ids, stacks, values, ..Merged::default() }
+    }
+}
+
+/// The labels of rows, for the samples that are made of them.
+pub(super) struct RowLabels {
+    sets: Vec<Vec<(String, String)>>,
+    of_row: Vec<u32>,
+}
+
+impl RowLabels {
+    pub(super) fn of(stacks: &Stacks) -> Self {
+        let of_row = stacks.rows.iter().map(|row| row.group).collect();
+        Self { sets: stacks.groups.clone(), of_row }
+    }
+
+    /// Gives them to the samples of `profile`, which are the rows in their order.
+    pub(super) fn add_to(self, profile: &mut Profile) {
+        let strings = &mut profile.symbols_mut().strings;
+        let mut label = |(name, value): &(String, String)| {
+            (!value.is_empty()).then(|| SampleLabel { key: strings.push(name), value: strings.push(value) })
+        };
+        let sets: Vec<Vec<SampleLabel>> =
+            self.sets.iter().map(|set| set.iter().filter_map(&mut label).collect()).collect();
+        let samples = &mut profile.samples;
+        (samples.labels, samples.label_ends) = (Vec::new(), Vec::new());
+        for group in self.of_row {
+            samples.labels.extend(sets.get(group as usize).into_iter().flatten());
+            samples.label_ends.push(samples.labels.len() as u32);
+        }
     }
 }
 
