@@ -89,9 +89,15 @@ struct FrameTable {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct StackTable {
     frame: List<u32, MAX>,
-    prefix: List<Option<u32>, MAX>,
+    /// The caller of each stack, up to version 65 of the format.
+    #[serde(default)]
+    prefix: Option<List<Option<u32>, MAX>>,
+    /// How far in front of each stack its caller is, 0 for none; from version 66 on.
+    #[serde(default)]
+    prefix_offset: Option<List<u32, MAX>>,
 }
 
 #[derive(Deserialize)]
@@ -208,13 +214,26 @@ impl Unit {
 }
 
 impl StackTable {
+    /// The caller of a stack, which comes before it in the table, or else the file is damaged.
+    fn caller(&self, at: u32) -> Option<u32> {
+        match (&self.prefix_offset, &self.prefix) {
+            (Some(offsets), _) => {
+                let offset = offsets.0.get(at as usize).copied().filter(|&offset| offset > 0)?;
+                // Beyond the first stack it comes out at the other end: no caller either.
+                Some(at.wrapping_sub(offset))
+            }
+            (None, Some(prefixes)) => prefixes.0.get(at as usize).copied().flatten(),
+            (None, None) => None,
+        }
+    }
+
     /// For each stack the one that is kept of it: itself, or the caller at which it is as deep as is allowed.
     fn kept(&self, depth: usize) -> Vec<u32> {
         let count = self.frame.0.len();
         let (mut kept, mut depths) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for at in 0..count {
             // Callers come first in the table. Where that is not so, reading the stack says it.
-            let caller = self.prefix.0.get(at).copied().flatten().map(|caller| caller as usize);
+            let caller = self.caller(at as u32).map(|caller| caller as usize);
             let above: u32 = caller.and_then(|caller| depths.get(caller)).copied().unwrap_or_default();
             let of_caller = caller.and_then(|caller| kept.get(caller)).copied().unwrap_or_default();
             kept.push(if (above as usize) < depth { at as u32 } else { of_caller });
@@ -272,7 +291,11 @@ impl<'a> Reader<'a> {
                 .stack_table
                 .as_ref()
                 .or(shared.stack_table.as_ref())
-                .ok_or_else(|| missing("stackTable"))?,
+                .ok_or_else(|| missing("stackTable"))
+                .and_then(|stacks| match (&stacks.prefix, &stacks.prefix_offset) {
+                    (None, None) => Err(missing("prefix or prefixOffset in its stackTable")),
+                    _ => Ok(stacks),
+                })?,
             weights: thread.samples.weight.as_ref().map(|weights| weights.0.as_slice()),
         })
     }
@@ -306,13 +329,12 @@ impl<'a> Reader<'a> {
             let mut next = Some(kept);
             while let Some(at) = next {
                 stack.push(self.location(at, assembly)?);
-                let prefix = self.stacks.prefix.0.get(at as usize).copied().flatten();
+                next = self.stacks.caller(at);
                 // Callers come first in the table, so that there is no circle.
-                if prefix.is_some_and(|prefix| prefix >= at) {
+                if next.is_some_and(|caller| caller >= at) {
                     let fault = format_args!("stack {at} has a prefix that does not come before it");
                     return Err(Error::malformed(self.place, fault, WRITER));
                 }
-                next = prefix;
             }
             assembly.cuts.stacks = assembly.cuts.stacks.saturating_add(u32::from(kept != at));
             assembly.push(self.place, &stack, values, &[])?;
@@ -416,7 +438,10 @@ mod tests {
         let meta = json!({"interval": 2, "startTime": 1700000000000.5, "version": 30});
         let own = json!({"meta": meta, "threads": [thread("GeckoMain", samples.clone(), tables()), thread("Alloc", bytes.clone(), tables())]});
         assert_eq!(read_json(own).unwrap(), expect);
-        let shared = json!({"meta": meta, "shared": tables(), "threads": [thread("GeckoMain", samples, json!({})), thread("Alloc", bytes, json!({}))]});
+        let threads = [thread("GeckoMain", samples, json!({})), thread("Alloc", bytes, json!({}))];
+        let mut shared = json!({"meta": meta, "shared": tables(), "threads": threads});
+        assert_eq!(read_json(shared.clone()).unwrap(), expect);
+        shared["shared"]["stackTable"] = json!({"frame": [0, 1, 1], "prefixOffset": [0, 1, 1], "length": 3});
         assert_eq!(read_json(shared).unwrap(), expect);
     }
 
@@ -439,6 +464,17 @@ mod tests {
             refuse(one(), &|tables| tables["stackTable"]["prefix"] = json!([null, 2, 1]))
                 .contains("prefix that does not come before")
         );
+        for (offsets, expect) in [
+            (json!([0, 2, 1]), "prefix that does not come before"),
+            (json!([0, u32::MAX, 1]), "prefix that does not come before"),
+            (json!([0, -1, 1]), "invalid value"),
+            (json!(null), "no prefix or prefixOffset in its stackTable"),
+        ] {
+            let fault = refuse(one(), &|tables| {
+                tables["stackTable"] = json!({"frame": [0, 1, 1], "prefixOffset": offsets});
+            });
+            assert!(fault.contains(expect), "{fault}");
+        }
         assert!(refuse(one(), &|tables| tables["stackTable"]["frame"] = json!([7, 7])).contains("frame 7"));
         assert!(
             refuse(one(), &|tables| tables["stringArray"] = json!([]))
