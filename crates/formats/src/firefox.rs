@@ -61,6 +61,9 @@ struct Tables<'a> {
     frame_table: Option<FrameTable>,
     #[serde(default)]
     stack_table: Option<StackTable>,
+    /// Of all threads, from version 58 on.
+    #[serde(default)]
+    sources: Option<Sources>,
 }
 
 impl Tables<'_> {
@@ -75,10 +78,20 @@ impl Tables<'_> {
 #[serde(rename_all = "camelCase")]
 struct FuncTable {
     name: List<u32, MAX>,
+    /// Strings, up to version 57 of the format.
     #[serde(default)]
     file_name: List<Option<u32>, MAX>,
+    /// Entries of [`Sources`], from version 58 on.
+    #[serde(default)]
+    source: List<Option<u32>, MAX>,
     #[serde(default, rename = "isJS")]
     is_js: List<bool, MAX>,
+}
+
+/// Files, by the strings of their names.
+#[derive(Deserialize)]
+struct Sources {
+    filename: List<u32, MAX>,
 }
 
 #[derive(Deserialize)]
@@ -247,6 +260,8 @@ struct Reader<'a> {
     place: Place,
     strings: &'a [Text<'a>],
     functions: &'a FuncTable,
+    /// Strings of the files' names.
+    sources: &'a [u32],
     frames: &'a FrameTable,
     stacks: &'a StackTable,
     weights: Option<&'a [f64]>,
@@ -282,6 +297,12 @@ impl<'a> Reader<'a> {
                 .as_ref()
                 .or(shared.func_table.as_ref())
                 .ok_or_else(|| missing("funcTable"))?,
+            sources: own
+                .sources
+                .as_ref()
+                .or(shared.sources.as_ref())
+                .map(|sources| sources.filename.0.as_slice())
+                .unwrap_or_default(),
             frames: own
                 .frame_table
                 .as_ref()
@@ -371,7 +392,16 @@ impl<'a> Reader<'a> {
             self.strings.get(index as usize).ok_or_else(|| self.missing("string", index, self.strings.len()))
         };
         let name = assembly.string(&text(*name)?.0);
-        let file = match functions.file_name.0.get(function as usize).copied().flatten() {
+        let of_function =
+            |column: &List<Option<u32>, MAX>| column.0.get(function as usize).copied().flatten();
+        let file = match of_function(&functions.source) {
+            Some(source) => {
+                let name = self.sources.get(source as usize);
+                Some(*name.ok_or_else(|| self.missing("source", source, self.sources.len()))?)
+            }
+            None => of_function(&functions.file_name),
+        };
+        let file = match file {
             Some(file) => assembly.string(&text(file)?.0),
             None => 0,
         };
@@ -443,6 +473,28 @@ mod tests {
         assert_eq!(read_json(shared.clone()).unwrap(), expect);
         shared["shared"]["stackTable"] = json!({"frame": [0, 1, 1], "prefixOffset": [0, 1, 1], "length": 3});
         assert_eq!(read_json(shared).unwrap(), expect);
+    }
+
+    #[test]
+    fn files_are_strings_or_sources() {
+        let files = |functions: Value, sources: Value| {
+            let mut tables = tables();
+            tables["funcTable"] = functions;
+            let threads = [thread("x", json!({"stack": [1]}), tables)];
+            let file = json!({"meta": {"interval": 1}, "shared": {"sources": sources}, "threads": threads});
+            let parts =
+                read(file.to_string().as_bytes(), &Limits::default()).map_err(|error| error.to_string())?;
+            let profile = &parts.parts[0].profile;
+            let file = |frame: &Frame| profile.symbols.strings.get(frame.file).to_owned();
+            Ok::<Vec<String>, String>(profile.frames(0).map(file).collect())
+        };
+        let strings = json!({"name": [0, 1], "fileName": [null, 2]});
+        assert_eq!(files(strings, json!(null)).unwrap(), ["app.js", ""]);
+        let by_source = json!({"name": [0, 1], "source": [null, 1]});
+        let sources = json!({"filename": [0, 2], "id": [null, null], "length": 2});
+        assert_eq!(files(by_source.clone(), sources).unwrap(), ["app.js", ""]);
+        let fault = files(by_source, json!({"filename": [0]})).unwrap_err();
+        assert!(fault.contains("source 1, which is missing (1 entries)"), "{fault}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use everflame_profile::{FlameGraph, Mapping, SampleLabel, Tree, ValueType};
 use libfuzzer_sys as _;
 use parca_records::{first_layout, first_locations, second_layout, stream};
 use std::path::{Path, PathBuf};
-use texts::{CPU_PROFILE, CPU_PROFILE_HITS, EVENTED, FIREFOX, FIREFOX_SHARED, FOLDED, OTLP, PERF_SCRIPT};
+use texts::{
+    CPU_PROFILE, CPU_PROFILE_HITS, EVENTED, FIREFOX, FIREFOX_SHARED, FIREFOX_SOURCES, FOLDED, OTLP,
+    PERF_SCRIPT,
+};
 
 /// The fuzzer's library, which comes with this crate, wants a target; this program has none.
 #[unsafe(no_mangle)]
@@ -113,7 +116,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("jfr_labels", vec![LABELS.to_vec(), gzip::deflate(LABELS)]),
         ("perf_script", vec![PERF_SCRIPT.to_vec(), gzip::deflate(PERF_SCRIPT)]),
         ("cpuprofile", vec![CPU_PROFILE.to_vec(), CPU_PROFILE_HITS.to_vec(), gzip::deflate(CPU_PROFILE)]),
-        ("firefox", vec![FIREFOX.to_vec(), FIREFOX_SHARED.to_vec(), gzip::deflate(FIREFOX)]),
+        (
+            "firefox",
+            vec![FIREFOX.to_vec(), FIREFOX_SHARED.to_vec(), FIREFOX_SOURCES.to_vec(), gzip::deflate(FIREFOX)],
+        ),
         ("flamebearer", vec![graph.clone().into_bytes(), gzip::deflate(graph.as_bytes())]),
     ] {
         let folder = corpora.join(target);

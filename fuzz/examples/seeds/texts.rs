@@ -47,3 +47,6 @@ pub(crate) const FIREFOX: &[u8] = br#"{"meta":{"interval":2,"startTime":17000000
 
 /// Tables that all threads share.
 pub(crate) const FIREFOX_SHARED: &[u8] = br#"{"meta":{"interval":1},"shared":{"stringArray":["main"],"funcTable":{"name":[0]},"frameTable":{"func":[0]},"stackTable":{"frame":[0],"prefix":[null]}},"threads":[{"name":"t","samples":{"stack":[0,null],"weight":[2.5,1],"weightType":"tracing-ms"}}]}"#;
+
+/// Tables of newer files: callers by distance, and files by source.
+pub(crate) const FIREFOX_SOURCES: &[u8] = br#"{"meta":{"interval":1},"shared":{"stringArray":["main","work","app.js"],"sources":{"filename":[2],"length":1},"funcTable":{"name":[0,1],"source":[0,null]},"frameTable":{"func":[0,1]},"stackTable":{"frame":[0,1,1],"prefixOffset":[0,1,2]}},"threads":[{"name":"t","samples":{"stack":[1,2,null],"weight":[1,null,2]}}]}"#;
