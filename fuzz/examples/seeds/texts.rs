@@ -28,6 +28,12 @@ burn  4102 14711.3: sched:sched_switch: prev_comm=burn prev_pid=4102 next_comm=x
 \t            1152 main+0x29 (/bin/burn)
 burn 4102 cpu_core/cycles/u:
         1152 main
+
+burn 4102 14711.4: PERF_RECORD_EXIT(4102:4102):(1:1)
+:-1    -1 [001] 14711.5:     250000 task-clock:
+\t        7f6e1234 [unknown] (/memfd:doublemapper (deleted))
+
+            burn 4102 14711.6:    3333333 cpu-clock:      562d1f95c299 mid+0x19 (/bin/burn)
 ";
 
 /// With samples and times.
