@@ -17,9 +17,6 @@ pub enum Format {
     Speedscope,
 }
 
-/// So much of a file says what it is.
-const HEAD_BYTES: usize = 64 << 10;
-
 impl Format {
     /// All of them.
     pub const ALL: [Self; 5] =
@@ -41,31 +38,27 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.as_str() == name)
     }
 
-    /// The format that `bytes` are in, gzip or plain, as far as their beginning tells.
+    /// The format that `bytes` are in, gzip or plain, as far as can be told without reading them.
     pub fn detect(bytes: &[u8], limits: &Limits) -> Option<Self> {
         let body = gzip::inflate_if_gzip(bytes, limits).ok()?;
         if body.starts_with(jfr::MAGIC) {
             return Some(Self::Jfr);
         }
-        let is_object = body.trim_ascii_start().first() == Some(&b'{');
-        let (head, tail) = (
-            body.get(..HEAD_BYTES).unwrap_or(&body),
-            body.get(body.len().saturating_sub(HEAD_BYTES)..).unwrap_or_default(),
-        );
-        if !is_object {
-            return perf_script::looks_like(head).then_some(Self::PerfScript);
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return perf_script::looks_like(&body).then_some(Self::PerfScript);
         }
-        // Members of an object come in any order: what tells may stand at the end.
-        let has = |text: &str| {
-            [head, tail].iter().any(|part| memchr::memmem::find(part, text.as_bytes()).is_some())
-        };
-        if has("speedscope.app/file-format-schema.json") {
+        // Members of an object come in any order, with megabytes in front of them and behind.
+        if memchr::memmem::find(&body, b"speedscope.app/file-format-schema.json").is_some() {
             return Some(Self::Speedscope);
         }
-        if has("\"nodes\"") && has("\"callFrame\"") {
+        let has = |name: &str, is_value: fn(&u8) -> bool| has_member(&body, name, is_value);
+        if has("\"nodes\"", is_list) && has("\"callFrame\"", is_object) {
             return Some(Self::CpuProfile);
         }
-        (has("\"meta\"") && has("\"threads\"") && has("\"interval\"")).then_some(Self::Firefox)
+        let is_firefox = has("\"threads\"", is_list)
+            && has("\"meta\"", is_object)
+            && has("\"interval\"", u8::is_ascii_digit);
+        is_firefox.then_some(Self::Firefox)
     }
 
     /// Reads `bytes`, gzip or plain.
@@ -76,6 +69,62 @@ impl Format {
             Self::Jfr => jfr::read(bytes, &jfr::Options::default(), limits),
             Self::PerfScript => perf_script::read(bytes, limits),
             Self::Speedscope => speedscope::read(bytes, limits),
+        }
+    }
+}
+
+fn is_list(first: &u8) -> bool {
+    *first == b'['
+}
+
+fn is_object(first: &u8) -> bool {
+    *first == b'{'
+}
+
+/// Whether an object in `body` has a member of this name, in quotes, whose value begins with such a byte.
+fn has_member(body: &[u8], name: &str, is_value: fn(&u8) -> bool) -> bool {
+    memchr::memmem::find_iter(body, name).any(|at| {
+        let behind = body.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
+        behind.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().first().is_some_and(is_value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(text: &str) -> Option<Format> {
+        Format::detect(text.as_bytes(), &Limits::default())
+    }
+
+    #[test]
+    fn members_come_in_any_order_and_are_large() {
+        let many = vec!["1000"; 40_000].join(",");
+        let node = r#"{"id": 1, "callFrame": {"functionName": "a"}}"#;
+        for (text, expect) in [
+            (
+                format!(r#"{{"samples":[{many}],"nodes":[{node}],"timeDeltas":[{many}]}}"#),
+                Some(Format::CpuProfile),
+            ),
+            (
+                format!(
+                    r#"{{"meta":{{"interval":1}},"shared":{{"x":[{many}]}}, "threads" : [{{"stack":[{many}]}}],"pages":[{many}]}}"#
+                ),
+                Some(Format::Firefox),
+            ),
+            (
+                format!(
+                    r#"{{"profiles":[{many}],"$schema":"https://www.speedscope.app/file-format-schema.json","x":[{many}]}}"#
+                ),
+                Some(Format::Speedscope),
+            ),
+            // Texts are no members.
+            (
+                format!(r#"{{"x":[{many}],"strings":["nodes","callFrame","meta","threads","interval"]}}"#),
+                None,
+            ),
+        ] {
+            assert_eq!(detect(&text), expect);
         }
     }
 }
