@@ -216,14 +216,21 @@ fn weights(file: &File<'_>, tree: &Tree) -> Result<Vec<[i64; 2]>, Error> {
         let fault = format_args!("it has {} samples and {} timeDeltas", samples.len(), deltas.len());
         return Err(Error::malformed("cpuprofile", fault, WRITER));
     }
-    // A sample lasts until the next one, the last until the end.
-    let total: f64 = deltas.iter().sum();
+    // A sample lasts until the next one, the last until the end. V8 writes some samples late, at a negative
+    // distance from the one before: time up to the latest moment so far has been counted.
+    let whole = file.end - file.start;
+    let mut elapsed = deltas.first().copied().unwrap_or_default();
+    let mut latest = elapsed;
     for (at, id) in samples.iter().enumerate() {
         let lasted = match deltas.get(at + 1) {
-            Some(delta) => *delta,
-            None if deltas.is_empty() => (file.end - file.start).max(0.0) / samples.len() as f64,
-            None => (file.end - file.start - total).max(0.0),
+            Some(delta) => {
+                elapsed += delta;
+                elapsed - latest
+            }
+            None if deltas.is_empty() => whole.max(0.0) / samples.len() as f64,
+            None => whole - latest,
         };
+        latest = latest.max(elapsed);
         add(tree.position(*id)?, 1, nanos(lasted.max(0.0)));
     }
     if samples.len() > MAX_SAMPLES {
@@ -264,6 +271,16 @@ mod tests {
         assert_eq!(folded::write(&part.profile, 1), "(idle) 35000\nmain 10000\nmain;(anonymous) 50000\n");
         let frame = part.profile.frames(0).next().unwrap();
         assert_eq!((part.profile.symbols.strings.get(frame.file), frame.line), ("file:///app.js", 7));
+    }
+
+    #[test]
+    fn samples_that_come_late_add_no_time() {
+        let mut file = file();
+        file["timeDeltas"] = json!([5, 60, -50, 55]);
+        // At 5, 65, 15 and 70, until 100.
+        let part = read_json(&file).unwrap();
+        assert_eq!(folded::write(&part.profile, 1), "(idle) 30000\nmain 60000\nmain;(anonymous) 5000\n");
+        assert_eq!(part.profile.totals(), [4, 95_000]);
     }
 
     #[test]
