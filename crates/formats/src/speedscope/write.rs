@@ -2,6 +2,8 @@
 
 use super::SCHEMA;
 use everflame_profile::{Profile, ValueType};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -50,6 +52,9 @@ struct Sampled<'a> {
 }
 
 /// Writes all sample types of `profile`, the default one active. `name` is the title.
+///
+/// speedscope refuses files with negative weights. Stacks that weigh less than nothing altogether, as those of
+/// a difference may, are left out, so that what is written weighs more than the profile.
 pub fn write(profile: &Profile, name: &str) -> String {
     let symbols = &profile.symbols;
     let frames = symbols.frames.iter().map(|frame| Frame {
@@ -75,14 +80,25 @@ pub fn write(profile: &Profile, name: &str) -> String {
 }
 
 fn sampled<'a>(profile: &'a Profile, at: usize, types: &'a ValueType) -> Sampled<'a> {
-    let (mut samples, mut weights) = (Vec::new(), Vec::new());
+    let mut positions: HashMap<&[u32], usize> = HashMap::new();
+    let mut sums: Vec<(usize, i64)> = Vec::new();
     for sample in 0..profile.samples.len() {
         let weight = profile.values(sample).get(at).copied().unwrap_or_default();
-        if weight != 0 {
-            samples.push(stack(profile, sample));
-            weights.push(weight);
+        match positions.entry(profile.samples.stack(sample)) {
+            Entry::Occupied(known) => {
+                if let Some((_, sum)) = sums.get_mut(*known.get()) {
+                    *sum = sum.saturating_add(weight);
+                }
+            }
+            Entry::Vacant(new) => {
+                new.insert(sums.len());
+                sums.push((sample, weight));
+            }
         }
     }
+    sums.retain(|&(_, weight)| weight > 0);
+    let samples = sums.iter().map(|&(sample, _)| stack(profile, sample)).collect();
+    let weights: Vec<i64> = sums.iter().map(|&(_, weight)| weight).collect();
     let unit = match types.unit.as_str() {
         unit @ ("nanoseconds" | "microseconds" | "milliseconds" | "seconds" | "bytes") => unit,
         _ => "none",
@@ -105,10 +121,11 @@ mod tests {
     use super::*;
     use crate::{Limits, folded, speedscope};
     use proptest::prelude::*;
+    use serde_json::json;
 
     proptest! {
         #[test]
-        fn what_is_written_can_be_read(stacks in prop::collection::btree_map("[a-c](;[a-c]){0,4}", -100i64..1_000_000, 0..20)) {
+        fn what_is_written_can_be_read(stacks in prop::collection::btree_map("[a-c](;[a-c]){0,4}", 1i64..1_000_000, 0..20)) {
             let text: String = stacks.iter().map(|(stack, value)| format!("{stack} {value}\n")).collect();
             let mut profile = folded::read(text.as_bytes(), folded::Lines::Counted, &Limits::default()).unwrap().profile;
             for unit in ["count", "nanoseconds", "bytes"] {
@@ -119,6 +136,16 @@ mod tests {
                 prop_assert_eq!(folded::write(&again[0].profile, 0), folded::write(&profile, 0));
             }
         }
+    }
+
+    #[test]
+    fn weights_are_positive() {
+        let text = b"main;a 3\nmain;b -2\nmain;c 5\nmain;c -1\nmain;d -1\nmain;d 1\n";
+        let profile = folded::read(text, folded::Lines::Counted, &Limits::default()).unwrap().profile;
+        let written: serde_json::Value = serde_json::from_str(&write(&profile, "t")).unwrap();
+        let shown = &written["profiles"][0];
+        assert_eq!((&shown["weights"], &shown["endValue"]), (&json!([3, 4]), &json!(7)));
+        assert_eq!(shown["samples"], json!([[1, 2], [1, 4]]));
     }
 
     #[test]
