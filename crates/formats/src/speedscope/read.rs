@@ -7,6 +7,7 @@ use crate::assembly::{Assembly, Calls, SMALLER};
 use crate::list;
 use crate::{Error, ErrorKind, Limits, Part, Parts};
 use everflame_profile::{Frame, Profile, ValueType};
+use hashbrown::HashMap;
 use std::fmt;
 
 const WRITER: &str = "repair the program that writes the file, or export it again";
@@ -141,8 +142,18 @@ impl Reader<'_> {
             let fault = format_args!("it has {} samples and {} weights", stacks.len(), weights.len());
             return Err(Error::malformed(self.place, fault, WRITER));
         }
-        let mut stack = Vec::new();
+        // Equal stacks first become one, so that what is rounded is their sum.
+        let mut positions: HashMap<&[u32], usize> = HashMap::new();
+        let mut sums: Vec<(usize, &[u32], f64)> = Vec::new();
         for (at, (frames, &weight)) in stacks.iter().zip(weights).enumerate() {
+            let position = *positions.entry(frames).or_insert(sums.len());
+            match sums.get_mut(position) {
+                Some((_, _, sum)) => *sum += weight,
+                None => sums.push((at, frames, weight)),
+            }
+        }
+        let mut stack = Vec::new();
+        for (at, frames, weight) in sums {
             stack.clear();
             for &frame in frames.iter().rev() {
                 stack.push(self.location(frame, "sample", at)?);
@@ -156,13 +167,15 @@ impl Reader<'_> {
         let mut calls = Calls::default();
         // Open calls: the frame of the file, and the node of the call tree that its time belongs to.
         let mut open: Vec<(u32, u32)> = Vec::new();
-        let mut last = self.unit.scale(profile.start);
+        // The beginning is whatever comes first: some writers leave startValue at 0. Times since then are exact
+        // where those since the epoch are not.
+        let start = profile.events.0.first().map_or(profile.start, |event| event.at);
+        let mut last = 0;
         let mut too_deep = false;
         for (at, &Event { kind, at: moment, frame }) in profile.events.0.iter().enumerate() {
-            let now = self.unit.scale(moment);
+            let now = self.unit.scale(moment - start);
             let passed = now.saturating_sub(last);
-            // The beginning is whatever comes first: some writers leave startValue at 0.
-            if passed < 0 && at > 0 {
+            if passed < 0 {
                 let fault = format_args!("event {at} is at {moment}, before the event in front of it");
                 return Err(Error::malformed(self.place, fault, WRITER));
             }
@@ -201,7 +214,7 @@ impl Reader<'_> {
             }
         }
         if let Some(&(_, node)) = open.last() {
-            calls.add(node, self.unit.scale(profile.end).saturating_sub(last).max(0));
+            calls.add(node, self.unit.scale(profile.end - start).saturating_sub(last).max(0));
         }
         assembly.cuts.stacks = assembly.cuts.stacks.saturating_add(u32::from(too_deep));
         calls.for_each_stack(|stack, value| assembly.push(self.place, stack, &[value], &[]))
@@ -273,6 +286,20 @@ mod tests {
         // The two that are still open go on until the end.
         let parts = parts(evented(&events)).unwrap();
         assert_eq!(shown(&parts[0]), "process_cpu samples:count profile_name=x\na;b 5\na;b;c 5\na;b;d 4\n");
+    }
+
+    #[test]
+    fn sums_are_rounded_and_not_what_they_are_made_of() {
+        let samples: Vec<_> = (0..10).map(|at| json!([0, at % 2])).collect();
+        let weights = vec![0.3; 10];
+        let sampled = json!([{"type": "sampled", "unit": "none", "samples": samples, "weights": weights}]);
+        assert_eq!(shown(&parts(sampled).unwrap()[0]), "process_cpu samples:count \na;a 2\na;b 2\n");
+        // The nanoseconds since the epoch are known to 256 of them.
+        let event =
+            |at: u32| event(if at.is_multiple_of(2) { "O" } else { "C" }, 1.7e12 + f64::from(at) / 4.0, 0);
+        let events: Vec<_> = (0..12).map(event).collect();
+        let evented = json!([{"type": "evented", "unit": "milliseconds", "events": events}]);
+        assert_eq!(shown(&parts(evented).unwrap()[0]), "wall wall:nanoseconds \na 1500000\n");
     }
 
     #[test]
