@@ -126,17 +126,46 @@ fn colors(share: f64) -> (String, String) {
     (line, fill)
 }
 
-/// `text` within quotes of DOT.
+/// Bytes of a name within quotes. An edge has two of them in one string, and Graphviz reads strings of up to
+/// 16 KiB.
+const NAME_BYTES: usize = 4_000;
+
+/// `text` within quotes of DOT, where Graphviz also decodes entities as HTML has them. Long ones keep their tail.
 fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut bytes = 0;
+    let start = text
+        .char_indices()
+        .rev()
+        .take_while(|&(_, c)| {
+            bytes += quoted_bytes(c);
+            bytes <= NAME_BYTES
+        })
+        .last()
+        .map_or(text.len(), |(at, _)| at);
+    let kept = text.get(start..).unwrap_or_default();
+    let mut out = String::with_capacity(kept.len() + 16);
+    if start > 0 {
+        out.push('…');
+    }
+    for c in kept.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
+            '&' => out.push_str(AMPERSAND),
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
     }
     out
+}
+
+const AMPERSAND: &str = "&amp;";
+
+fn quoted_bytes(c: char) -> usize {
+    match c {
+        '"' | '\\' => 2,
+        '&' => AMPERSAND.len(),
+        c => c.len_utf8(),
+    }
 }
 
 /// Goes through the tree, root first: `enter` and `leave` each node but the root.
@@ -317,5 +346,22 @@ mod tests {
         let dot = write(&tree("a\"b\\c\u{7}<x>;d 1"), "x\"]", "count", 10);
         assert!(dot.contains(r#"label="a\"b\\c <x>\n0 (0.0%)\nof 1 (100.0%)""#), "{dot}");
         assert!(dot.starts_with("digraph \"x\\\"]\" {\n") && dot.ends_with("}\n"));
+        let dot = write(&tree("a&lt 1"), "t", "count", 10);
+        assert!(dot.contains(r#"label="a&amp;lt\n1 (100.0%)""#), "{dot}");
+    }
+
+    #[test]
+    fn no_text_is_too_long_for_graphviz() {
+        for text in ["a", "&", "\"", "é", "日"] {
+            let name = |last: char| format!("{}{last}", text.repeat(60_000 / text.len()));
+            let dot = write(&tree(&format!("{};{} 1", name('x'), name('y'))), &name('t'), "count", 10);
+            // Between the quotes, but for escaped ones.
+            let longest = dot.replace("\\\"", "''").split('"').map(str::len).max();
+            assert!(longest.is_some_and(|longest| (7_000..16_000).contains(&longest)), "{text} {longest:?}");
+            assert!(dot.contains(&format!("label=\"…{}", quoted(text))) && dot.contains("y\\n1 "), "{text}");
+        }
+        let most = "a".repeat(NAME_BYTES);
+        assert_eq!(quoted(&most), most);
+        assert_eq!(quoted(&format!("b{most}")), format!("…{most}"));
     }
 }
