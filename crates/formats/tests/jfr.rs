@@ -95,6 +95,20 @@ fn the_jdk_with_short_stacks() {
 }
 
 #[test]
+fn the_jdk_with_cpu_time() {
+    let recorded = gzip::inflate(&recording("jdk-25"), &Limits::default()).unwrap();
+    let parts = read(&recorded);
+    // 31 samples of 5 ms, 10 of 10 ms and 5 of 15 ms.
+    assert_eq!(shown(&parts), ["process_cpu cpu:nanoseconds=330000000 stacks=20"]);
+    assert_eq!(parts.parts[0].profile.period, 5_000_000);
+    // What the JDK samples without a clock is the same time.
+    let other = gzip::inflate(&recording("jdk-17"), &Limits::default()).unwrap();
+    for both in [[recorded.as_slice(), &other], [&other, &recorded]] {
+        assert_eq!(shown(&read(&both.concat()))[0], "process_cpu cpu:nanoseconds=30000000 stacks=1");
+    }
+}
+
+#[test]
 fn chunks_follow_each_other() {
     let one = gzip::inflate(&recording("async-profiler-2.9"), &Limits::default()).unwrap();
     let two = gzip::inflate(&recording("jdk-17"), &Limits::default()).unwrap();

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 pub(super) type Values = [u64; FIELDS.len()];
 
 /// Fields of numbers.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "duration",
     "stackTrace",
     "state",
@@ -24,6 +24,7 @@ const FIELDS: [&str; 13] = [
     "spanName",
     "traceIdHi",
     "traceIdLo",
+    "samplingPeriod",
 ];
 
 pub(super) const DURATION: usize = 0;
@@ -39,11 +40,13 @@ pub(super) const SPAN: usize = 9;
 pub(super) const SPAN_NAME: usize = 10;
 pub(super) const TRACE_HIGH: usize = 11;
 pub(super) const TRACE_LOW: usize = 12;
+pub(super) const SAMPLING_PERIOD: usize = 13;
 
 /// An event that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event {
     ExecutionSample,
+    CpuTimeSample,
     WallClockSample,
     AllocationInNewTlab,
     AllocationOutsideTlab,
@@ -54,8 +57,9 @@ pub(super) enum Event {
     Malloc,
 }
 
-const EVENTS: [(&str, Event); 9] = [
+const EVENTS: [(&str, Event); 10] = [
     ("jdk.ExecutionSample", Event::ExecutionSample),
+    ("jdk.CPUTimeSample", Event::CpuTimeSample),
     ("profiler.WallClockSample", Event::WallClockSample),
     ("jdk.ObjectAllocationInNewTLAB", Event::AllocationInNewTlab),
     ("jdk.ObjectAllocationOutsideTLAB", Event::AllocationOutsideTlab),

@@ -44,12 +44,21 @@ pub fn read(bytes: &[u8], options: &Options<'_>, limits: &Limits) -> Result<Part
     for chunk in &chunks {
         recording.chunk(chunk, limits)?;
     }
+    // Both measure the same time.
+    if recording.settings.has_execution_samples || recording.totals.has(Kind::Cpu) {
+        recording.totals.forget(Kind::CpuTime);
+    }
     let period = recording.period(Kind::Cpu);
     let Recording { mut assembly, totals, settings, .. } = recording;
+    let period_of = |kind| match kind {
+        Kind::Cpu | Kind::Wall => period,
+        Kind::CpuTime => settings.cpu_time_interval,
+        _ => 0,
+    };
     let start = chunks.first().map_or(0, |chunk| chunk.start);
     let end = chunks.iter().map(|chunk| chunk.start.saturating_add(chunk.duration)).max().unwrap_or(start);
     let template = Profile { time: start, duration: end.saturating_sub(start).max(0), ..Profile::default() };
-    let mut parts = totals.into_parts(&template, period, &mut assembly)?;
+    let mut parts = totals.into_parts(&template, period_of, &mut assembly)?;
     let cuts = assembly.share(parts.iter_mut().map(|part| &mut part.profile));
     for part in &mut parts {
         if !settings.event.is_empty() {
@@ -66,6 +75,10 @@ struct Settings {
     event: String,
     interval: Nanos,
     wall_interval: Nanos,
+    /// CPU time from a sample to the next; 0 when it was told a rate.
+    cpu_time_interval: Nanos,
+    /// Whether threads that run are sampled.
+    has_execution_samples: bool,
 }
 
 struct Recording<'a> {
@@ -234,6 +247,7 @@ impl Recording<'_> {
                 (false, true) => &[],
                 (false, false) => &[(Kind::Cpu, time(Kind::Cpu))],
             },
+            Event::CpuTimeSample => &[(Kind::CpuTime, [chunk.nanos(amount), 0])],
             Event::WallClockSample if is_wall && state == State::Runnable => {
                 &[(Kind::Cpu, time(Kind::Wall)), (Kind::Wall, time(Kind::Wall))]
             }
@@ -272,6 +286,8 @@ impl Settings {
             ("event", _) => self.event = value.chars().take(256).collect(),
             ("interval", _) => self.interval = events::nanos(&value),
             ("period", "jdk.ExecutionSample") => self.interval = events::nanos(&value),
+            ("enabled", "jdk.ExecutionSample") => self.has_execution_samples |= value == "true",
+            ("throttle", "jdk.CPUTimeSample") => self.cpu_time_interval = events::nanos(&value),
             ("wall", _) => self.wall_interval = events::nanos(&value),
             _ => {}
         }
@@ -300,6 +316,8 @@ impl State {
 fn measured(event: Event, values: &Values) -> (i64, u64) {
     match event {
         Event::ExecutionSample | Event::LiveObject => (1, 0),
+        // A sample without a stack has its time, too.
+        Event::CpuTimeSample => (1, values[events::SAMPLING_PERIOD]),
         Event::WallClockSample => (i64::try_from(values[events::SAMPLES]).unwrap_or(i64::MAX).max(1), 0),
         Event::AllocationInNewTlab => (1, values[events::TLAB_SIZE]),
         Event::AllocationOutsideTlab => (1, values[events::ALLOCATION_SIZE]),

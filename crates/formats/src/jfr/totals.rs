@@ -9,6 +9,8 @@ use hashbrown::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     Cpu,
+    /// CPU time as the JDK itself measures it, from 25 on.
+    CpuTime,
     Wall,
     AllocInNewTlab,
     AllocOutsideTlab,
@@ -28,7 +30,7 @@ impl Kind {
         const DELAYS: Types = &[("contentions", "count"), ("delay", "nanoseconds")];
         const SPACE: (&str, &str) = ("space", "bytes");
         match self {
-            Self::Cpu => ("process_cpu", &[("cpu", "nanoseconds")], ("cpu", "nanoseconds")),
+            Self::Cpu | Self::CpuTime => ("process_cpu", &[("cpu", "nanoseconds")], ("cpu", "nanoseconds")),
             Self::Wall => ("wall", &[("wall", "nanoseconds")], ("wall", "nanoseconds")),
             Self::AllocInNewTlab => (
                 "memory",
@@ -79,6 +81,16 @@ impl Totals {
         }
     }
 
+    /// Whether there is anything of a kind.
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.sums.keys().any(|&(other, ..)| other == kind)
+    }
+
+    /// Forgets all of a kind.
+    pub(super) fn forget(&mut self, kind: Kind) {
+        self.sums.retain(|&(other, ..), _| other != kind);
+    }
+
     /// Frames, labels and sums held.
     pub(super) fn entries(&self) -> usize {
         self.entries + self.sums.len()
@@ -88,7 +100,7 @@ impl Totals {
     pub(super) fn into_parts(
         self,
         profile: &Profile,
-        cpu_period: i64,
+        period_of: impl Fn(Kind) -> i64,
         assembly: &mut Assembly<'_>,
     ) -> Result<Vec<Part>, Error> {
         let stacks = in_order(self.stacks);
@@ -105,11 +117,10 @@ impl Totals {
                 assembly.push("JFR", stack, values.get(..types.len()).unwrap_or_default(), labels)?;
             }
             let period_type = ValueType::new(period.0, period.1);
-            let rated = matches!(kind, Kind::Cpu | Kind::Wall);
             let profile = Profile {
                 sample_types: types.iter().map(|(kind, unit)| ValueType::new(*kind, *unit)).collect(),
                 period_type,
-                period: if rated { cpu_period } else { 0 },
+                period: period_of(kind),
                 samples: std::mem::take(&mut assembly.samples),
                 ..profile.clone()
             };
