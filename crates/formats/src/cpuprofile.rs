@@ -2,19 +2,24 @@
 //! <https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile>
 
 use crate::assembly::{Assembly, SMALLER};
-use crate::list::{self, List};
-use crate::{Error, Limits, Part, Parts, gzip};
+use crate::list::{self, List, Text};
+use crate::{Error, Limits, Part, Parts, gzip, json_text};
 use everflame_profile::{Frame, FrameKind, Profile, ValueType};
 use hashbrown::HashMap;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
 const WRITER: &str = "export the profile again, or repair the program that writes it";
+const WHOLE: &str = "send the whole file, as V8 or the developer tools write it";
 
 #[derive(Deserialize)]
 struct File<'a> {
     #[serde(borrow)]
-    nodes: List<Node<'a>, MAX_NODES>,
+    nodes: Option<List<Node<'a>, MAX_NODES>>,
+    /// The tree instead of nodes, as V8 wrote it up to Node.js 10, and some modules still do. Times are seconds
+    /// then.
+    #[serde(borrow)]
+    head: Option<OldNode<'a>>,
     #[serde(rename = "startTime", default)]
     start: f64,
     #[serde(rename = "endTime", default)]
@@ -23,6 +28,9 @@ struct File<'a> {
     samples: List<u64, MAX_SAMPLES>,
     #[serde(rename = "timeDeltas", default)]
     deltas: List<f64, MAX_SAMPLES>,
+    /// Microseconds at which samples were taken, beside `head`.
+    #[serde(default)]
+    timestamps: List<f64, MAX_SAMPLES>,
 }
 
 /// Nodes of the tree, and samples: an hour at a millisecond is 3.6 million.
@@ -47,11 +55,89 @@ struct Node<'a> {
 struct CallFrame<'a> {
     #[serde(borrow)]
     function_name: Cow<'a, str>,
-    #[serde(default, borrow)]
-    url: Cow<'a, str>,
+    #[serde(default, borrow, deserialize_with = "list::or_default")]
+    url: Text<'a>,
     /// From 0; -1 when unknown.
     #[serde(default)]
-    line_number: i64,
+    line_number: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OldNode<'a> {
+    #[serde(deserialize_with = "counted_id")]
+    id: u64,
+    #[serde(borrow)]
+    function_name: Cow<'a, str>,
+    #[serde(default, borrow, deserialize_with = "list::or_default")]
+    url: Text<'a>,
+    /// From 1.
+    #[serde(default)]
+    line_number: Option<f64>,
+    #[serde(default)]
+    hit_count: u64,
+    /// The parser stops at 128 levels, of which each call takes two.
+    #[serde(default, borrow)]
+    children: List<OldNode<'a>, MAX_NODES>,
+}
+
+/// Counts the node that an old one becomes, too, and the room for it in a list that grows.
+fn counted_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    list::count::<D::Error>(2 * size_of::<Node<'_>>())?;
+    u64::deserialize(deserializer)
+}
+
+/// A file of the one form or the other.
+struct Recorded<'a> {
+    nodes: Vec<Node<'a>>,
+    /// Microseconds.
+    start: f64,
+    end: f64,
+    samples: Vec<u64>,
+    /// Microseconds from each sample to the one before it.
+    deltas: Vec<f64>,
+}
+
+impl<'a> Recorded<'a> {
+    fn of(file: File<'a>) -> Result<Self, Error> {
+        let File { nodes, head, start, end, samples, deltas, timestamps } = file;
+        let samples = samples.0;
+        match (nodes, head) {
+            (Some(nodes), _) => Ok(Self { nodes: nodes.0, start, end, samples, deltas: deltas.0 }),
+            (None, Some(head)) => {
+                let nodes = flat(head);
+                let (mut start, mut end) = (start * 1e6, end * 1e6);
+                // One more than samples is the end. What was written as whole seconds is no use as such.
+                let moments = &timestamps.0;
+                if let (Some(&first), Some(&last)) = (moments.first(), moments.last()) {
+                    (start, end) = (first, end.max(last));
+                }
+                let steps = moments.windows(2).map(|pair| if let [a, b] = pair { b - a } else { 0.0 });
+                let from_start = moments.first().map(|_| 0.0);
+                let deltas = from_start.into_iter().chain(steps).take(samples.len()).collect();
+                Ok(Self { nodes, start, end, samples, deltas })
+            }
+            (None, None) => Err(Error::malformed("cpuprofile", "it has no nodes", WHOLE)),
+        }
+    }
+}
+
+/// The nodes of an old tree.
+fn flat(head: OldNode<'_>) -> Vec<Node<'_>> {
+    let (mut nodes, mut pending) = (Vec::new(), vec![head]);
+    while let Some(node) = pending.pop() {
+        let OldNode { id, function_name, url, line_number, hit_count, children } = node;
+        let line_number = line_number.map(|line| line - 1.0);
+        nodes.push(Node {
+            id,
+            frame: CallFrame { function_name, url, line_number },
+            hits: hit_count,
+            children: List(children.0.iter().map(|child| child.id).collect()),
+            parent: None,
+        });
+        pending.extend(children.0);
+    }
+    nodes
 }
 
 /// Name of the node above all.
@@ -60,15 +146,19 @@ const ROOT: &str = "(root)";
 /// Reads a profile, gzip or plain: samples, and the wall-clock time from each to the next.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = list::from_json(&body).map_err(|error| {
-        Error::malformed("cpuprofile", error, "send the whole file, as V8 or the developer tools write it")
-    })?;
+    json_text::read(&body, |body| read_json(body, limits))
+}
+
+fn read_json(body: &[u8], limits: &Limits) -> Result<Parts, Error> {
+    let file: File<'_> =
+        list::from_json(body).map_err(|error| Error::malformed("cpuprofile", error, WHOLE))?;
+    let file = Recorded::of(file)?;
     let mut assembly = Assembly::new(limits);
     let tree = Tree::of(&file, &mut assembly)?;
     let weights = weights(&file, &tree)?;
     let mut stack = Vec::new();
     let leaves = tree.leaves(limits.depth)?;
-    for (at, (&[count, nanos], node)) in weights.iter().zip(&file.nodes.0).enumerate() {
+    for (at, (&[count, nanos], node)) in weights.iter().zip(&file.nodes).enumerate() {
         if count == 0 {
             continue;
         }
@@ -105,8 +195,8 @@ struct Tree {
 }
 
 impl Tree {
-    fn of(file: &File<'_>, assembly: &mut Assembly<'_>) -> Result<Self, Error> {
-        let nodes = &file.nodes.0;
+    fn of(file: &Recorded<'_>, assembly: &mut Assembly<'_>) -> Result<Self, Error> {
+        let nodes = &file.nodes;
         let mut tree = Self {
             positions: nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect(),
             callers: vec![0; nodes.len()],
@@ -116,8 +206,8 @@ impl Tree {
         for (at, node) in nodes.iter().enumerate() {
             let CallFrame { function_name, url, line_number } = &node.frame;
             let name = if function_name.is_empty() { "(anonymous)" } else { function_name };
-            let (function, file) = (assembly.string(name), assembly.string(url));
-            let line = line_number.saturating_add(1).max(0);
+            let (function, file) = (assembly.string(name), assembly.string(&url.0));
+            let line = line_number.map_or(0, |line| (line as i64).saturating_add(1).max(0));
             let kind = if file == 0 { FrameKind::Unknown } else { FrameKind::Interpreted };
             tree.locations.push(assembly.frame(Frame { function, file, line, kind, ..Frame::default() }));
             for child in &node.children.0 {
@@ -195,9 +285,9 @@ impl Tree {
 }
 
 /// For each node its samples, and the nanoseconds that they lasted.
-fn weights(file: &File<'_>, tree: &Tree) -> Result<Vec<[i64; 2]>, Error> {
-    let mut weights = vec![[0i64; 2]; file.nodes.0.len()];
-    let (samples, deltas) = (&file.samples.0, &file.deltas.0);
+fn weights(file: &Recorded<'_>, tree: &Tree) -> Result<Vec<[i64; 2]>, Error> {
+    let mut weights = vec![[0i64; 2]; file.nodes.len()];
+    let (samples, deltas) = (&file.samples, &file.deltas);
     let mut add = |at: usize, count: i64, nanos: i64| {
         if let Some([samples, time]) = weights.get_mut(at) {
             (*samples, *time) = (samples.saturating_add(count), time.saturating_add(nanos));
@@ -205,9 +295,9 @@ fn weights(file: &File<'_>, tree: &Tree) -> Result<Vec<[i64; 2]>, Error> {
     };
     if samples.is_empty() {
         // Old files count hits alone.
-        let hits: u64 = file.nodes.0.iter().fold(0, |sum, node| sum.saturating_add(node.hits));
+        let hits: u64 = file.nodes.iter().fold(0, |sum, node| sum.saturating_add(node.hits));
         let each = if hits == 0 { 0.0 } else { (file.end - file.start).max(0.0) / hits as f64 };
-        for (at, node) in file.nodes.0.iter().enumerate() {
+        for (at, node) in file.nodes.iter().enumerate() {
             add(at, i64::try_from(node.hits).unwrap_or(i64::MAX), nanos(node.hits as f64 * each));
         }
         return Ok(weights);
@@ -242,7 +332,7 @@ fn weights(file: &File<'_>, tree: &Tree) -> Result<Vec<[i64; 2]>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, folded};
+    use crate::{ErrorKind, Format, folded};
     use serde_json::json;
 
     fn file() -> serde_json::Value {
@@ -292,6 +382,46 @@ mod tests {
     }
 
     #[test]
+    fn old_files_have_a_tree() {
+        let node = |id: u64, name: &str, line: u64, hits: u64, children: serde_json::Value| {
+            json!({"functionName": name, "url": "a.js", "lineNumber": line, "callUID": id, "bailoutReason": "",
+                   "id": id, "scriptId": 0, "hitCount": hits, "children": children})
+        };
+        let tree =
+            node(1, "(root)", 0, 0, json!([node(2, "main", 7, 1, json!([node(3, "", 9, 2, json!([]))]))]));
+        let whole = json!({"typeId": "CPU", "uid": "1", "title": "t", "head": tree, "startTime": 2, "endTime": 2,
+                           "samples": [2, 3, 3], "timestamps": [2_000_010, 2_000_020, 2_000_050, 2_000_055]});
+        let part = read_json(&whole).unwrap();
+        assert_eq!(folded::write(&part.profile, 1), "main 10000\nmain;(anonymous) 35000\n");
+        assert_eq!(part.profile.duration, 45_000);
+        let lines: Vec<_> = part.profile.frames(0).map(|frame| frame.line).collect();
+        assert_eq!(lines, [7]);
+        let hits = json!({"head": whole["head"], "startTime": 1.5, "endTime": 1.8});
+        assert_eq!(read_json(&hits).unwrap().profile.totals(), [3, 300_000_000]);
+        assert_eq!(
+            Format::detect(whole.to_string().as_bytes(), &Limits::default()),
+            Some(Format::CpuProfile)
+        );
+        let heap = json!({"head": {"callFrame": {"functionName": "a"}, "selfSize": 5, "children": []}});
+        assert_eq!(Format::detect(heap.to_string().as_bytes(), &Limits::default()), None);
+    }
+
+    #[test]
+    fn members_may_be_odd() {
+        let mut file = file();
+        let main = &mut file["nodes"][1]["callFrame"];
+        (main["url"], main["lineNumber"]) = (json!(null), json!(6.0));
+        file["nodes"][3]["callFrame"]["lineNumber"] = json!(null);
+        let text = file.to_string().replace("main", "m\\ud800in");
+        let text = format!("\u{feff}{text}");
+        let part = read(text.as_bytes(), &Limits::default()).unwrap().parts.remove(0);
+        assert_eq!(folded::write(&part.profile, 0), "(idle) 1\nm\u{fffd}in 1\nm\u{fffd}in;(anonymous) 2\n");
+        let symbols = &part.profile.symbols;
+        let line = |name| symbols.frames.iter().find(|frame| symbols.name(frame) == name).unwrap().line;
+        assert_eq!((line("m\u{fffd}in"), line("(idle)")), (7, 0));
+    }
+
+    #[test]
     fn faults_are_refused() {
         let change = |change: &dyn Fn(&mut serde_json::Value)| {
             let mut file = file();
@@ -310,6 +440,7 @@ mod tests {
         );
         assert!(change(&|file| file["nodes"][2]["children"] = json!([2])).to_string().contains("circle"));
         assert_eq!(change(&|file| file["nodes"] = json!(7)).kind(), ErrorKind::Malformed);
+        assert!(change(&|file| file["nodes"] = json!(null)).to_string().contains("no nodes"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use crate::assembly::{Assembly, SMALLER};
 use crate::list::{self, List, Text};
-use crate::{Error, ErrorKind, Limits, Part, Parts, gzip};
+use crate::{Error, ErrorKind, Limits, Part, Parts, gzip, json_text};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -119,15 +119,23 @@ struct Samples<'a> {
     #[serde(default)]
     stack: Option<List<Option<u32>, MAX>>,
     #[serde(default)]
-    weight: Option<List<f64, MAX>>,
+    weight: Option<List<Weight, MAX>>,
     #[serde(default, borrow)]
     weight_type: Option<Cow<'a, str>>,
 }
 
+/// What a sample weighs; null is nothing.
+#[derive(Clone, Copy, Default, Deserialize)]
+struct Weight(#[serde(deserialize_with = "list::or_default")] f64);
+
 /// Reads a profile, gzip or plain. Each thread becomes a part, labelled `thread_name` and `process_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = list::from_json(&body).map_err(|error| {
+    json_text::read(&body, |body| read_json(body, limits))
+}
+
+fn read_json(body: &[u8], limits: &Limits) -> Result<Parts, Error> {
+    let file: File<'_> = list::from_json(body).map_err(|error| {
         Error::malformed("Firefox profile", error, "send the whole file, as the Firefox Profiler saves it")
     })?;
     let mut assembly = Assembly::new(limits);
@@ -264,7 +272,7 @@ struct Reader<'a> {
     sources: &'a [u32],
     frames: &'a FrameTable,
     stacks: &'a StackTable,
-    weights: Option<&'a [f64]>,
+    weights: Option<&'a [Weight]>,
     /// [`StackTable::kept`].
     kept: &'a [u32],
     /// Locations of the frames that were met.
@@ -331,7 +339,7 @@ impl<'a> Reader<'a> {
         let mut weighed: Vec<(u32, f64)> = Vec::new();
         for (at, stack) in stacks.iter().enumerate() {
             let Some(stack) = *stack else { continue };
-            let weight = self.weights.map_or(1.0, |weights| weights.get(at).copied().unwrap_or(0.0));
+            let weight = self.weights.map_or(1.0, |weights| weights.get(at).copied().unwrap_or_default().0);
             weighed.push((stack, weight));
         }
         weighed.sort_by_key(|&(stack, _)| stack);
@@ -495,6 +503,17 @@ mod tests {
         assert_eq!(files(by_source.clone(), sources).unwrap(), ["app.js", ""]);
         let fault = files(by_source, json!({"filename": [0]})).unwrap_err();
         assert!(fault.contains("source 1, which is missing (1 entries)"), "{fault}");
+    }
+
+    #[test]
+    fn members_may_be_odd() {
+        let samples = json!({"stack": [0, 1, 0], "weight": [1, null, 2], "weightType": "samples"});
+        let mut tables = tables();
+        tables["stringArray"][0] = json!("HALF");
+        let file = json!({"meta": {"interval": 1}, "threads": [thread("x", samples, tables)]}).to_string();
+        let file = format!("\u{feff}{}", file.replace("HALF", "m\\ud800in"));
+        let parts = read(file.as_bytes(), &Limits::default()).unwrap().parts;
+        assert_eq!(folded::write(&parts[0].profile, 0), "m\u{fffd}in 3\n");
     }
 
     #[test]

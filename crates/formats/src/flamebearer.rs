@@ -2,7 +2,7 @@
 //! index of the name), level by level from the root on.
 
 use crate::list::{self, List, Text};
-use crate::{Error, Limits, gzip};
+use crate::{Error, Limits, gzip, json_text};
 use everflame_profile::{StringIndex, Tree};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -60,13 +60,19 @@ struct Metadata<'a> {
 pub fn looks_like(bytes: &[u8], limits: &Limits) -> bool {
     let Ok(body) = gzip::inflate_if_gzip(bytes, limits) else { return false };
     let has = |text: &str| memchr::memmem::find(&body, text.as_bytes()).is_some();
-    body.trim_ascii_start().first() == Some(&b'{') && has("\"flamebearer\"") && has("\"levels\"")
+    json_text::without_mark(&body).trim_ascii_start().first() == Some(&b'{')
+        && has("\"flamebearer\"")
+        && has("\"levels\"")
 }
 
 /// Reads a flame graph, gzip or plain.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
     let body = gzip::inflate_if_gzip(bytes, limits)?;
-    let File { flamebearer, metadata } = list::from_json(&body).map_err(|error| {
+    json_text::read(&body, |body| read_json(body, limits))
+}
+
+fn read_json(body: &[u8], limits: &Limits) -> Result<Flamebearer, Error> {
+    let File { flamebearer, metadata } = list::from_json(body).map_err(|error| {
         Error::malformed(format_args!("flamebearer: line {}", error.line()), error, WRITER)
     })?;
     if metadata.format == "double" {

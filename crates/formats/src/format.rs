@@ -1,6 +1,6 @@
 //! The formats whose files say themselves what they measure (pprof, which has wires of its own, apart).
 
-use crate::{Error, Limits, Parts, cpuprofile, firefox, gzip, jfr, perf_script, speedscope};
+use crate::{Error, Limits, Parts, cpuprofile, firefox, gzip, jfr, json_text, perf_script, speedscope};
 
 /// A format of files with one or several profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ impl Format {
         if body.starts_with(jfr::MAGIC) {
             return Some(Self::Jfr);
         }
-        if body.trim_ascii_start().first() != Some(&b'{') {
+        if json_text::without_mark(&body).trim_ascii_start().first() != Some(&b'{') {
             return perf_script::looks_like(&body).then_some(Self::PerfScript);
         }
         // Members of an object come in any order, with megabytes in front of them and behind.
@@ -53,6 +53,13 @@ impl Format {
         }
         let has = |name: &str, is_value: fn(&u8) -> bool| has_member(&body, name, is_value);
         if has("\"nodes\"", is_list) && has("\"callFrame\"", is_object) {
+            return Some(Self::CpuProfile);
+        }
+        // As V8 wrote it before there were nodes.
+        if has("\"head\"", is_object)
+            && has("\"functionName\"", is_text)
+            && has("\"hitCount\"", u8::is_ascii_digit)
+        {
             return Some(Self::CpuProfile);
         }
         let is_firefox = has("\"threads\"", is_list)
@@ -75,6 +82,10 @@ impl Format {
 
 fn is_list(first: &u8) -> bool {
     *first == b'['
+}
+
+fn is_text(first: &u8) -> bool {
+    *first == b'"'
 }
 
 fn is_object(first: &u8) -> bool {
@@ -118,6 +129,7 @@ mod tests {
                 ),
                 Some(Format::Speedscope),
             ),
+            (format!("\u{feff} {{\"nodes\":[{node}]}}"), Some(Format::CpuProfile)),
             // Texts are no members.
             (
                 format!(r#"{{"x":[{many}],"strings":["nodes","callFrame","meta","threads","interval"]}}"#),

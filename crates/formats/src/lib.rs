@@ -32,6 +32,7 @@ mod format;
 pub mod gzip;
 mod inflater;
 pub mod jfr;
+mod json_text;
 pub mod json_tree;
 mod leb;
 mod limits;

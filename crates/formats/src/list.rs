@@ -33,8 +33,15 @@ pub(crate) fn count<E: Error>(bytes: usize) -> Result<(), E> {
     }
 }
 
+/// Reads a member that may be null, which is as if it were not there.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A text of a list, borrowed where it has no escapes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A list that is refused when it has more than `MOST` entries.

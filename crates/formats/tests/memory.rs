@@ -182,6 +182,14 @@ fn json_formats(limits: &Limits) {
         _ = write!(out, r#"{{"id":{},"hitCount":1,"callFrame":{{"functionName":"{at:x}"}}}},"#, at + 1);
     });
     check("cpuprofile, nodes", nodes, read);
+    for (what, count) in [("taken", 200_000), ("refused", 1_000_000)] {
+        let children: String =
+            (2..count).map(|id| format!(r#"{{"id":{id},"functionName":"{id}"}},"#)).collect();
+        let body = format!(
+            r#"{{"head":{{"id":0,"functionName":"","children":[{children}{{"id":1,"functionName":"","hitCount":1}}]}}}}"#
+        );
+        check(&format!("cpuprofile, a tree that is {what}"), body.into_bytes(), read);
+    }
 
     let read = |body: &[u8]| Format::Firefox.read(body, limits);
     let thread = r#"{"samples":{"stack":[0]}},"#;
@@ -233,6 +241,18 @@ fn json_formats(limits: &Limits) {
         "1]}]}",
     );
     check("speedscope, weights", body, read);
+    let body = fill(
+        &format!(r#"{head}{{"name":"a"}}]}},"profiles":[{{"type":"sampled","unit":"none","weights":["#),
+        "1,",
+        r#"1],"name":"\ud800"}]}"#,
+    );
+    check("speedscope, half a character", body, read);
+    let samples = (0..2_000_000).map(|at| format!("[{at}]")).collect::<Vec<_>>().join(",");
+    let body = format!(
+        r#"{head}{{"name":"a"}}]}},"profiles":[{}]}}"#,
+        profile(&samples, &["1"; 2_000_000].join(","))
+    );
+    check("speedscope, distinct samples", body.into_bytes(), read);
 
     let read = |body: &[u8]| flamebearer::read(body, limits);
     let level = format!("[{}0,1,1,0],", "0,1,1,0,".repeat(400_000));

@@ -11,8 +11,8 @@ use libfuzzer_sys as _;
 use parca_records::{first_layout, first_locations, second_layout, stream};
 use std::path::{Path, PathBuf};
 use texts::{
-    CPU_PROFILE, CPU_PROFILE_HITS, EVENTED, FIREFOX, FIREFOX_SHARED, FIREFOX_SOURCES, FOLDED, OTLP,
-    PERF_SCRIPT,
+    CPU_PROFILE, CPU_PROFILE_HITS, CPU_PROFILE_TREE, EVENTED, FIREFOX, FIREFOX_SHARED, FIREFOX_SOURCES,
+    FOLDED, OTLP, PERF_SCRIPT,
 };
 
 /// The fuzzer's library, which comes with this crate, wants a target; this program has none.
@@ -115,7 +115,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
         ("jfr_labels", vec![LABELS.to_vec(), gzip::deflate(LABELS)]),
         ("perf_script", vec![PERF_SCRIPT.to_vec(), gzip::deflate(PERF_SCRIPT)]),
-        ("cpuprofile", vec![CPU_PROFILE.to_vec(), CPU_PROFILE_HITS.to_vec(), gzip::deflate(CPU_PROFILE)]),
+        (
+            "cpuprofile",
+            vec![
+                CPU_PROFILE.to_vec(),
+                CPU_PROFILE_HITS.to_vec(),
+                CPU_PROFILE_TREE.to_vec(),
+                gzip::deflate(CPU_PROFILE),
+            ],
+        ),
         (
             "firefox",
             vec![FIREFOX.to_vec(), FIREFOX_SHARED.to_vec(), FIREFOX_SOURCES.to_vec(), gzip::deflate(FIREFOX)],

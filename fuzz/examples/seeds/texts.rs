@@ -46,6 +46,9 @@ pub(crate) const CPU_PROFILE: &[u8] = br#"{"nodes":[{"id":1,"callFrame":{"functi
 /// With hits and callers, as old files and some tools have them.
 pub(crate) const CPU_PROFILE_HITS: &[u8] = br#"{"nodes":[{"id":1,"callFrame":{"functionName":"(root)"}},{"id":2,"parent":1,"hitCount":3,"callFrame":{"functionName":"a\u00e9","url":"x.js"}},{"id":3,"parent":2,"hitCount":1,"callFrame":{"functionName":"b","lineNumber":2}}],"startTime":0,"endTime":4e3}"#;
 
+/// The tree of calls of old files, with half a character in a name.
+pub(crate) const CPU_PROFILE_TREE: &[u8] = br#"{"head":{"functionName":"(root)","url":"","lineNumber":0,"id":1,"hitCount":0,"children":[{"functionName":"a\ud800","url":null,"lineNumber":3.0,"id":2,"hitCount":2,"children":[]}]},"startTime":2,"endTime":2,"samples":[2,2],"timestamps":[2000010,2000020,2000050]}"#;
+
 /// A thread with tables of its own, and one with weights in bytes.
 pub(crate) const FIREFOX: &[u8] = br#"{"meta":{"interval":2,"startTime":1700000000000.5,"version":30},"threads":[{"name":"GeckoMain","processName":"p","pid":1,"samples":{"stack":[1,1,null,2],"time":[0,1,2,3],"weight":null,"weightType":"samples"},
 "stringArray":["main","work","app.js"],"funcTable":{"name":[0,1],"fileName":[2,null],"isJS":[true,false],"length":2},"frameTable":{"func":[0,1],"line":[7,null],"length":2},"stackTable":{"frame":[0,1,1],"prefix":[null,0,1],"length":3}},

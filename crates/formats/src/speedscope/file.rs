@@ -1,6 +1,6 @@
 //! The file as it is, borrowed where it can be.
 
-use crate::list::{self, List};
+use crate::list::{self, List, Text};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -42,8 +42,8 @@ pub(super) struct Frame<'a> {
 pub(super) struct Profile<'a> {
     #[serde(rename = "type", borrow)]
     pub(super) kind: Cow<'a, str>,
-    #[serde(default, borrow)]
-    pub(super) name: Cow<'a, str>,
+    #[serde(default, borrow, deserialize_with = "list::or_default")]
+    pub(super) name: Text<'a>,
     #[serde(default, borrow)]
     pub(super) unit: Cow<'a, str>,
     #[serde(rename = "startValue", default)]

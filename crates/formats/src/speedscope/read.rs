@@ -4,8 +4,7 @@
 use super::SCHEMA;
 use super::file::{Event, EventKind, File, Profile as FileProfile};
 use crate::assembly::{Assembly, Calls, SMALLER};
-use crate::list;
-use crate::{Error, ErrorKind, Limits, Part, Parts};
+use crate::{Error, ErrorKind, Limits, Part, Parts, json_text, list};
 use everflame_profile::{Frame, Profile, ValueType};
 use hashbrown::HashMap;
 use std::fmt;
@@ -15,7 +14,11 @@ const WRITER: &str = "repair the program that writes the file, or export it agai
 /// Reads a file, gzip or plain. Each of its profiles becomes a part, labelled `profile_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
     let body = crate::gzip::inflate_if_gzip(bytes, limits)?;
-    let file: File<'_> = list::from_json(&body).map_err(|error| {
+    json_text::read(&body, |body| read_json(body, limits))
+}
+
+fn read_json(body: &[u8], limits: &Limits) -> Result<Parts, Error> {
+    let file: File<'_> = list::from_json(body).map_err(|error| {
         Error::malformed("speedscope", error, "send the whole file, as speedscope or its exporters write it")
     })?;
     if file.schema != SCHEMA {
@@ -50,7 +53,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
             }
         }
         let (name, profile_type, period_type) = reader.unit.types();
-        let labels = match profile.name.as_ref() {
+        let labels = match profile.name.0.as_ref() {
             "" => Vec::new(),
             name => vec![("profile_name".to_owned(), name.to_owned())],
         };
@@ -136,6 +139,17 @@ impl Reader<'_> {
         })
     }
 
+    fn check_stacks(&self, count: usize, assembly: &Assembly<'_>) -> Result<(), Error> {
+        let most = assembly.limits.samples;
+        match count > most {
+            true => {
+                let fault = format_args!("it has more than {most} distinct stacks");
+                Err(Error::too_large(self.place, fault, SMALLER))
+            }
+            false => Ok(()),
+        }
+    }
+
     fn sampled(&self, profile: &FileProfile<'_>, assembly: &mut Assembly<'_>) -> Result<(), Error> {
         let (stacks, weights) = (&profile.samples, &profile.weights.0);
         if stacks.len() != weights.len() {
@@ -151,6 +165,7 @@ impl Reader<'_> {
                 Some((_, _, sum)) => *sum += weight,
                 None => sums.push((at, frames, weight)),
             }
+            self.check_stacks(sums.len(), assembly)?;
         }
         let mut stack = Vec::new();
         for (at, frames, weight) in sums {
@@ -208,10 +223,7 @@ impl Reader<'_> {
                     }
                 },
             }
-            if calls.len() > assembly.limits.samples {
-                let fault = format_args!("it has more than {} distinct stacks", assembly.limits.samples);
-                return Err(Error::too_large(self.place, fault, SMALLER));
-            }
+            self.check_stacks(calls.len(), assembly)?;
         }
         if let Some(&(_, node)) = open.last() {
             calls.add(node, self.unit.scale(profile.end - start).saturating_sub(last).max(0));
@@ -300,6 +312,17 @@ mod tests {
         let events: Vec<_> = (0..12).map(event).collect();
         let evented = json!([{"type": "evented", "unit": "milliseconds", "events": events}]);
         assert_eq!(shown(&parts(evented).unwrap()[0]), "wall wall:nanoseconds \na 1500000\n");
+    }
+
+    #[test]
+    fn members_may_be_odd() {
+        let profile =
+            json!({"type": "sampled", "name": null, "unit": "none", "samples": [[0]], "weights": [2]});
+        let file =
+            json!({"$schema": SCHEMA, "profiles": [profile], "shared": {"frames": [{"name": "HALF"}]}});
+        let file = format!("\u{feff}{}", file.to_string().replace("HALF", "a\\udcffb"));
+        let parts = read(file.as_bytes(), &Limits::default()).unwrap().parts;
+        assert_eq!(shown(&parts[0]), "process_cpu samples:count \na\u{fffd}b 2\n");
     }
 
     #[test]
