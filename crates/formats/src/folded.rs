@@ -8,7 +8,8 @@ use std::sync::Arc;
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// A stack, a space, and how often it was seen. Lines without a space are skipped.
+    /// A stack, a space, and how often it was seen. Lines without a space are skipped, and so are those that
+    /// begin with `#` and do not end with a number. Nothing in front of the space is a stack without frames.
     Counted,
     /// A stack alone, seen once.
     Single,
@@ -32,8 +33,11 @@ pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Erro
         let Some((frames, count)) = split_line(line, lines, at)? else { continue };
         stack.clear();
         // Leaf first, so that the depth limit cuts the leaf side.
-        let depth = memchr::memchr_iter(b';', frames.as_bytes()).count() + 1;
-        let kept = frames.split(';').take(limits.depth);
+        let depth = match frames.is_empty() {
+            true => 0,
+            false => memchr::memchr_iter(b';', frames.as_bytes()).count() + 1,
+        };
+        let kept = frames.split(';').take(depth.min(limits.depth));
         if depth > limits.depth {
             cuts.stacks = cuts.stacks.saturating_add(1);
         }
@@ -77,6 +81,7 @@ fn split_line(line: &str, lines: Lines, at: usize) -> Result<Option<(&str, i64)>
             let Some((frames, count)) = line.trim_end().rsplit_once(' ') else { return Ok(None) };
             match count.parse() {
                 Ok(count) => Ok(Some((frames, count))),
+                Err(_) if line.starts_with('#') => Ok(None),
                 Err(_) => Err(Error::malformed(
                     format_args!("folded: line {}", at + 1),
                     format_args!("{:?} after the last space is not a whole number", shortened(count)),
@@ -147,6 +152,8 @@ mod tests {
         check(Lines::Counted, "a b;c d 3\r\n\r\nno-count\n-1\nx -4", "a b;c d 3\nx -4\n");
         check(Lines::Counted, "", "");
         check(Lines::Counted, "a;;b 1\n", "a;0x0;b 1\n");
+        check(Lines::Counted, "# what it is\n#\na 1\n#a;b 2\n", "#a;b 2\na 1\n");
+        check(Lines::Counted, " 2\na 1\n; 4\n", " 2\n0x0;0x0 4\na 1\n");
         check(Lines::Single, "a;b\na;b 7\n\na;b\n", "a;b 2\na;b 7 1\n");
     }
 
