@@ -1,6 +1,7 @@
 //! `push.v1.PusherService/Push` against its description: labels, sample labels, renames, ids, refusals.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use base64::Engine as _;
@@ -162,6 +163,33 @@ async fn an_id_is_stored_once() -> Result<()> {
     }
     let totals = server.totals(&of("s")).await?;
     ensure!(totals == [(CPU.to_owned(), 21)].into(), "{totals:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn uploads_that_share_an_id_are_all_stored() -> Result<()> {
+    let server = Server::start()?;
+    let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    let upload = |name: &str, service: &str, time: i64, value| {
+        let profile = pprof(time, &[(&["main"], value, &[])])?;
+        let mut message = series(&[("__name__", name), ("service_name", service)], &[&profile]);
+        message["series"][0]["samples"][0]["ID"] = json!(id);
+        Ok::<_, anyhow::Error>(message["series"][0].take())
+    };
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
+    let all = json!({"series": [
+        upload("process_cpu", "s", now, 1)?,
+        upload("process_cpu", "other", now, 2)?,
+        upload("wall", "s", now, 4)?,
+        upload("process_cpu", "s", now - 1_000_000_000, 8)?,
+        upload("process_cpu", "s", now, 16)?,
+    ]});
+    for _ in 0..2 {
+        ensure!(push(&server, &all).await? == (200, json!({})));
+    }
+    let total: i64 = server.totals(&of("s")).await?.into_values().sum();
+    ensure!(total == 29, "{total}");
+    ensure!(server.totals(&of("other")).await?.into_values().eq([2]));
     Ok(())
 }
 

@@ -25,8 +25,8 @@ pub(crate) struct Source<'a> {
     pub(crate) time: Nanos,
     pub(crate) duration: Nanos,
     pub(crate) upload: ProfileId,
-    /// Whether `upload` is the client's, by which the lake finds doublets.
-    pub(crate) deduplicate: bool,
+    /// By which the lake finds doublets, when they can be told.
+    pub(crate) once: Option<ProfileId>,
 }
 
 /// A batch whose new stacks have their frames in the table of the profile, which others may share.
@@ -86,7 +86,7 @@ pub(crate) fn build(
 
     let mut batch = Batch {
         service: groups.sets.first().map(|labels| labels.get(SERVICE_NAME).to_owned()).unwrap_or_default(),
-        upload: source.deduplicate.then_some(source.upload),
+        upload: source.once,
         stacks,
         samples: Vec::with_capacity(entries.len() * has_value.iter().filter(|&&has| has).count()),
         ..Batch::default()
@@ -269,7 +269,7 @@ mod tests {
             time: 1_700_000_000_000_000_999,
             duration: 7,
             upload: ProfileId(5),
-            deduplicate: true,
+            once: Some(ProfileId(5)),
         };
         let draft = build(&source, |service, stacks| {
             assert_eq!(service, "s");

@@ -3,6 +3,7 @@
 use crate::counters::{Counters, LiveCounters};
 use crate::dropped::{DroppedReport, Ledger};
 use crate::error::Error;
+use crate::identity::Identity;
 use crate::label_sets::LabelSets;
 use crate::limits::{AllLimits, LimitOverride, Limits};
 use crate::naming::{self, SampleTypeConfig};
@@ -62,7 +63,8 @@ pub struct PushSample {
     pub labels: Vec<(String, String)>,
     /// The profile, gzip or plain.
     pub pprof: Bytes,
-    /// The client's UUID; a second upload with the same one is not stored again.
+    /// The client's UUID. A second upload with the same one is not stored again when its labels and its profile
+    /// are the same, too.
     pub id: Option<u128>,
 }
 
@@ -164,7 +166,7 @@ pub(crate) struct Upload {
     pub(crate) profile: Profile,
     pub(crate) time: Nanos,
     pub(crate) duration: Nanos,
-    pub(crate) id: Option<u128>,
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Ingest {
@@ -333,7 +335,8 @@ impl Inner {
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
         let (name, labels) = labels::from_push(sample.labels, &self.limits.general)?;
         let profile = self.pprof(&sample.pprof, &labels)?;
-        self.upload(labels, &name, profile, 0, 0, sample.id).map(Some)
+        let identity = sample.id.map(|id| Identity::of_push(id, &name, &labels, &sample.pprof));
+        self.upload(labels, &name, profile, 0, 0, identity).map(Some)
     }
 
     fn ingest_pprof(&self, upload: IngestPprof) -> Result<Option<Upload>, Error> {
@@ -405,7 +408,7 @@ impl Inner {
         profile: Profile,
         from: Nanos,
         until: Nanos,
-        id: Option<u128>,
+        identity: Option<Identity>,
     ) -> Result<Upload, Error> {
         let types = naming::profile_types(name, &profile).map_err(|error| error.of(&labels))?;
         self.check_samples(profile.samples.len(), &labels)?;
@@ -422,7 +425,7 @@ impl Inner {
         }
         let asked = if from > 0 { until.saturating_sub(from).max(0) } else { 0 };
         let duration = if profile.duration > 0 { profile.duration } else { asked };
-        Ok(Upload { labels, types, profile, time, duration, id })
+        Ok(Upload { labels, types, profile, time, duration, identity })
     }
 
     /// Refuses more samples than a profile of this service may have: messages with profiles of many services

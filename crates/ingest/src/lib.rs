@@ -12,6 +12,7 @@ mod dropped;
 mod error;
 mod forward;
 mod groups;
+mod identity;
 mod ingest;
 mod label_sets;
 mod labels;

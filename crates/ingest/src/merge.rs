@@ -72,10 +72,10 @@ impl Merged {
         self.symbols.strings().text_bytes() + self.symbols.len() * size_of::<Frame>()
     }
 
-    /// Everything, as the upload `id`.
-    pub(crate) fn into_batch(self, id: ProfileId, deduplicate: bool) -> Batch {
+    /// Everything, as the upload `id`, which is stored once when `once` tells it from others.
+    pub(crate) fn into_batch(self, id: ProfileId, once: Option<ProfileId>) -> Batch {
         let Self { mut batch, symbols, .. } = self;
-        batch.upload = deduplicate.then_some(id);
+        batch.upload = once;
         for (row, profile) in batch.profiles.iter_mut().enumerate() {
             profile.id = row_id(id, row as u32);
         }
@@ -187,7 +187,7 @@ mod tests {
         merged.add(batch("x", &[("main", 3), ("idle", 4)], &[]));
         merged.add(batch("y", &[("work", 1), ("main", 2)], &["work"]));
         merged.add(batch("x", &[("idle", 5), ("new", 6)], &[]));
-        let batch = merged.into_batch(ProfileId(9), true);
+        let batch = merged.into_batch(ProfileId(9), Some(ProfileId(9)));
         assert_eq!((batch.service.as_str(), batch.upload), ("s", Some(ProfileId(9))));
         assert_eq!((batch.series.len(), batch.stacks.len()), (2, 4));
         let rows: Vec<_> =

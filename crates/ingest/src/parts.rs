@@ -190,7 +190,7 @@ impl Inner {
             let first = upload.time;
             let frame_ids = shared.of(&upload.profile.symbols);
             let mut drafts = if moments.times.is_empty() {
-                self.drafts(&mut upload, &frame_ids, ProfileId(0), false, share)
+                self.drafts(&mut upload, &frame_ids, ProfileId(0), None, share)
             } else {
                 let samples = std::mem::take(&mut upload.profile.samples);
                 let types = upload.profile.sample_types.len();
@@ -201,7 +201,7 @@ impl Inner {
                 let mut drafts = Vec::with_capacity(moments.len());
                 for (time, samples) in moments {
                     (upload.time, upload.profile.samples) = (time, samples);
-                    drafts.extend(self.drafts(&mut upload, &frame_ids, ProfileId(0), false, share / count));
+                    drafts.extend(self.drafts(&mut upload, &frame_ids, ProfileId(0), None, share / count));
                 }
                 drafts
             };
@@ -225,7 +225,7 @@ impl Inner {
         let named = services.into_values().enumerate().map(|(at, (time, profiles, merged))| {
             let own = id.map(|id| batch_id(ProfileId(id), at));
             let id = own.unwrap_or_else(|| ProfileId(uuid::Uuid::new_v4().as_u128()));
-            let batch = merged.into_batch(id, own.is_some());
+            let batch = merged.into_batch(id, own);
             let stored = Stored {
                 id,
                 time: time - time.rem_euclid(1_000),

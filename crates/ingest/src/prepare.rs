@@ -31,9 +31,10 @@ impl Inner {
         decode: impl FnOnce(&Self) -> Result<Option<Upload>, Error>,
     ) -> Result<(Stored, Vec<Batch>), Error> {
         let upload = decode(self)?;
-        let id = upload.as_ref().and_then(|upload| upload.id);
+        let identity = upload.as_ref().and_then(|upload| upload.identity);
+        let once = identity.map(|identity| identity.once);
         let mut stored = Stored {
-            id: ProfileId(id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())),
+            id: identity.map_or_else(|| ProfileId(uuid::Uuid::new_v4().as_u128()), |identity| identity.id),
             time: upload.as_ref().map_or_else(|| self.clock.now(), |upload| upload.time),
             rows: Vec::new(),
             duplicate: false,
@@ -41,14 +42,15 @@ impl Inner {
         stored.time -= stored.time.rem_euclid(1_000);
         let Some(mut upload) = upload else { return Ok((stored, Vec::new())) };
         let frame_ids = upload.profile.symbols.frame_ids();
-        let drafts = self.drafts(&mut upload, &frame_ids, stored.id, id.is_some(), bytes as u64);
+        let drafts = self.drafts(&mut upload, &frame_ids, stored.id, once, bytes as u64);
         let batches: Vec<Batch> = if drafts.len() > 1 {
             let mut services: BTreeMap<String, Merged> = BTreeMap::new();
             for draft in drafts {
                 services.entry(draft.batch.service.clone()).or_default().add(draft);
             }
             let named = services.into_values().enumerate();
-            named.map(|(at, all)| all.into_batch(batch_id(stored.id, at), id.is_some())).collect()
+            let once = |at| once.map(|once| batch_id(once, at));
+            named.map(|(at, all)| all.into_batch(batch_id(stored.id, at), once(at))).collect()
         } else {
             drafts.into_iter().map(Draft::into_batch).collect()
         };
@@ -66,13 +68,13 @@ impl Inner {
         upload: &mut Upload,
         frame_ids: &[FrameId],
         id: ProfileId,
-        deduplicate: bool,
+        once: Option<ProfileId>,
         bytes: u64,
     ) -> Vec<Draft> {
         let groups = groups::group(&upload.profile, &upload.labels, &self.limits.of(&upload.labels));
         if self.relabel.is_empty() {
             let types: Vec<_> = upload.types.iter().cloned().map(Some).collect();
-            return self.draft(upload, frame_ids, &types, groups, id, deduplicate).into_iter().collect();
+            return self.draft(upload, frame_ids, &types, groups, id, once).into_iter().collect();
         }
         let Relabelled { passes, dropped, dropped_share } =
             relabelled::relabel(&self.relabel, &upload.types, &groups);
@@ -88,7 +90,7 @@ impl Inner {
             let (kept, own) = pass.take(&whole, types, &groups);
             let all = kept.is_none();
             upload.profile.samples = kept.unwrap_or_else(|| std::mem::take(&mut whole));
-            drafts.extend(self.draft(upload, frame_ids, &pass.types, own, id, deduplicate));
+            drafts.extend(self.draft(upload, frame_ids, &pass.types, own, id, once));
             if all {
                 whole = std::mem::take(&mut upload.profile.samples);
             }
@@ -103,7 +105,7 @@ impl Inner {
         types: &[Option<ProfileType>],
         mut groups: Groups,
         id: ProfileId,
-        deduplicate: bool,
+        once: Option<ProfileId>,
     ) -> Option<Draft> {
         let labels = groups.sets.first()?;
         let most = self.limits.label_sets(labels);
@@ -122,7 +124,7 @@ impl Inner {
             time: upload.time,
             duration: upload.duration,
             upload: id,
-            deduplicate,
+            once,
         };
         // What is forwarded needs the frames of all stacks, also of those that the lake knows.
         match &self.spool {

@@ -11,7 +11,8 @@ pub struct ProfileId(pub u128);
 pub struct Batch {
     /// The label `service_name` of every series below.
     pub service: String,
-    /// Identity of the upload: a second batch with the same one is not stored again.
+    /// What tells the upload from others: a second batch with the same is not stored again. `None` when nothing
+    /// does. It need not be the id of a profile.
     pub upload: Option<ProfileId>,
     /// The series that `profiles` refer to.
     pub series: Vec<Series>,
@@ -30,7 +31,7 @@ pub struct Batch {
 pub struct ProfileRow {
     /// Position in [`Batch::series`].
     pub series: u32,
-    /// Identity, unique in the lake.
+    /// Identity. Unique unless a sender gives several uploads the same.
     pub id: ProfileId,
     /// Start, nanoseconds since the epoch.
     pub time: Nanos,

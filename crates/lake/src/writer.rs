@@ -132,8 +132,7 @@ impl Writer {
             let payloads = fresh.iter().map(|append| (append.payload.as_slice(), append.crc));
             if let Err(error) = self.wal.append(payloads) {
                 tracing::error!(%error, uploads = fresh.len(), "uploads were refused");
-                let ids: Vec<ProfileId> = fresh.iter().filter_map(|append| append.batch.upload).collect();
-                self.uploads.forget(&ids);
+                self.uploads.forget_batches(fresh.iter().map(|append| &append.batch));
                 let path = self.shared.config.path.clone();
                 let is_full = matches!(error, Error::Full { .. });
                 fresh.extend(repeated);
@@ -199,7 +198,7 @@ impl Writer {
 
     /// Takes uploads of these profiles for new ones.
     pub(crate) fn forget(&mut self, profiles: &[ProfileId]) {
-        self.uploads.forget(profiles);
+        self.uploads.forget_profiles(profiles);
     }
 
     /// Begins a new segment and a new head; returns the old head.

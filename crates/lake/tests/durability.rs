@@ -68,7 +68,7 @@ fn batch(lake: &Lake, service: &str, second: i64, value: i64) -> Batch {
     let id = ProfileId(u128::from(second.unsigned_abs()) << 64 | u128::from(value.unsigned_abs()) | 1 << 127);
     Batch {
         service: service.to_owned(),
-        upload: Some(id),
+        upload: Some(ProfileId(!id.0)),
         series: vec![Series {
             labels: Labels::from_pairs([("service_name", service), ("pod", "a")]),
             profile_type: "process_cpu:cpu:nanoseconds:cpu:nanoseconds".parse().unwrap(),
@@ -230,6 +230,37 @@ async fn an_upload_counts_once() {
         assert_eq!(push(&lake, "api", 30, 5).await, Appended::Duplicate);
         assert_eq!(sums(&lake.snapshot()), expect(15, 3));
     }
+}
+
+/// Senders that give all that they send one id.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_share_an_id_are_all_kept() {
+    let mut folder = tempfile::tempdir().unwrap();
+    let shared = |lake: &Lake, second, value| {
+        let mut batch = batch(lake, "api", second, value);
+        batch.profiles[0].id = ProfileId(7);
+        batch
+    };
+    let uploads = [(10, 5), (10, 6), (20, 5)];
+    let mut lake = open(config(folder.path())).await.unwrap();
+    for (second, value) in uploads {
+        assert_eq!(lake.append(shared(&lake, second, value)).await.unwrap(), Appended::Stored);
+    }
+    // Retries are known by the log and by the tables.
+    for flushes in [false, true] {
+        if flushes {
+            lake.flush().await.unwrap();
+        }
+        let copy = crashed(folder.path());
+        drop(lake);
+        folder = copy;
+        lake = open(config(folder.path())).await.unwrap();
+        for (second, value) in uploads {
+            assert!(lake.append(shared(&lake, second, value)).await.unwrap().is_duplicate(), "{flushes}");
+        }
+    }
+    assert_eq!(lake.append(shared(&lake, 10, 7)).await.unwrap(), Appended::Stored);
+    assert_eq!(sums(&lake.snapshot()), expect(23, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,8 @@ pub(super) fn upload(lake: &Lake, number: u64) -> Batch {
     let mut batch = testing::batch(service, micros, &samples);
     batch.series[0].labels = Labels::from_pairs([("service_name", service), ("pod", pod)]);
     let id = ProfileId(u128::from(number) << 64 | 1);
-    batch.upload = Some(id);
+    // As of a sender whose ids may stand for several uploads.
+    batch.upload = Some(ProfileId(!id.0));
     batch.profiles[0].id = id;
     batch.profiles[0].duration = number as i64 + 1;
     let ids: Vec<StackId> = batch.stacks.clone();

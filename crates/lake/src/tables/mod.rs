@@ -33,7 +33,7 @@ mod tiers;
 pub(crate) use content::{FileContent, Group, Sum, read_content, services_of};
 pub(crate) use days::date_text;
 pub(crate) use look::Look;
-pub(crate) use profiles::{read_profile_ids, refused_profile_ids};
+pub(crate) use profiles::{StoredProfile, read_profiles, refused_profile_ids};
 pub(crate) use rewrite::{Copied, Keep, Pace};
 pub(crate) use stacks::read_stacks;
 pub use tiers::{Level, Tier};

@@ -1,16 +1,15 @@
 //! The table `profiles`: one row for each profile, sorted by service, profile type, series and time.
 
 use super::columns;
-use super::parquet_file::{self, Bounds, NewFile, encoding_error, reading_error};
+use super::parquet_file::{self, Bounds, NewFile, encoding_error};
 use super::profile_files::ProfileRows;
 use super::rewrite::Keep;
 use super::schema::PROFILES;
 use super::series_order::{FlushProfile, SeriesOrder};
 use crate::store::TableFolder;
 use crate::{DataFile, Error, HeadProfile, ProfileId};
-use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use everflame_profile::SeriesId;
-use parquet::arrow::ProjectionMask;
 use parquet::errors::ParquetError;
 use std::sync::Arc;
 
@@ -63,18 +62,25 @@ pub(crate) fn refused_profile_ids(files: &[Arc<DataFile>], keep: Keep<'_>) -> Re
     Ok(refused.map(|row| ProfileId(row.id)).collect())
 }
 
-/// The ids of all profiles in `file`. Blocking.
-pub(crate) fn read_profile_ids(file: &DataFile) -> Result<Vec<ProfileId>, Error> {
-    let fault = reading_error(file);
-    let reader = parquet_file::reader(file, &PROFILES)?;
-    let column = ProjectionMask::columns(reader.parquet_schema(), ["profile_id"]);
-    let mut ids = Vec::new();
-    for batch in reader.with_projection(column).build().map_err(&fault)? {
-        let batch = batch.map_err(ParquetError::from).map_err(&fault)?;
-        let column: &BinaryArray = columns::typed(batch.columns(), 0).map_err(&fault)?;
-        for id in column.iter().flatten() {
-            ids.push(ProfileId(u128::from_be_bytes(columns::bytes(id).map_err(&fault)?)));
-        }
-    }
-    Ok(ids)
+/// What a file says of a profile.
+pub(crate) struct StoredProfile {
+    pub(crate) id: ProfileId,
+    pub(crate) series: SeriesId,
+    /// Microseconds since the epoch.
+    pub(crate) time: i64,
+    /// Sum of the values of its samples.
+    pub(crate) total: i64,
+}
+
+/// All profiles in `file`. Blocking.
+pub(crate) fn read_profiles(
+    file: &Arc<DataFile>,
+) -> Result<impl Iterator<Item = StoredProfile> + use<>, Error> {
+    let all = ProfileRows::read(&PROFILES, std::slice::from_ref(file))?;
+    Ok(all.rows.into_iter().map(|row| StoredProfile {
+        id: ProfileId(row.id),
+        series: SeriesId(row.series),
+        time: row.time,
+        total: row.total,
+    }))
 }
