@@ -2,6 +2,10 @@
 //!
 //! Level 0 is the root. Bars of a level go from left to right; children begin right of their parent's own
 //! self value and are sorted by name, what truncation folded comes last.
+//!
+//! Every bar lies within its parent, by which clients find who called whom. Values below zero have no width, so
+//! that what is next to them would outgrow its parent: they are left out, of totals as well, as Pyroscope leaves
+//! out samples with such values.
 
 use crate::children::Children;
 use crate::diff::DiffTree;
@@ -100,59 +104,88 @@ pub struct DiffFlameGraph {
 }
 
 impl FlameGraph {
-    /// Lays out `tree`. A bar is as wide as its total; one with a negative total has no width.
+    /// Lays out `tree` without its values below zero.
     pub fn new(tree: &Tree) -> Self {
         let nodes = tree.nodes();
-        let mut max_self = 0;
-        let (names, levels) = lay_out::<1>(
-            &tree.sorted_children(),
-            tree.names(),
-            |at| nodes[at as usize].name,
-            |at| {
-                let node = &nodes[at as usize];
-                max_self = max_self.max(node.self_value);
-                [Bar { total: node.total, self_value: node.self_value }]
-            },
-        );
-        Self { names, levels, total: tree.total(), max_self }
+        let bars = Bars::new(nodes.iter().map(|node| (node.parent, [node.self_value])));
+        let (names, levels) =
+            lay_out(&tree.sorted_children(), tree.names(), |at| nodes[at as usize].name, &bars);
+        let [total] = bars.totals();
+        Self { names, levels, total, max_self: bars.max_self() }
     }
 }
 
 impl DiffFlameGraph {
-    /// Lays out `tree`, each side by its own widths.
+    /// Lays out `tree` without its values below zero, each side by its own widths.
     pub fn new(tree: &DiffTree) -> Self {
         let nodes = tree.nodes();
-        let mut max_self = 0;
-        let (names, levels) = lay_out::<2>(
-            &tree.sorted_children(),
-            tree.names(),
-            |at| nodes[at as usize].name,
-            |at| {
-                let node = &nodes[at as usize];
-                max_self = max_self.max(node.left_self).max(node.right_self);
-                [
-                    Bar { total: node.left_total, self_value: node.left_self },
-                    Bar { total: node.right_total, self_value: node.right_self },
-                ]
-            },
-        );
-        let (left_total, right_total) = (nodes[0].left_total, nodes[0].right_total);
+        let bars = Bars::new(nodes.iter().map(|node| (node.parent, [node.left_self, node.right_self])));
+        let (names, levels) =
+            lay_out(&tree.sorted_children(), tree.names(), |at| nodes[at as usize].name, &bars);
+        let [left_total, right_total] = bars.totals();
         Self {
             names,
             levels,
             total: left_total.saturating_add(right_total),
-            max_self,
+            max_self: bars.max_self(),
             left_total,
             right_total,
         }
     }
 }
 
-/// Width of a node on one side, and how much of it is the node's own.
-#[derive(Clone, Copy)]
+/// Width of a node on one side, and how much of it is the node's own. Neither is below zero.
+#[derive(Clone, Copy, Default)]
 struct Bar {
     total: i64,
     self_value: i64,
+}
+
+/// The bars of a tree, and which of them are drawn.
+struct Bars<const SIDES: usize> {
+    bars: Vec<[Bar; SIDES]>,
+    /// The nodes below which there are only values below zero.
+    is_left_out: Vec<bool>,
+}
+
+impl<const SIDES: usize> Bars<SIDES> {
+    /// Those of nodes with these parents, each of which comes before its children, and self values.
+    fn new(nodes: impl ExactSizeIterator<Item = (NodeIndex, [i64; SIDES])> + DoubleEndedIterator) -> Self {
+        let mut bars = vec![[Bar::default(); SIDES]; nodes.len()];
+        let mut is_left_out = vec![false; nodes.len()];
+        for (at, (parent, self_values)) in nodes.enumerate().rev() {
+            for (side, self_value) in self_values.into_iter().enumerate() {
+                let bar = &mut bars[at][side];
+                bar.self_value = self_value.max(0);
+                bar.total = bar.total.saturating_add(bar.self_value);
+                let total = bar.total;
+                if at > 0 {
+                    let above = &mut bars[parent as usize][side].total;
+                    *above = above.saturating_add(total);
+                }
+            }
+            is_left_out[at] |= self_values.iter().any(|&value| value < 0);
+            is_left_out[at] &= at > 0 && bars[at].iter().all(|bar| bar.total == 0);
+            // Nothing is drawn above what is left out, unless something else is there.
+            if is_left_out[at] {
+                is_left_out[parent as usize] = true;
+            }
+        }
+        Self { bars, is_left_out }
+    }
+
+    fn of(&self, node: NodeIndex) -> [Bar; SIDES] {
+        self.bars[node as usize]
+    }
+
+    /// Those of the root.
+    fn totals(&self) -> [i64; SIDES] {
+        self.of(0).map(|bar| bar.total)
+    }
+
+    fn max_self(&self) -> i64 {
+        self.bars.iter().flatten().map(|bar| bar.self_value).max().unwrap_or(0)
+    }
 }
 
 /// Breadth first over the tree, with a position for each of `SIDES` sides.
@@ -160,7 +193,7 @@ fn lay_out<const SIDES: usize>(
     children: &Children,
     texts: &Strings,
     name: impl Fn(NodeIndex) -> StringIndex,
-    mut bars: impl FnMut(NodeIndex) -> [Bar; SIDES],
+    bars: &Bars<SIDES>,
 ) -> (Vec<String>, Vec<Vec<i64>>) {
     let mut names = vec![TOTAL.to_owned()];
     // For each text its index among the names plus one, 0 when no bar had it yet.
@@ -172,13 +205,13 @@ fn lay_out<const SIDES: usize>(
         let mut ends = [0i64; SIDES];
         let mut next = Vec::new();
         for (at, starts) in level {
-            let sides = bars(at);
+            let sides = bars.of(at);
             let mut child_starts = starts;
             for side in 0..SIDES {
                 let Bar { total, self_value } = sides[side];
                 numbers.extend([starts[side].saturating_sub(ends[side]), total, self_value]);
-                ends[side] = starts[side].saturating_add(total.max(0));
-                child_starts[side] = starts[side].saturating_add(self_value.max(0));
+                ends[side] = starts[side].saturating_add(total);
+                child_starts[side] = starts[side].saturating_add(self_value);
             }
             let index = match known.get_mut(name(at) as usize) {
                 Some(known) if at != 0 => {
@@ -192,10 +225,10 @@ fn lay_out<const SIDES: usize>(
                 _ => 0,
             };
             numbers.push(index as i64);
-            for &child in children.of(at) {
+            for &child in children.of(at).iter().filter(|&&child| !bars.is_left_out[child as usize]) {
                 next.push((child, child_starts));
-                for (start, bar) in child_starts.iter_mut().zip(bars(child)) {
-                    *start = start.saturating_add(bar.total.max(0));
+                for (start, bar) in child_starts.iter_mut().zip(bars.of(child)) {
+                    *start = start.saturating_add(bar.total);
                 }
             }
         }
@@ -208,7 +241,8 @@ fn lay_out<const SIDES: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::tests::tree;
+    use crate::tree::tests::{tree, trees};
+    use proptest::prelude::*;
 
     #[test]
     fn children_begin_right_of_their_parents_self() {
@@ -241,9 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn negative_totals_take_no_width() {
-        let graph = FlameGraph::new(&tree("a -5\nb 3"));
-        assert_eq!(graph.levels[1], [0, -5, -5, 1, 0, 3, 3, 2]);
+    fn values_below_zero_are_left_out() {
+        let graph = FlameGraph::new(&tree("a -5\nb 3\nb;c 4\nb;d;e -2\nf 0"));
+        assert_eq!(graph.names, ["total", "b", "f", "c"]);
+        assert_eq!(graph.levels, [vec![0, 7, 0, 0], vec![0, 7, 3, 1, 0, 0, 0, 2], vec![3, 4, 4, 3]]);
+        assert_eq!((graph.total, graph.max_self), (7, 4));
+        let diff = DiffFlameGraph::new(&DiffTree::new(&tree("a -2\nb 1"), &tree("a 3\nc -1")));
+        assert_eq!(diff.names, ["total", "a", "b"]);
+        assert_eq!(diff.levels, [vec![0, 1, 0, 0, 3, 0, 0], vec![0, 0, 0, 0, 3, 3, 1, 0, 1, 1, 0, 0, 0, 2]]);
+        assert_eq!((diff.total, diff.left_total, diff.right_total), (4, 1, 3));
+    }
+
+    proptest! {
+        /// As clients look for it.
+        #[test]
+        fn every_bar_lies_within_a_bar_above(tree in trees()) {
+            let graph = FlameGraph::new(&tree);
+            let mut above = vec![(0, graph.total)];
+            for level in &graph.levels {
+                let (mut bars, mut end) = (Vec::new(), 0);
+                for bar in level.chunks(4) {
+                    let start = end + bar[0];
+                    end = start + bar[1];
+                    prop_assert!(bar[0] >= 0 && bar[2] >= 0 && bar[1] >= bar[2], "{graph:?}");
+                    prop_assert!(above.iter().any(|&(from, until)| from <= start && end <= until), "{graph:?}");
+                    bars.push((start, end));
+                }
+                above = bars;
+            }
+        }
     }
 
     #[test]
