@@ -59,6 +59,7 @@ pub(crate) async fn heatmap(State(app): State<Arc<App>>, uri: Uri) -> Result<Res
         profile_type,
         selector,
         range: TimeRange::new(first.saturating_add(nanos) - 1, end),
+        until: end,
         step: nanos,
         bands: NonZeroU16::new(bands).unwrap_or(NonZeroU16::MIN),
         values: match (params.get("min"), params.get("max")) {

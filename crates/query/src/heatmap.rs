@@ -66,6 +66,9 @@ pub struct HeatmapQuery {
     pub selector: Selector,
     /// First and last point; each covers what lies within one step before it.
     pub range: TimeRange,
+    /// The end of what is counted, nanoseconds since the epoch: the last point, or before it when that is not
+    /// over.
+    pub until: Nanos,
     /// Nanoseconds between two points.
     pub step: Nanos,
     /// How many bands of values there are.
@@ -369,8 +372,11 @@ impl Engine {
         let (lake, asked) = (self.lake().clone(), query.over_time());
         let (snapshot, grouping) = blocking(move || {
             let snapshot = lake.snapshot();
-            let selection = select(&lake, Some(&asked.profile_type), &asked.selector, asked.covered());
-            Ok((snapshot, Grouping::new(&asked, Arc::new(selection))))
+            let covered = asked.covered().both(TimeRange { from: Nanos::MIN, until: query.until });
+            let selection = select(&lake, Some(&asked.profile_type), &asked.selector, covered);
+            let mut grouping = Grouping::new(&asked, Arc::new(selection));
+            grouping.covered = covered;
+            Ok((snapshot, grouping))
         })
         .await?;
         let (snapshot, grouping) = (Arc::new(snapshot), Arc::new(grouping));

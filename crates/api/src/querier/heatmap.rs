@@ -15,11 +15,10 @@ use uuid::Uuid;
 const BANDS: NonZeroU16 = NonZeroU16::new(20).unwrap();
 
 pub(crate) fn query(request: SelectHeatmapRequest) -> Result<HeatmapQuery, ApiError> {
-    let range = requests::range(request.start, request.end)?;
+    let points = requests::points(request.start, request.end)?;
     if request.start == request.end {
         return Err(ApiError::invalid("start and end are equal; send a range"));
     }
-    let range = TimeRange::new(range.from, request.end.saturating_mul(1_000_000));
     let step = request.step * 1e9;
     if !(step.is_finite() && step >= MIN_STEP) {
         return Err(ApiError::invalid(format_args!(
@@ -27,6 +26,10 @@ pub(crate) fn query(request: SelectHeatmapRequest) -> Result<HeatmapQuery, ApiEr
             request.step
         )));
     }
+    let step = step.round() as i64;
+    // What lies between the last whole step and the end belongs to one more point.
+    let rest = points.length() % step;
+    let last = if rest > 0 { points.until.saturating_add(step - rest) } else { points.until };
     let of = match request.query_type {
         EnumValue::Known(HeatmapQueryType::HEATMAP_QUERY_TYPE_INDIVIDUAL) => Single::Profile,
         EnumValue::Known(HeatmapQueryType::HEATMAP_QUERY_TYPE_SPAN) => Single::Span,
@@ -56,8 +59,9 @@ pub(crate) fn query(request: SelectHeatmapRequest) -> Result<HeatmapQuery, ApiEr
         of,
         profile_type: requests::profile_type(&request.profile_typeID)?,
         selector: requests::selector(&request.label_selector)?,
-        range,
-        step: step.round() as i64,
+        range: TimeRange::new(points.from, last),
+        until: points.until,
+        step,
         bands: BANDS,
         values: None,
         group_by: request.group_by,

@@ -18,7 +18,7 @@ use buffa::EnumValue;
 use connectrpc::{PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult};
 use encode::{GraphAnswer, SeriesAnswer};
 use everflame_formats::dot;
-use everflame_query::{Aggregation, Exemplars, GoPgo, Merged, SeriesQuery, StackQuery, TimeRange};
+use everflame_query::{Aggregation, Exemplars, GoPgo, Merged, SeriesQuery, StackQuery};
 use http::HeaderMap;
 use requests::Filters;
 use spans::SeriesOrSpans;
@@ -314,8 +314,7 @@ fn format(format: EnumValue<ProfileFormat>) -> Result<ProfileFormat, ApiError> {
 }
 
 fn series_query(request: SelectSeriesRequest) -> Result<SeriesQuery, ApiError> {
-    let range = requests::range(request.start, request.end)?;
-    let range = TimeRange::new(range.from, request.end.saturating_mul(1_000_000));
+    let range = requests::points(request.start, request.end)?;
     let step = request.step * 1e9;
     if !(step.is_finite() && step >= MIN_STEP) {
         return Err(ApiError::invalid(format_args!(

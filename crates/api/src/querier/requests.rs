@@ -33,6 +33,13 @@ pub(crate) fn range(start: i64, end: i64) -> Result<TimeRange, ApiError> {
     Ok(TimeRange::new(start.saturating_mul(MILLISECOND), until))
 }
 
+/// The first and last point of [`range`]. A profile belongs to the millisecond that it was taken in, so that points
+/// end with the last nanosecond of theirs; rounded down it is what was asked for.
+pub(crate) fn points(start: i64, end: i64) -> Result<TimeRange, ApiError> {
+    let TimeRange { from, until } = range(start, end)?;
+    Ok(TimeRange::new(from.saturating_add(MILLISECOND - 1), until))
+}
+
 /// As [`range`], but the last hour before `now` when both are missing.
 pub(crate) fn range_or_last_hour(start: i64, end: i64, now: Nanos) -> Result<TimeRange, ApiError> {
     match (start, end) {
@@ -206,6 +213,12 @@ mod tests {
         check(Some((1 << 20) + 1), None);
         check(Some(-1), None);
         check(Some(i64::MIN), None);
+    }
+
+    #[test]
+    fn points_are_whole_milliseconds() {
+        assert_eq!(points(3, 5).ok(), Some(TimeRange::new(3_999_999, 5_999_999)));
+        assert!(points(5, 3).is_err());
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) async fn with_spans(
         profile_type: query.profile_type.clone(),
         selector: query.selector.clone(),
         range: query.range,
+        until: query.range.until,
         step: query.step,
         bands: NonZeroU16::MIN,
         values: None,

@@ -69,6 +69,7 @@ proptest! {
             profile_type: case.profile_type.clone(),
             selector: case.selector.clone(),
             range: case.range,
+            until: case.range.until,
             step: over_time.step,
             bands: NonZeroU16::new(bands).unwrap(),
             values: values.map(|(min, length)| ValueRange { min, max: min + length }),
