@@ -232,6 +232,19 @@ async fn of_the_catalogue_and_the_rest() -> Result<()> {
             ("LabelNames", json!({"matchers": ["{service_name=\"no\"}"]}), "/names", Value::Null),
             ("LabelValues", json!({"name": "pod"}), "/names", json!(["a", "b"])),
             ("LabelValues", json!({"name": "pod", "matchers": ["{pod=\"b\"}"]}), "/names", json!(["b"])),
+            (
+                "LabelValues",
+                json!({"name": "pod", "matchers": ["{service_name=\"shop\"}", "", "{pod=\"b\"}"]}),
+                "/names",
+                json!(["b"]),
+            ),
+            (
+                "LabelValues",
+                json!({"name": "pod", "matchers": [format!("{CPU}{{pod=\"b\"}}")]}),
+                "/names",
+                json!(["b"]),
+            ),
+            ("LabelValues", json!({"name": "pod", "matchers": [CPU]}), "/names", json!(["a", "b"])),
             ("LabelValues", json!({"name": "pod", "end": millis(10)}), "/names", json!(["a"])),
             ("Series", json!({"labelNames": ["pod"]}), "/labelsSet/1/labels", pod("b")),
             (

@@ -18,8 +18,7 @@ impl Engine {
         types
     }
 
-    /// Names of the labels of the series that any of `selectors` takes (all when there is none), virtual
-    /// ones included, sorted.
+    /// Names of the labels of the series that all of `selectors` take, virtual ones included, sorted.
     pub fn label_names(&self, selectors: &[Selector], range: TimeRange) -> Vec<String> {
         label_names(&self.matching(selectors, range))
     }
@@ -37,7 +36,7 @@ impl Engine {
 
     fn matching(&self, selectors: &[Selector], range: TimeRange) -> Vec<SeriesMatch> {
         self.lake().series(range.from, range.until, &|series| {
-            selectors.is_empty() || selectors.iter().any(|selector| selector.matches(series))
+            selectors.iter().all(|selector| selector.matches(series))
         })
     }
 }

@@ -58,15 +58,12 @@ pub(crate) fn selector(text: &str) -> Result<Selector, ApiError> {
     text.parse().map_err(|error| ApiError::invalid(error).at("label_selector"))
 }
 
-/// The selectors in `matchers`; an empty text takes everything.
+/// The selectors in `matchers`, all of which must hold; an empty text takes everything.
 pub(crate) fn matchers(texts: &[String]) -> Result<Vec<Selector>, ApiError> {
-    if texts.iter().any(|text| text.trim().is_empty()) {
-        return Ok(Vec::new());
-    }
     let parse = |(at, text): (usize, &String)| {
         text.parse().map_err(|error| ApiError::invalid(error).at(format_args!("matchers[{at}]")))
     };
-    texts.iter().enumerate().map(parse).collect()
+    texts.iter().enumerate().filter(|(_, text)| !text.trim().is_empty()).map(parse).collect()
 }
 
 /// The number of nodes to keep.
