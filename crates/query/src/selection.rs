@@ -10,12 +10,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
+/// The virtual label with the whole type.
+pub(crate) const PROFILE_TYPE: &str = "__profile_type__";
+
 /// Labels that every series has without storing them: they come from its profile type and service.
 pub const VIRTUAL_LABELS: [&str; 7] = [
     PROFILE_NAME,
     "__period_type__",
     "__period_unit__",
-    "__profile_type__",
+    PROFILE_TYPE,
     "__service_name__",
     "__type__",
     "__unit__",
@@ -34,7 +37,7 @@ pub fn label_value<'a>(series: &'a Series, name: &str) -> Cow<'a, str> {
         "__period_type__" => &period.kind,
         "__period_unit__" => &period.unit,
         "__service_name__" => series.service(),
-        "__profile_type__" => return Cow::Owned(series.profile_type.to_string()),
+        PROFILE_TYPE => return Cow::Owned(series.profile_type.to_string()),
         _ => series.labels.get(name),
     })
 }

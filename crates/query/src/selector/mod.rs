@@ -2,7 +2,7 @@
 
 mod parse;
 
-use crate::selection::label_value;
+use crate::selection::{PROFILE_TYPE, label_value};
 use everflame_profile::{ProfileType, ProfileTypeError, Series};
 use regex::{Regex, RegexBuilder};
 use std::fmt;
@@ -265,7 +265,7 @@ pub enum TypedSelectorError {
 impl FromStr for TypedSelector {
     type Err = TypedSelectorError;
 
-    /// Takes `TYPE{…}`, `TYPE` alone, and `{__profile_type__="TYPE", …}`.
+    /// Takes `TYPE{…}`, `TYPE` alone, and `{__profile_type__="TYPE", …}`, also with `__name__`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let brace = text.find('{').unwrap_or(text.len());
@@ -278,7 +278,7 @@ impl FromStr for TypedSelector {
         if !profile_type.is_empty() {
             return Ok(Self { profile_type: profile_type.parse()?, selector });
         }
-        let is_type = |matcher: &Matcher| matcher.name == "__profile_type__" && matcher.op == MatchOp::Equal;
+        let is_type = |matcher: &Matcher| matcher.name == PROFILE_TYPE && matcher.op == MatchOp::Equal;
         let at = selector.matchers.iter().position(is_type).ok_or(TypedSelectorError::NoType)?;
         let profile_type = selector.matchers.remove(at).value.parse()?;
         Ok(Self { profile_type, selector })

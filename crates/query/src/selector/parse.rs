@@ -4,7 +4,8 @@
 //! string literals (Go's escapes; backticks quote raw text).
 
 use super::{MAX_MATCHERS, MAX_TEXT, MatchOp, Matcher, Selector, SelectorError, SelectorFault};
-use everflame_profile::PROFILE_NAME;
+use crate::selection::PROFILE_TYPE;
+use everflame_profile::{PROFILE_NAME, ProfileType};
 use std::fmt::{self, Write};
 
 pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
@@ -17,8 +18,8 @@ pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
         return Err(parser.fault(SelectorFault::Empty));
     }
     let mut matchers = Vec::new();
-    if let Some(name) = parser.identifier() {
-        matchers.push(Matcher::equal(PROFILE_NAME, name));
+    if let Some(name) = parser.metric_name() {
+        matchers.push(named(name));
         parser.skip_space();
         if parser.rest().is_empty() {
             return Ok(Selector::new(matchers));
@@ -47,6 +48,14 @@ pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
     }
 }
 
+/// The condition that what is measured has this name. A whole profile type is one, too.
+fn named(name: &str) -> Matcher {
+    match name.parse::<ProfileType>() {
+        Ok(profile_type) => Matcher::equal(PROFILE_TYPE, profile_type.to_string()),
+        Err(_) => Matcher::equal(PROFILE_NAME, name),
+    }
+}
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -62,7 +71,7 @@ impl<'a> Parser<'a> {
         self.skip_space();
         // A quoted text alone is the name of what is measured.
         if quoted && self.rest().starts_with([',', '}']) {
-            return Ok(Matcher::equal(PROFILE_NAME, name));
+            return Ok(named(&name));
         }
         let operators = [
             ("=~", MatchOp::Regex),
@@ -81,6 +90,9 @@ impl<'a> Parser<'a> {
         }
         let begin = self.at;
         let value = self.quoted()?;
+        if name == PROFILE_NAME && op == MatchOp::Equal {
+            return Ok(named(&value));
+        }
         Matcher::new(name, op, value).map_err(|error| self.fault_at(begin, error.fault))
     }
 
@@ -143,9 +155,20 @@ impl<'a> Parser<'a> {
     }
 
     fn identifier(&mut self) -> Option<&'a str> {
+        self.word(is_identifier)
+    }
+
+    /// What stands before the brace: colons are letters there.
+    fn metric_name(&mut self) -> Option<&'a str> {
+        self.word(|name| !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty())
+    }
+
+    /// Letters, digits, underscores and colons that are a `name`.
+    fn word(&mut self, is_name: impl Fn(&str) -> bool) -> Option<&'a str> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let name = rest.get(..end).filter(|name| is_identifier(name))?;
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
+        let name = rest.get(..end).filter(|name| is_name(name))?;
         self.at += end;
         Some(name)
     }
@@ -238,6 +261,13 @@ mod tests {
         check("process_cpu", r#"{__name__="process_cpu"}"#);
         check(r#"{"process_cpu", a="b"}"#, r#"{__name__="process_cpu", a="b"}"#);
         check(r#"{a=""}"#, r#"{a=""}"#);
+        check("a:b", r#"{__name__="a:b"}"#);
+        check("a:b:c:d:e", r#"{__profile_type__="a:b:c:d:e"}"#);
+        check("a:b:c::{}", r#"{__profile_type__="a:b:c::"}"#);
+        check(r#"a:b:c:d:e:delta{x="y"}"#, r#"{__profile_type__="a:b:c:d:e", x="y"}"#);
+        check(r#"{"a:b:c:d:e", x="y"}"#, r#"{__profile_type__="a:b:c:d:e", x="y"}"#);
+        check(r#"{__name__="a:b:c:d:e"}"#, r#"{__profile_type__="a:b:c:d:e"}"#);
+        check(r#"{__name__="process_cpu"}"#, r#"{__name__="process_cpu"}"#);
     }
 
     #[test]
@@ -289,6 +319,7 @@ mod tests {
             read(&format!("{{a=\"b\",__profile_type__=\"{cpu}\"}}")).unwrap(),
             format!("{cpu}{{a=\"b\"}}")
         );
+        assert_eq!(read(&format!("{{__name__=\"{cpu}\"}}")).unwrap(), format!("{cpu}{{}}"));
         for broken in ["", "{}", "{a=\"b\"}", "cpu{}", "a:b:c:d:e{", "a:b:c:d:e{} x"] {
             assert!(read(broken).is_err(), "{broken}");
         }
