@@ -83,10 +83,13 @@ impl QuerierService for Querier {
         let selectors = requests::matchers(&request.matchers)?;
         let found =
             self.0.catalogue(move |engine| engine.series(&selectors, &request.label_names, range)).await?;
-        let keep = |name: &str| any_name || requests::is_plain_label_name(name);
+        let found = if any_name { found } else { requests::with_plain_names(&found) };
         let labels_set = found
             .iter()
-            .map(|labels| types::Labels { labels: answers::label_pairs(labels, keep), ..Default::default() })
+            .map(|labels| types::Labels {
+                labels: answers::label_pairs(labels, |_| true),
+                ..Default::default()
+            })
             .collect();
         Response::ok(SeriesResponse { labels_set, ..Default::default() })
     }

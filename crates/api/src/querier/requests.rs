@@ -3,10 +3,11 @@
 use crate::error::ApiError;
 use crate::wire::types::v1::StackTraceSelector;
 use everflame_lake::ProfileId;
-use everflame_profile::{Nanos, ProfileType};
+use everflame_profile::{Labels, Nanos, ProfileType};
 use everflame_query::{GoPgo, Selector, StackQuery, TimeRange};
 use http::HeaderMap;
 use http::header::ACCEPT;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Nodes of a flame graph when the request does not say.
@@ -195,6 +196,15 @@ pub(crate) fn is_plain_label_name(name: &str) -> bool {
     head && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// The labels whose names every client takes, each set of them once; none of it is empty.
+pub(crate) fn with_plain_names(sets: &[Labels]) -> Vec<Labels> {
+    let plain = sets
+        .iter()
+        .map(|labels| Labels::from_pairs(labels.iter().filter(|(name, _)| is_plain_label_name(name))));
+    let unique: BTreeSet<Labels> = plain.filter(|labels| !labels.is_empty()).collect();
+    unique.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +243,15 @@ mod tests {
         check("a/b/c", None);
         check("*/*; broken", None);
         assert!(!takes_any_label_name(&HeaderMap::new()).unwrap());
+    }
+
+    #[test]
+    fn sets_that_differ_in_other_names_are_one() {
+        let set = |version: &str, service: &str| {
+            Labels::from_pairs([("service.version", version), ("service_name", service)])
+        };
+        let plain = with_plain_names(&[set("1", "a"), set("2", "a"), set("1", ""), set("1", "b")]);
+        assert_eq!(plain, [set("", "a"), set("", "b")]);
     }
 
     #[test]
