@@ -5,7 +5,7 @@
 //! `__period_type__`, `__period_unit__` and (to be read alone) `__profile_type__`. Expressions cover the whole
 //! text. Whatever the rules are, a label set cannot grow past the bounds below.
 
-use everflame_profile::{Labels, PROFILE_NAME, ProfileType, ValueType};
+use everflame_profile::{Labels, PROFILE_NAME, ProfileType, ValueType, regex_of_re2};
 use md5::{Digest, Md5};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
@@ -275,7 +275,8 @@ fn anchored(pattern: &str) -> Result<Regex, String> {
             .build()
             .map_err(|error| format!("regex {pattern:?}: {error}"))
     };
-    build(pattern)?;
+    let pattern = regex_of_re2(pattern);
+    build(&pattern)?;
     build(&format!("^(?s:{pattern})$"))
 }
 

@@ -45,6 +45,8 @@ fn actions() {
             r#"{a="foo", b="bar", c="baz"}"#,
         ),
         (r#"[{"source_labels":["a"],"regex":".*o.*","action":"drop"}]"#, abc, "dropped"),
+        (r#"[{"source_labels":["a"],"regex":"\\Qf\\E[[o]{2}","action":"drop"}]"#, abc, "dropped"),
+        (r#"[{"source_labels":["a"],"regex":"\\d","action":"keep"}]"#, &[("a", "٣")], "dropped"),
         (r#"[{"source_labels":["a"],"regex":"o","action":"drop"}]"#, &[("a", "foo")], r#"{a="foo"}"#),
         (r#"[{"source_labels":["a"],"regex":"foo|x","action":"KEEP"}]"#, &[("a", "foo")], r#"{a="foo"}"#),
         (r#"[{"source_labels":["a"],"regex":"no","action":"keep"}]"#, abc, "dropped"),

@@ -3,7 +3,7 @@
 mod parse;
 
 use crate::selection::{PROFILE_TYPE, label_value};
-use everflame_profile::{ProfileType, ProfileTypeError, Series};
+use everflame_profile::{ProfileType, ProfileTypeError, Series, regex_of_re2};
 use regex::{Regex, RegexBuilder};
 use std::fmt;
 use std::str::FromStr;
@@ -130,7 +130,8 @@ fn compile(pattern: &str) -> Result<Regex, SelectorError> {
             .build()
             .map_err(|error| fault(SelectorFault::Regex(error.to_string())))
     };
-    build(pattern)?;
+    let pattern = regex_of_re2(pattern);
+    build(&pattern)?;
     build(&format!("^(?s:{pattern})$"))
 }
 

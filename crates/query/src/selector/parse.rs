@@ -305,6 +305,7 @@ mod tests {
         assert!(matches(MatchOp::Regex, "eu|us", "eu"));
         assert!(!matches(MatchOp::Regex, "eu|us", "eu-west"));
         assert!(matches(MatchOp::Regex, "a.*b", "a\nb"));
+        assert!(matches(MatchOp::Regex, r"\Qeu+\E\d", "eu+1") && !matches(MatchOp::Regex, r"\d", "٣"));
         assert!(matches(MatchOp::Regex, ".*", "") && !matches(MatchOp::Regex, ".+", ""));
         assert!(matches(MatchOp::NotRegex, "eu", "eu-west") && !matches(MatchOp::NotRegex, "eu", "eu"));
     }
