@@ -111,7 +111,7 @@ impl SuffixType {
 #[derive(Debug, Default, Deserialize)]
 struct TypeConfig {
     #[serde(default, rename = "display-name")]
-    display_name: String,
+    display_name: Option<String>,
 }
 
 /// The part `sample_type_config` of an upload.
@@ -119,18 +119,22 @@ struct TypeConfig {
 pub(crate) struct SampleTypeConfig(HashMap<String, TypeConfig>);
 
 impl SampleTypeConfig {
-    /// Reads the JSON; nothing, or nothing but space, is the default configuration.
+    /// Reads the JSON; nothing, nothing but space, or null is the default configuration.
     pub(crate) fn parse(json: Option<&[u8]>) -> Result<Self, Error> {
         let json = json.map(<[u8]>::trim_ascii).unwrap_or_default();
         if json.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(json).map(Self).map_err(|error| {
+        let config: Result<Option<HashMap<_, Option<TypeConfig>>>, _> = serde_json::from_slice(json);
+        let config = config.map_err(|error| {
             Error::unprocessable(format!(
                 "sample_type_config: {error}; send a JSON object such as \
                  {{\"samples\":{{\"units\":\"samples\",\"display-name\":\"cpu\"}}}}"
             ))
-        })
+        })?;
+        let types =
+            config.map(|types| types.into_iter().map(|(kind, config)| (kind, config.unwrap_or_default())));
+        Ok(types.map_or_else(Self::default, |types| Self(types.collect())))
     }
 
     pub(crate) fn contains(&self, kind: &str) -> bool {
@@ -138,10 +142,8 @@ impl SampleTypeConfig {
     }
 
     fn display_name<'a>(&'a self, kind: &'a str) -> &'a str {
-        match self.0.get(kind) {
-            Some(config) if !config.display_name.is_empty() => &config.display_name,
-            _ => kind,
-        }
+        let name = self.0.get(kind).and_then(|config| config.display_name.as_deref());
+        name.filter(|name| !name.is_empty()).unwrap_or(kind)
     }
 }
 
@@ -156,7 +158,7 @@ impl Default for SampleTypeConfig {
         Self(
             names
                 .into_iter()
-                .map(|(kind, name)| (kind.to_owned(), TypeConfig { display_name: name.to_owned() }))
+                .map(|(kind, name)| (kind.to_owned(), TypeConfig { display_name: Some(name.to_owned()) }))
                 .collect(),
         )
     }
@@ -342,6 +344,14 @@ mod tests {
             br#"{"contentions":{"display-name":"block_count"},"delay":{"display-name":"block_duration"}}"#;
         let block = SampleTypeConfig::parse(Some(block)).unwrap();
         assert_eq!(name_by_types(&types(&["contentions", "delay"]), &block), "block");
+        for (json, expect) in [
+            ("null", "process_cpu"),
+            (r#"{"samples":null}"#, "samples"),
+            (r#"{"samples":{"display-name":null,"units":null}}"#, "samples"),
+        ] {
+            let config = SampleTypeConfig::parse(Some(json.as_bytes())).unwrap();
+            assert_eq!(name_by_types(&types(&["samples"]), &config), expect, "{json}");
+        }
         assert!(
             SampleTypeConfig::parse(Some(b"{]")).unwrap_err().to_string().starts_with("sample_type_config:")
         );
