@@ -9,7 +9,7 @@ use crate::limits::{AllLimits, LimitOverride, Limits};
 use crate::naming::{self, SampleTypeConfig};
 use crate::rates::Meters;
 use crate::relabel::Relabel;
-use crate::{labels, name, spy};
+use crate::{go_names, labels, name, spy};
 use bytes::Bytes;
 use everflame_formats::folded::{self, Lines};
 use everflame_formats::{Decoded, pprof, tree, trie};
@@ -334,7 +334,8 @@ impl Inner {
 
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
         let (name, labels) = labels::from_push(sample.labels, &self.limits.general)?;
-        let profile = self.pprof(&sample.pprof, &labels)?;
+        let mut profile = self.pprof(&sample.pprof, &labels)?;
+        go_names::drop_type_parameters(&mut profile);
         let identity = sample.id.map(|id| Identity::of_push(id, &name, &labels, &sample.pprof));
         self.upload(labels, &name, profile, 0, 0, identity).map(Some)
     }
@@ -354,6 +355,7 @@ impl Inner {
         }
         let config = SampleTypeConfig::parse(upload.sample_type_config.as_deref())?;
         let mut profile = self.pprof(&upload.profile, &labels)?;
+        go_names::drop_type_parameters(&mut profile);
         spy::adapt(&mut profile, &upload.spy_name, config.contains("inuse-space"));
         let name = naming::name_by_types(&profile.sample_types, &config);
         self.upload(labels, &name, profile, upload.from, upload.until, None).map(Some)

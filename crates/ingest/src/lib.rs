@@ -11,6 +11,7 @@ mod decode;
 mod dropped;
 mod error;
 mod forward;
+mod go_names;
 mod groups;
 mod identity;
 mod ingest;
