@@ -194,6 +194,24 @@ async fn uploads_that_share_an_id_are_all_stored() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_id_stands_for_all_of_its_upload() -> Result<()> {
+    let server = Server::start()?;
+    let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    let samples: [Sample<'_>; 3] =
+        [(&["main"], 1, &[]), (&["main"], 2, &[("thread", "1")]), (&["main"], 4, &[("thread", "2")])];
+    let mut message = series(&[NAME, ("service_name", "s")], &[&pprof(0, &samples)?]);
+    message["series"][0]["samples"][0]["ID"] = json!(id);
+    ensure!(push(&server, &message).await? == (200, json!({})));
+    for (selector, total) in [("{}", "7"), ("{thread=\"2\"}", "4")] {
+        let question = json!({"profileTypeID": CPU, "labelSelector": selector, "start": 1, "end": 4_000_000_000_000_i64,
+            "profileIdSelector": [id]});
+        let answer = server.connect("querier.v1.QuerierService/SelectMergeStacktraces", &question).await?;
+        ensure!(answer["flamegraph"]["total"] == total, "{selector}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn old_profiles_are_taken_at_their_time() -> Result<()> {
     let server = Server::start()?;
     let time = 1_500_000_000_000_000_000;

@@ -44,6 +44,9 @@ impl Draft {
     }
 }
 
+/// Most rows of one upload whose ids are looked for: sample types times label sets.
+pub const MAX_ROWS: u32 = 4096;
+
 /// The id of the profile number `row` of an upload: the upload's own for the first, derived for the others.
 pub fn row_id(upload: ProfileId, row: u32) -> ProfileId {
     if row == 0 {

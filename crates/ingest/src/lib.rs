@@ -31,7 +31,7 @@ mod relabelled;
 mod spy;
 mod timestamps;
 
-pub use batch::row_id;
+pub use batch::{MAX_ROWS, row_id};
 pub use counters::Counters;
 pub use dropped::{Dropped, DroppedReport, Reason};
 pub use error::{Error, ErrorKind};

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everflame_ingest::{Profefe, profefe_type, row_id};
+use everflame_ingest::{MAX_ROWS, Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
 use everflame_profile::{Labels, Nanos, SERVICE_NAME};
 use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
@@ -35,8 +35,6 @@ const FUTURE: Nanos = 600 * 1_000_000_000;
 const MAX_LISTED: usize = 10_000;
 /// Most ids that one request may join.
 const MAX_IDS: usize = 100;
-/// Most rows of one upload: sample types times label sets.
-const MAX_ROWS: u32 = 4096;
 
 /// A refusal in profefe's form: `{"code","error"}`.
 pub(crate) struct Refusal(StatusCode, String, Option<u64>);

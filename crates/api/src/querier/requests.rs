@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::wire::types::v1::StackTraceSelector;
+use everflame_ingest::{MAX_ROWS, row_id};
 use everflame_lake::ProfileId;
 use everflame_profile::{Labels, Nanos, ProfileType};
 use everflame_query::{GoPgo, Selector, StackQuery, TimeRange};
@@ -100,11 +101,22 @@ pub(crate) fn stack_query(
     query.call_site = filters.call_site;
     query.spans = ids("span_selector", filters.spans, span)?;
     query.traces = ids("trace_id_selector", filters.traces, trace)?;
-    query.profiles = ids("profile_id_selector", filters.profiles, profile)?;
+    query.profiles = rows_of(&ids("profile_id_selector", filters.profiles, profile)?);
     if !query.spans.is_empty() && !query.traces.is_empty() {
         return Err(ApiError::invalid("span_selector and trace_id_selector were both sent; choose one"));
     }
     Ok(query)
+}
+
+/// Most ids of rows that one request may be about.
+const MOST_ROWS: u32 = 1 << 18;
+
+/// The rows that profiles with these ids may have. To clients an id stands for a whole upload, of which there is
+/// a row for each type and each set of labels; the type and the selector choose among them.
+fn rows_of(profiles: &[ProfileId]) -> Vec<ProfileId> {
+    let count = u32::try_from(profiles.len()).unwrap_or(u32::MAX).max(1);
+    let rows = (MOST_ROWS / count).clamp(1, MAX_ROWS);
+    profiles.iter().flat_map(|&profile| (0..rows).map(move |row| row_id(profile, row))).collect()
 }
 
 /// How many there may be; all when the request does not say, or says 0.
@@ -226,6 +238,15 @@ mod tests {
     fn points_are_whole_milliseconds() {
         assert_eq!(points(3, 5).ok(), Some(TimeRange::new(3_999_999, 5_999_999)));
         assert!(points(5, 3).is_err());
+    }
+
+    #[test]
+    fn ids_stand_for_whole_uploads() {
+        let rows = rows_of(&[ProfileId(7), ProfileId(8)]);
+        assert_eq!(rows.len(), 2 * MAX_ROWS as usize);
+        assert!(rows.contains(&ProfileId(7)) && rows.contains(&row_id(ProfileId(8), 9)));
+        assert_eq!(rows_of(&vec![ProfileId(7); MOST_ROWS as usize + 1]).len(), MOST_ROWS as usize + 1);
+        assert!(rows_of(&[]).is_empty());
     }
 
     #[test]
