@@ -1,4 +1,5 @@
-//! The time grammar of `/ingest` and `/pyroscope/*`: dates, epochs in four units, `now-1h30m`, RFC 3339.
+//! The time grammar of `/ingest` and `/pyroscope/*`: dates, epochs in four units, seconds with a fraction,
+//! `now-1h30m`, RFC 3339.
 //!
 //! Underscores, commas and spaces are ignored. What is no time is refused: reading garbage as "now", as
 //! older servers did, hides the mistake.
@@ -56,7 +57,9 @@ pub(crate) fn rfc3339_micros(micros: i64) -> String {
 fn absolute(text: &str) -> Option<i128> {
     let digits: String = text.chars().filter(|&c| !is_ignored(c)).collect();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return rfc3339(text).map(OffsetDateTime::unix_timestamp_nanos);
+        let with_fraction =
+            digits.split_once('.').and_then(|(whole, rest)| seconds_with_fraction(whole, rest));
+        return with_fraction.or_else(|| rfc3339(text).map(OffsetDateTime::unix_timestamp_nanos));
     }
     let number: i128 = digits.parse().ok()?;
     match digits.len() {
@@ -70,6 +73,17 @@ fn absolute(text: &str) -> Option<i128> {
         0..13 => Some(number * SECOND),
         _ => None,
     }
+}
+
+/// Unix seconds as scripts have them, `1700000000.25`. What is finer than nanoseconds is cut.
+fn seconds_with_fraction(seconds: &str, fraction: &str) -> Option<i128> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(seconds) || !is_number(fraction) || seconds.len() > 12 {
+        return None;
+    }
+    let nanos: i128 = fraction.get(..9).unwrap_or(fraction).parse().ok()?;
+    let missing = 9usize.saturating_sub(fraction.len()) as u32;
+    Some(seconds.parse::<i128>().ok()? * SECOND + nanos * 10i128.pow(missing))
 }
 
 fn rfc3339(text: &str) -> Option<OffsetDateTime> {
@@ -141,6 +155,9 @@ mod tests {
             ("1700000000123", 1_700_000_000_123 * 1_000_000),
             ("1700000000123456", 1_700_000_000_123_456 * 1_000),
             ("1700000000123456789", 1_700_000_000_123_456_789),
+            ("1700000000.25", 1_700_000_000 * SECOND + 250_000_000),
+            ("1700000000.1234567891", 1_700_000_000_123_456_789),
+            ("0.5", SECOND / 2),
             ("20231114", 1_699_920_000 * SECOND),
             ("20239999", 20_239_999 * SECOND),
             ("0", 0),
@@ -153,6 +170,7 @@ mod tests {
             ("now-2M", i128::from(NOW) - 60 * DAY),
             ("now-1y2weeks", i128::from(NOW) - 379 * DAY),
             ("now-0", NOW.into()),
+            ("2023-11-14T22:13:20.5Z", 1_700_000_000 * SECOND + SECOND / 2),
             ("2023-11-14T22:13:20Z", 1_700_000_000 * SECOND),
             ("2023-11-15T00:13:20+02:00", 1_700_000_000 * SECOND),
             ("2023-11-15T00:13:20 02:00", 1_700_000_000 * SECOND),
@@ -172,6 +190,10 @@ mod tests {
             "now-1x",
             "now1h",
             "12ab",
+            "1.",
+            ".5",
+            "1.2.3",
+            "1700000000123.5",
             "99999999999999999999",
             "now-1h;",
             "١٢٣",
