@@ -193,6 +193,19 @@ async fn of_series_and_heatmaps() -> Result<()> {
                 "/series/0/slots/0/timestamp",
                 json!(millis(0).to_string()),
             ),
+            // What is left after the last whole step is a point, too, up to the end of the range.
+            (
+                heatmap,
+                json!({"queryType": 1, "start": millis(-30), "end": millis(25), "step": 15}),
+                "/series/0/slots/1/timestamp",
+                json!(millis(30).to_string()),
+            ),
+            (
+                heatmap,
+                json!({"queryType": 1, "start": millis(-30), "end": millis(19), "step": 15}),
+                "/series/0/slots/1",
+                Value::Null,
+            ),
             (heatmap, json!({"queryType": 1, "groupBy": ["pod"]}), "/series/1/labels/0/value", json!("b")),
             (heatmap, json!({"queryType": 1, "groupBy": ["pod"], "limit": 1}), "/series/1", Value::Null),
             (

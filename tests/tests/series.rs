@@ -65,6 +65,18 @@ fn outline(answer: &Value) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
+async fn a_profile_belongs_to_its_millisecond() -> Result<()> {
+    let server = Server::start()?;
+    let path = format!("/ingest?name=s&from={T}.0004");
+    ensure!(server.post(&path, &[], "main;work 1".into()).await?.0 == 200);
+    for changes in [json!({}), json!({"start": (T - 15) * 1000, "end": T * 1000})] {
+        let answer = server.connect(SELECT_SERIES, &question(changes)).await?;
+        ensure!(outline(&answer)? == [": 0=1"], "{answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn points() -> Result<()> {
     let server = filled().await?;
     let table: [(Value, &[&str]); 9] = [
@@ -149,7 +161,8 @@ async fn formats_of_merged_stacks() -> Result<()> {
     ensure!(text(&profile["defaultSampleType"]) == "cpu", "{profile}");
     ensure!(text(&profile["periodType"]["type"]) == "cpu" && profile["period"] == "1000000000", "{profile}");
     let time = profile["timeNanos"].as_str().context("timeNanos")?;
-    ensure!(time.starts_with(&((T + 60) * 1000).to_string()), "not the end: {time}");
+    ensure!(time == ((T + 60) * 1_000_000_000).to_string(), "not the end: {time}");
+    ensure!(profile["durationNanos"] == "60000000000", "{profile}");
     let values: i64 = profile["sample"]
         .as_array()
         .context("sample")?

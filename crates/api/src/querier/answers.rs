@@ -10,7 +10,7 @@ use bytes::Bytes;
 use connectrpc::{CodecFormat, ConnectError, Encodable, PreEncoded};
 use everflame_formats::{dot, pprof, tree};
 use everflame_profile::{DiffFlameGraph, DiffTree, FlameGraph, Labels, ProfileType, Tree};
-use everflame_query::{Exemplar, Merged, Point, StackQuery, TimeSeries};
+use everflame_query::{Exemplar, Merged, Point, StackQuery, TimeRange, TimeSeries};
 use uuid::Uuid;
 
 /// An answer as a message, as the bytes that a protobuf client gets, or as a flame graph that becomes
@@ -90,7 +90,10 @@ fn to_levels(levels: Vec<Vec<i64>>) -> Vec<wire::Level> {
 
 /// The bytes of a pprof; none when nothing was found.
 pub(crate) async fn pprof_bytes(merged: Merged, query: &StackQuery) -> Result<Vec<u8>, ApiError> {
-    let (profile_type, range) = (query.profile_type.clone(), query.range);
+    // A range ends with the last nanosecond of its last millisecond; clients know whole ones.
+    let TimeRange { from, until } = query.range;
+    let range = TimeRange::new(from, until - until.rem_euclid(1_000_000));
+    let profile_type = query.profile_type.clone();
     blocking(move || match merged.is_empty() {
         true => Vec::new(),
         false => pprof::write_uncompressed(&merged.to_profile(&profile_type, range)),
