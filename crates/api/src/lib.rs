@@ -28,6 +28,7 @@ mod lake;
 mod links;
 mod load;
 mod metrics;
+mod metrics_text;
 mod multipart;
 mod not_found;
 mod openapi;

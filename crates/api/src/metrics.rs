@@ -3,13 +3,14 @@
 use crate::app::App;
 use crate::debug_file_metrics::DebugFileReading;
 use crate::figures::{Figure, encode_counters, encode_gauges, gauge};
+use crate::metrics_text;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everflame_forward::{ForwardStatus, UnsentReason};
 use everflame_ingest::{Counters, Reason};
 use everflame_lake::{CacheStatus, LakeStatus};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -184,7 +185,7 @@ impl Metrics {
 }
 
 /// `GET /metrics`.
-pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let mut text = String::new();
     if encode(&mut text, &app.metrics.registry).is_err() {
         text.clear();
@@ -217,6 +218,10 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Response {
     }
     if encode(&mut text, &registry).is_err() {
         return crate::error::ApiError::internal("the metrics could not be written").into_response();
+    }
+    if metrics_text::is_wanted(&headers) {
+        let text = metrics_text::of_openmetrics(&text);
+        return ([(CONTENT_TYPE, metrics_text::CONTENT_TYPE)], text).into_response();
     }
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

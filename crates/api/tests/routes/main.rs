@@ -4,8 +4,10 @@
 
 mod fixture;
 
+use axum::body::Body;
 use everflame_api::ServerConfig;
 use fixture::{CPU, Fixture, NOW, base64, select};
+use http::Request;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -365,6 +367,12 @@ async fn health_metrics_and_pages() {
     for path in ["/ready", "/-/ready", "/-/healthy", "/api/v1/status", "/api/v1/status/buildinfo"] {
         assert_eq!(fixture.get(path).await.status, 200, "{path}");
     }
+    let older = Request::get("/metrics").header("accept", "text/plain;version=0.0.4").body(Body::empty());
+    let older = fixture.send(older.unwrap()).await;
+    assert_eq!(older.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(
+        String::from_utf8(older.body).unwrap().contains("# TYPE everflame_ingest_received_total counter\n")
+    );
     let metrics = String::from_utf8(fixture.get("/metrics").await.body).unwrap();
     for line in
         ["everflame_ingest_received_total 1", "everflame_http_requests_total{", "everflame_head_profiles 1"]
