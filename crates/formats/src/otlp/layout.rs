@@ -12,40 +12,71 @@ pub(super) enum SampleLayout {
     ValuesFirst,
 }
 
+/// What the fields of a sample are like.
+#[derive(Default)]
+struct Fields {
+    /// Numbers in the fields 2, 3 and 4, and timestamps.
+    seconds: usize,
+    thirds: usize,
+    fourths: usize,
+    timestamps: usize,
+    has_second: bool,
+    /// Field 2 came as single numbers.
+    is_second_loose: bool,
+}
+
 /// What a sample says about its layout.
 pub(super) fn of_sample(sample: &[u8]) -> Result<Option<SampleLayout>, Fault> {
     use SampleLayout::{AttributesFirst, ValuesFirst};
-    // Numbers in field 2 and 5; whether field 2 is there, and packed; whether field 4 is one number.
-    let (mut seconds, mut timestamps, mut has_second) = (0usize, 0usize, false);
-    let (mut packs, mut fourth) = (true, false);
+    let mut fields = Fields::default();
     let mut cursor = Cursor::new(sample);
     while let Some((number, value)) = cursor.field()? {
         match (number, value) {
+            // A link is one number.
             (3, Value::Bytes(_)) => return Ok(Some(ValuesFirst)),
-            (3, Value::Number(_)) | (4, Value::Bytes(_)) => return Ok(Some(AttributesFirst)),
-            (4, Value::Number(_)) => fourth = true,
+            (4, Value::Bytes(_)) => return Ok(Some(AttributesFirst)),
+            (3, Value::Number(_)) => fields.thirds += 1,
+            (4, Value::Number(_)) => fields.fourths += 1,
             (2, value) => {
-                has_second = true;
-                packs &= matches!(value, Value::Bytes(_));
-                numbers(value, |_| seconds += 1)?;
+                fields.has_second = true;
+                fields.is_second_loose |= !matches!(value, Value::Bytes(_));
+                numbers(value, |_| fields.seconds += 1)?;
             }
-            (5, Value::Bytes(bytes)) => timestamps += bytes.len() / 8,
-            (5, Value::Fixed(_)) => timestamps += 1,
+            (5, Value::Bytes(bytes)) => fields.timestamps += bytes.len() / 8,
+            (5, Value::Fixed(_)) => fields.timestamps += 1,
             _ => {}
         }
     }
-    if fourth {
-        // A link, except where lists are not packed, as async-profiler writes them, or nothing else counts.
-        let counts = has_second || timestamps > 0;
-        return Ok(Some(if packs && counts { ValuesFirst } else { AttributesFirst }));
+    Ok(fields.layout())
+}
+
+impl Fields {
+    fn layout(&self) -> Option<SampleLayout> {
+        use SampleLayout::{AttributesFirst, ValuesFirst};
+        // Whoever packs lists packs all of them: what is not packed is a link.
+        if !self.is_second_loose && self.thirds == 1 {
+            return Some(AttributesFirst);
+        }
+        let counts = self.has_second || self.timestamps > 0;
+        if !self.is_second_loose && self.thirds == 0 && self.fourths == 1 && counts {
+            return Some(ValuesFirst);
+        }
+        let fits = |values: usize, links: usize| {
+            links < 2
+                && match (values, self.timestamps) {
+                    (0, timestamps) => timestamps > 0,
+                    // Where both are there they are as many.
+                    (values, timestamps) => timestamps == 0 || timestamps == values,
+                }
+        };
+        match (fits(self.fourths, self.thirds), fits(self.seconds, self.fourths)) {
+            (true, false) => Some(AttributesFirst),
+            (false, true) => Some(ValuesFirst),
+            // Lists that are not packed, as async-profiler writes them: the fourth field are values.
+            _ if self.fourths > 0 => Some(AttributesFirst),
+            _ => None,
+        }
     }
-    // A sample has values or timestamps: what is alone in field 2 are values. Where both are there they are
-    // as many.
-    Ok(match (has_second, timestamps) {
-        (true, 0) => Some(ValuesFirst),
-        (true, timestamps) if timestamps != seconds => Some(AttributesFirst),
-        _ => None,
-    })
 }
 
 /// What to believe when no sample tells: attributes, when every number is one.
@@ -83,6 +114,15 @@ mod tests {
             ([&[8, 1, 0x12, 1, 5][..], &time].concat(), None),
             ([&[8, 1][..], &time].concat(), None),
             (vec![8, 1], None),
+            // Lists that are not packed: no link comes twice, and there are as many values as timestamps.
+            (vec![8, 1, 0x10, 5, 0x18, 1, 0x18, 2, 0x20, 1], Some(ValuesFirst)),
+            (vec![8, 1, 0x10, 5, 0x18, 1], Some(ValuesFirst)),
+            (vec![8, 1, 0x10, 1, 0x18, 1, 0x20, 5, 0x20, 6], Some(AttributesFirst)),
+            (vec![8, 1, 0x10, 1, 0x18, 1, 0x20, 5], Some(AttributesFirst)),
+            ([&[8, 1, 0x10, 5, 0x10, 6, 0x18, 1, 0x20, 1][..], &time, &time].concat(), Some(ValuesFirst)),
+            ([&[8, 1, 0x10, 5, 0x10, 6, 0x20, 1][..], &time, &time].concat(), Some(ValuesFirst)),
+            ([&[8, 1, 0x10, 1, 0x10, 2, 0x18, 1][..], &time].concat(), Some(AttributesFirst)),
+            ([&[8, 1, 0x10, 5, 0x18, 1][..], &time].concat(), None),
         ] {
             assert_eq!(of_sample(&sample).unwrap(), expect, "{sample:?}");
         }

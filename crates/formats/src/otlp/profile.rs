@@ -44,10 +44,13 @@ impl<'a> Head<'a> {
     ) -> Result<Self, Error> {
         let broken = |fault| place.broken(fault);
         let mut head = Self::default();
-        // Fields from 7 on, by number: what they are depends on the layout.
-        let mut late: [Option<Value<'a>>; 6] = [None; 6];
+        // Fields from 7 on, by number: what they are depends on the layout. Of each the last, and what is left to
+        // read in front of the first.
+        let mut late: [Option<(Cursor<'a>, Value<'a>)>; 6] = [None; 6];
         let mut cursor = Cursor::new(bytes);
-        while let Some((number, value)) = cursor.field().map_err(broken)? {
+        loop {
+            let before = cursor;
+            let Some((number, value)) = cursor.field().map_err(broken)? else { break };
             match (number, value) {
                 (1, value) => {
                     head.sample_type = value_type(value.bytes(number).map_err(broken)?, place, dictionary)?
@@ -71,13 +74,13 @@ impl<'a> Head<'a> {
                 (6, value) => head.period = value.number(number).map_err(broken)? as i64,
                 (7..=12, value) => {
                     if let Some(slot) = late.get_mut(number as usize - 7) {
-                        *slot = Some(value);
+                        slot.get_or_insert((before, value)).1 = value;
                     }
                 }
                 _ => {}
             }
         }
-        let [_, eight, nine, ten, eleven, twelve] = late;
+        let [_, eight, nine, ten, eleven, twelve] = late.map(|field| field.map(|(_, value)| value));
         // With comments in front (1.8) the later fields have numbers that are one higher.
         let text = |value: Option<Value<'a>>| match value {
             Some(Value::Bytes(bytes)) => str::from_utf8(bytes).ok().filter(|text| !text.is_empty()),
@@ -86,20 +89,37 @@ impl<'a> Head<'a> {
         let shifted = matches!(eight, Some(Value::Bytes(_)))
             || matches!(nine, Some(Value::Number(_)))
             || twelve.is_some()
-            || nine.is_none() && text(ten).is_some_and(|format| format.len() < 32) && eleven.is_some();
-        let (format, payload, attributes) = if shifted { (ten, eleven, twelve) } else { (nine, ten, eleven) };
-        if let Some(attributes) = attributes {
-            numbers(attributes, |index| {
-                if head.attributes.len() < limits.labels_per_sample {
-                    head.attributes.push(index);
-                }
-            })
-            .map_err(broken)?;
+            || nine.is_none()
+                && text(ten).is_some_and(|format| format.len() < 32)
+                && matches!(eleven, Some(Value::Bytes(_)));
+        let (format, payload, attributes) = if shifted { (ten, eleven, 12) } else { (nine, ten, 11) };
+        let [.., from_eleven, from_twelve] = late;
+        if let Some((cursor, _)) = if shifted { from_twelve } else { from_eleven } {
+            head.read_attributes(cursor, attributes, limits).map_err(broken)?;
         }
         if let (Some(format), Some(Value::Bytes(payload))) = (text(format), payload) {
             head.original = Some((format, payload));
         }
         Ok(head)
+    }
+
+    /// The numbers of the field `attributes`, which may come one by one and in several runs.
+    fn read_attributes(
+        &mut self,
+        mut cursor: Cursor<'_>,
+        attributes: u32,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        while let Some((number, value)) = cursor.field()? {
+            if number == attributes {
+                numbers(value, |index| {
+                    if self.attributes.len() < limits.labels_per_sample {
+                        self.attributes.push(index);
+                    }
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -357,4 +377,40 @@ pub(super) fn unnamed(place: Place) -> Error {
         "neither its sample type nor its period type has a name",
         "name what the values count, as in `cpu` in `nanoseconds`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pprof::wire::Writer;
+
+    const ID: (u32, &[u8]) = (7, &[7; 16]);
+
+    /// A profile of fields of bytes, and single numbers behind them.
+    fn profile(fields: &[(u32, &[u8])], numbers: &[(u8, u8)]) -> Vec<u8> {
+        let mut out = Writer::default();
+        fields.iter().for_each(|(field, bytes)| out.bytes(*field, bytes));
+        numbers.iter().for_each(|(field, number)| out.0.extend([field << 3, *number]));
+        out.0
+    }
+
+    #[test]
+    fn attributes_come_packed_in_runs_and_one_by_one() {
+        let comments: (u32, &[u8]) = (7, &[1]);
+        let id_of_1_8: (u32, &[u8]) = (8, &[7; 16]);
+        for bytes in [
+            profile(&[ID, (11, &[1, 2, 3])], &[]),
+            profile(&[ID, (11, &[1, 2]), (11, &[3])], &[]),
+            profile(&[ID], &[(11, 1), (11, 2), (11, 3)]),
+            profile(&[ID, (11, &[1])], &[(11, 2), (8, 5), (11, 3)]),
+            profile(&[ID, (9, b"jfr"), (10, b"FLR"), (11, &[1, 2])], &[(11, 3)]),
+            profile(&[], &[(11, 1), (11, 2), (11, 3)]),
+            profile(&[comments, id_of_1_8, (12, &[1, 2]), (12, &[3])], &[]),
+            profile(&[id_of_1_8, (10, b"jfr"), (11, b"FLR")], &[(12, 1), (12, 2), (12, 3)]),
+        ] {
+            let place = Place::Message;
+            let head = Head::read(&bytes, place, &Dictionary::default(), &Limits::default()).unwrap();
+            assert_eq!(head.attributes, [1, 2, 3], "{bytes:?}");
+        }
+    }
 }
