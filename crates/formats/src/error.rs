@@ -31,6 +31,11 @@ impl Error {
         self.kind
     }
 
+    /// The same about what `place` holds.
+    pub(crate) fn within(self, place: impl fmt::Display) -> Self {
+        Self { place: format!("{place}, original payload: {}", self.place), ..self }
+    }
+
     #[cold]
     pub(crate) fn malformed(
         place: impl fmt::Display,

@@ -2,11 +2,12 @@
 
 use super::any_value::{self, Text};
 use super::dictionary::{Dictionary, RawTables};
+use super::original::{Original, Originals};
 use super::place::Place;
-use super::profile::{Head, LinkKeys, SERVICE, SampleReader, Scratch, Taken, unnamed};
+use super::profile::{Head, LinkKeys, Refusal, SERVICE, SampleReader, Scratch, Taken, unnamed};
 use super::v1_7::{self, Upgraded};
 use crate::pprof::wire::{Cursor, Fault};
-use crate::{Cuts, Decoded, Error, Limits, Moments, Part, gzip, pprof};
+use crate::{Cuts, Error, Limits, Moments, Part, Parts, gzip};
 use everflame_profile::{Profile, SERVICE_NAME, Samples, StringIndex, ValueType};
 use std::borrow::Cow;
 
@@ -63,15 +64,18 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
         find_profiles(bytes, at, &mut dictionary, limits, &mut export.cuts, &mut found)?;
     }
     let keys = LinkKeys { span: dictionary.push("span_id"), trace: dictionary.push("trace_id") };
-    let mut reader = Reader(SampleReader {
-        dictionary: &dictionary,
-        limits,
-        keys,
-        place: Place::Message,
-        layout_before: None,
-        entries: 0,
-        scratch: Scratch::default(),
-    });
+    let mut reader = Reader {
+        samples: SampleReader {
+            dictionary: &dictionary,
+            limits,
+            keys,
+            place: Place::Message,
+            layout_before: None,
+            entries: 0,
+            scratch: Scratch::default(),
+        },
+        originals: Originals { left: limits.inflated_bytes },
+    };
     export.profiles = found.last().map_or(0, |found| found.total)
         + export.rejected.as_ref().map_or(0, |(rejected, _)| *rejected);
     for Found { place, labels, profiles, .. } in &found {
@@ -81,13 +85,13 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
                 other => other,
             };
             let before = export.parts.len();
-            if let Err(error) = reader.profile(bytes, place, labels, &mut export) {
-                // Too much is too much for the whole export; a fault is the profile's own.
-                if error.kind() == crate::ErrorKind::TooLarge {
-                    return Err(error);
+            match reader.profile(bytes, place, labels, &mut export) {
+                Ok(()) => {}
+                Err(Refusal::Export(error)) => return Err(error),
+                Err(Refusal::Profile(error)) => {
+                    export.parts.truncate(before);
+                    export.rejected.get_or_insert((0, error)).0 += 1;
                 }
-                export.parts.truncate(before);
-                export.rejected.get_or_insert((0, error)).0 += 1;
             }
         }
     }
@@ -169,6 +173,11 @@ fn check_count(what: &str, count: usize) -> Result<(), Error> {
     }
 }
 
+/// Refuses more profiles than an export may have, those of the services of samples counted.
+fn check_parts(count: usize) -> Result<(), Refusal> {
+    check_count("profiles of services", count).map_err(Refusal::Export)
+}
+
 /// Appends the attributes of a resource or a scope, which are in the field `field`.
 fn attributes(
     bytes: &[u8],
@@ -204,7 +213,10 @@ fn pairs(bytes: &[u8], field: u32, most: usize) -> Result<Vec<Pair<'_>>, Fault> 
     Ok(pairs)
 }
 
-struct Reader<'a>(SampleReader<'a>);
+struct Reader<'a> {
+    samples: SampleReader<'a>,
+    originals: Originals,
+}
 
 impl Reader<'_> {
     /// Appends the parts of one profile.
@@ -214,26 +226,21 @@ impl Reader<'_> {
         place: Place,
         labels: &Labels,
         export: &mut Export,
-    ) -> Result<(), Error> {
-        let SampleReader { dictionary, limits, .. } = self.0;
+    ) -> Result<(), Refusal> {
+        let SampleReader { dictionary, limits, .. } = self.samples;
         let head = Head::read(bytes, place, dictionary, limits)?;
         let labels = self.labels(labels, &head, place)?;
         let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-        self.charge(bytes / BYTES_PER_ENTRY + 1, place)?;
+        self.samples.charge(bytes / BYTES_PER_ENTRY + 1, place)?;
         if head.samples.is_empty()
-            && let Some((format, payload)) = head.original
-            && format == "pprof"
+            && let Some(original) = head.original
         {
-            let Decoded { profile, cuts } = pprof::read(payload, limits)?;
-            self.charge(profile.samples.locations.len() + 2 * profile.samples.values.len(), place)?;
-            export.cuts.add(cuts);
-            export.parts.push(Part { labels: with_service(labels, ""), profile, ..Part::default() });
-            return Ok(());
+            return self.original(original, &head, place, &labels, export);
         }
         let Named { name, sample_type, factor } = name(&head).ok_or_else(|| unnamed(place))?;
-        self.0.place = place;
-        let mut by_service = self.0.read(&head.samples, factor)?;
-        check_count("profiles of services", export.parts.len() + by_service.len())?;
+        self.samples.place = place;
+        let mut by_service = self.samples.read(&head.samples, factor)?;
+        check_parts(export.parts.len() + by_service.len())?;
         by_service.sort_unstable_by_key(|(service, _)| *service);
         let mut template = Some(Part {
             name,
@@ -266,23 +273,38 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Counts `entries` more against the limit for the whole export.
-    fn charge(&mut self, entries: usize, place: Place) -> Result<(), Error> {
-        let most = self.0.limits.entries;
-        self.0.entries = self.0.entries.saturating_add(entries);
-        match self.0.entries > most {
-            true => Err(Error::too_large(
-                place,
-                format_args!("up to here there are more than {most} frames, values and labels"),
-                "send fewer profiles at once",
-            )),
-            false => Ok(()),
+    /// Appends the parts of the file that a profile without samples was converted from.
+    fn original(
+        &mut self,
+        original: Original<'_>,
+        head: &Head<'_>,
+        place: Place,
+        labels: &[(String, String)],
+        export: &mut Export,
+    ) -> Result<(), Refusal> {
+        let SampleReader { limits, entries, .. } = self.samples;
+        let left = limits.entries.saturating_sub(entries);
+        let Parts { parts, cuts } = self.originals.read(original, place, limits, left)?;
+        export.cuts.add(cuts);
+        check_parts(export.parts.len() + parts.len())?;
+        for mut part in parts {
+            let Samples { locations, values, .. } = &part.profile.samples;
+            let moments = &part.moments.times;
+            self.samples.charge(locations.len() + 2 * values.len() + 2 * moments.len(), place)?;
+            let mut all = labels.to_vec();
+            all.append(&mut part.labels);
+            part.labels = with_service(all, "");
+            if part.profile.time == 0 {
+                (part.profile.time, part.profile.duration) = (head.time, head.duration);
+            }
+            export.parts.push(part);
         }
+        Ok(())
     }
 
     /// The labels that hold for a whole profile; of equal names the first stays.
     fn labels(&self, outer: &Labels, head: &Head<'_>, place: Place) -> Result<Vec<(String, String)>, Error> {
-        let dictionary = self.0.dictionary;
+        let dictionary = self.samples.dictionary;
         // One more for the service.
         let mut labels: Vec<(String, String)> = Vec::with_capacity(outer.len() + 1);
         let mut own = Vec::new();
@@ -425,6 +447,20 @@ mod tests {
             error.to_string().starts_with("OTLP: resource 0, scope 0, profile 1: it refers to stack 99"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_profile_with_too_much_leaves_the_others() {
+        let bytes = Message::example(Layout::Current).encode();
+        for limits in
+            [Limits { samples: 2, ..Limits::default() }, Limits { labels_per_sample: 1, ..Limits::default() }]
+        {
+            let export = read(&bytes, &limits).unwrap();
+            let (rejected, error) = export.rejected.unwrap();
+            assert_eq!((export.profiles, export.parts.len(), rejected), (2, 1, 1), "{error}");
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+            assert!(error.to_string().starts_with("OTLP: resource 0, scope 0, profile 1: "), "{error}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod json_fields;
 mod layout;
 mod locations;
 mod numbers;
+mod original;
 mod place;
 mod profile;
 mod stacks;

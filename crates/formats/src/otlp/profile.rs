@@ -3,6 +3,7 @@
 use super::dictionary::{Dictionary, Role, too_old};
 use super::layout::{self, SampleLayout};
 use super::numbers::{fixed, numbers};
+use super::original::Original;
 use super::place::Place;
 use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault, Value};
@@ -12,6 +13,20 @@ use hashbrown::HashMap;
 
 /// Sample attribute that names the service, before the resource does.
 pub(super) const SERVICE: &str = "service.name";
+
+/// Why a profile is not read, and whether it is the only one.
+pub(super) enum Refusal {
+    /// A fault of this profile, or more than one profile may have.
+    Profile(Error),
+    /// More than an export may have: the profiles after this one are not read either.
+    Export(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Profile(error)
+    }
+}
 
 /// Services that the samples of one profile may name.
 const MOST_SERVICES: usize = 4_096;
@@ -31,8 +46,8 @@ pub(super) struct Head<'a> {
     pub(super) period: i64,
     /// Entries of the attribute table that hold for the whole profile.
     pub(super) attributes: Vec<u64>,
-    /// What the profile was converted from, and in which format it is.
-    pub(super) original: Option<(&'a str, &'a [u8])>,
+    /// What the profile was converted from.
+    pub(super) original: Option<Original<'a>>,
 }
 
 impl<'a> Head<'a> {
@@ -97,8 +112,10 @@ impl<'a> Head<'a> {
         if let Some((cursor, _)) = if shifted { from_twelve } else { from_eleven } {
             head.read_attributes(cursor, attributes, limits).map_err(broken)?;
         }
-        if let (Some(format), Some(Value::Bytes(payload))) = (text(format), payload) {
-            head.original = Some((format, payload));
+        if let Some(Value::Bytes(payload)) = payload
+            && !payload.is_empty()
+        {
+            head.original = Some(Original { format: text(format).unwrap_or_default(), payload });
         }
         Ok(head)
     }
@@ -177,7 +194,7 @@ pub(super) struct Scratch {
 impl SampleReader<'_> {
     /// The samples by the service that their attributes name, index 0 when they name none. Values are
     /// multiplied by `factor`.
-    pub(super) fn read(&mut self, raw: &[&[u8]], factor: i64) -> Result<Vec<(StringIndex, Taken)>, Error> {
+    pub(super) fn read(&mut self, raw: &[&[u8]], factor: i64) -> Result<Vec<(StringIndex, Taken)>, Refusal> {
         let layout = self.layout(raw).map_err(|fault| self.place.broken(fault))?;
         // Few profiles name more than one.
         let mut by_service: Vec<(StringIndex, Taken)> = Vec::with_capacity(1);
@@ -205,14 +222,7 @@ impl SampleReader<'_> {
             }
             let Some((_, taken)) = by_service.get_mut(at) else { continue };
             let each = stack.len() + 2 * labels.len() + ENTRIES_OF_MOMENT;
-            self.entries = self.entries.saturating_add(moments.saturating_mul(each));
-            if self.entries > self.limits.entries {
-                let fault = format_args!(
-                    "up to here there are more than {} frames, values and labels",
-                    self.limits.entries
-                );
-                return Err(Error::too_large(self.place, fault, SMALLER));
-            }
+            self.charge(moments.saturating_mul(each), self.place)?;
             let Taken { samples, moments } = taken;
             let first = moments.values.len();
             sample.take(factor, moments);
@@ -226,6 +236,21 @@ impl SampleReader<'_> {
         }
         self.scratch = Scratch { sample, labels, positions };
         Ok(by_service)
+    }
+
+    /// Counts `entries` more against the limit for the whole export.
+    #[inline]
+    pub(super) fn charge(&mut self, entries: usize, place: Place) -> Result<(), Refusal> {
+        let most = self.limits.entries;
+        self.entries = self.entries.saturating_add(entries);
+        match self.entries > most {
+            true => Err(Refusal::Export(Error::too_large(
+                place,
+                format_args!("up to here there are more than {most} frames, values and labels"),
+                SMALLER,
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn check_services(&self, known: usize) -> Result<(), Error> {

@@ -123,7 +123,7 @@ impl Upgrade<'_> {
                 2 => {
                     let bytes = value.bytes(number).map_err(|fault| place.broken(fault))?;
                     match self.profile(bytes, place, &mut out) {
-                        // Too much is too much for the whole export; a fault is the profile's own.
+                        // What is too large here is so for the whole export; a fault is the profile's own.
                         Err(error) if error.kind() == ErrorKind::TooLarge => return Err(error),
                         Err(error) => self.rejected.get_or_insert((0, error)).0 += 1,
                         Ok(()) => {}
@@ -149,10 +149,6 @@ impl Upgrade<'_> {
         if let Some(id) = old.id {
             head.bytes(7, id);
         }
-        if let (Some(format), Some(payload)) = (old.payload_format, old.payload) {
-            head.bytes(9, format);
-            head.bytes(10, payload);
-        }
         moved(&mut head, 11, &old.attributes);
 
         let nothing: &[u8] = &[];
@@ -163,6 +159,11 @@ impl Upgrade<'_> {
             out.bytes(1, sample_type);
             out.0.extend_from_slice(&head.0);
             profiles.push(out);
+        }
+        // It holds all sample types.
+        if let (Some(first), Some(payload)) = (profiles.first_mut(), old.payload) {
+            first.bytes(9, old.payload_format.unwrap_or_default());
+            first.bytes(10, payload);
         }
         let mut known = HashMap::new();
         for bytes in &old.samples {
