@@ -62,10 +62,7 @@ pub(crate) async fn heatmap(State(app): State<Arc<App>>, uri: Uri) -> Result<Res
         until: end,
         step: nanos,
         bands: NonZeroU16::new(bands).unwrap_or(NonZeroU16::MIN),
-        values: match (params.get("min"), params.get("max")) {
-            (None, None) => None,
-            _ => Some(values(&params)?),
-        },
+        values: values(&params)?,
         group_by: Vec::new(),
         limit: None,
         exemplars: Exemplars::None,

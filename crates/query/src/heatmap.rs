@@ -73,8 +73,9 @@ pub struct HeatmapQuery {
     pub step: Nanos,
     /// How many bands of values there are.
     pub bands: NonZeroU16,
-    /// The values that the bands lie between; from the smallest to the largest that is there when `None`.
-    pub values: Option<ValueRange>,
+    /// The values that the bands lie between. Where it is open it ends at the smallest or the largest value that
+    /// is there.
+    pub values: ValueRange,
     /// One heatmap for each combination of values of these labels; one for all when empty.
     pub group_by: Vec<String>,
     /// At most so many heatmaps, those with the largest sums.
@@ -93,7 +94,7 @@ impl HeatmapQuery {
     }
 
     fn check(&self, limits: &Limits) -> Result<(), Error> {
-        self.values.unwrap_or(ValueRange::ALL).check()?;
+        self.values.check()?;
         self.over_time().check(limits)
     }
 }
@@ -233,9 +234,10 @@ impl Cell {
     }
 }
 
-/// Finds the smallest and the largest total.
+/// Finds the smallest and the largest total within a range.
 pub(crate) struct BoundsScan {
     pub(crate) grouping: Arc<Grouping>,
+    pub(crate) within: ValueRange,
 }
 
 impl Scan for BoundsScan {
@@ -264,7 +266,7 @@ impl Scan for BoundsScan {
 
 impl BoundsScan {
     fn take(&self, row: &ProfileRow, into: &mut Option<ValueRange>) -> Result<(), Interrupt> {
-        if self.grouping.covered.contains(row.time) {
+        if self.grouping.covered.contains(row.time) && self.within.contains(row.total) {
             let known = into.iter().flat_map(|range| [range.min, range.max]);
             *into = ValueRange::around(known.chain([row.total]));
         }
@@ -385,14 +387,14 @@ impl Engine {
         let mut heatmap = Heatmap::default();
         let cells = match query.of {
             Single::Profile => {
-                if query.values.is_none() {
-                    let scan = Arc::new(BoundsScan { grouping: grouping.clone() });
+                let mut bounds = None;
+                if query.values.is_open() {
+                    let scan = Arc::new(BoundsScan { grouping: grouping.clone(), within: query.values });
                     let found = self.scan(vec![(scan, profiles())], &snapshot, &control).await?;
                     heatmap.took(found.stats, found.warnings);
-                    heatmap.values = found.partial;
-                } else {
-                    heatmap.values = query.values;
+                    bounds = found.partial;
                 }
+                heatmap.values = query.values.closed(bounds);
                 let Some(bands) = heatmap.bands(query.bands) else { return Ok(heatmap) };
                 let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
                 let Scanned { partial, stats, warnings } =
@@ -410,8 +412,8 @@ impl Engine {
                     self.scan(vec![(scan, part)], &snapshot, &control).await?;
                 heatmap.took(stats, warnings);
                 let rows: Vec<SpanRow> = spans::rows(&partial).collect();
-                heatmap.values =
-                    query.values.or_else(|| ValueRange::around(rows.iter().map(|row| row.total)));
+                let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
+                heatmap.values = query.values.closed(ValueRange::around(totals));
                 let Some(bands) = heatmap.bands(query.bands) else { return Ok(heatmap) };
                 match grouping.cells_of_spans(&rows, bands, &control) {
                     Ok(cells) => cells,

@@ -67,6 +67,22 @@ impl ValueRange {
         self.min <= value && value <= self.max
     }
 
+    /// Whether it has an end that nobody set.
+    pub(crate) fn is_open(&self) -> bool {
+        self.min == i64::MIN || self.max == i64::MAX
+    }
+
+    /// The same with the ends that nobody set where those of `found` are; `None` when nothing was found for them.
+    pub(crate) fn closed(self, found: Option<Self>) -> Option<Self> {
+        if !self.is_open() {
+            return Some(self);
+        }
+        found.map(|found| Self {
+            min: if self.min == i64::MIN { found.min } else { self.min },
+            max: if self.max == i64::MAX { found.max } else { self.max },
+        })
+    }
+
     /// The smallest range that has all of `values`; `None` when there are none.
     pub(crate) fn around(values: impl IntoIterator<Item = i64>) -> Option<Self> {
         let add = |range: Option<Self>, value: i64| match range {
@@ -87,6 +103,22 @@ impl ValueRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn open_ends_are_where_something_is() {
+        let range = |min, max| ValueRange { min, max };
+        let (min, max) = (i64::MIN, i64::MAX);
+        let found = Some(range(3, 9));
+        for (asked, found, expect) in [
+            (range(1, 5), None, Some(range(1, 5))),
+            (range(1, max), found, Some(range(1, 9))),
+            (range(min, 12), found, Some(range(3, 12))),
+            (ValueRange::ALL, found, found),
+            (range(1, max), None, None),
+        ] {
+            assert_eq!(asked.closed(found), expect, "{asked:?}");
+        }
+    }
 
     #[test]
     fn microseconds_inside() {

@@ -7,7 +7,7 @@ use crate::wire::querier::v1::{
 };
 use crate::wire::types::v1 as types;
 use buffa::EnumValue;
-use everflame_query::{Exemplars, Heatmap, HeatmapExemplar, HeatmapQuery, Single, TimeRange};
+use everflame_query::{Exemplars, Heatmap, HeatmapExemplar, HeatmapQuery, Single, TimeRange, ValueRange};
 use std::num::NonZeroU16;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ pub(crate) fn query(request: SelectHeatmapRequest) -> Result<HeatmapQuery, ApiEr
         until: points.until,
         step,
         bands: BANDS,
-        values: None,
+        values: ValueRange::ALL,
         group_by: request.group_by,
         limit: requests::limit(request.limit)?,
         exemplars,

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use connectrpc::{CodecFormat, ConnectError, Encodable};
 use everflame_profile::{Labels, Nanos};
 use everflame_query::{
-    Exemplars, HeatmapExemplar, HeatmapQuery, ScanStats, SeriesQuery, Single, TimeSeriesAnswer, Warning,
+    Exemplars, HeatmapExemplar, HeatmapQuery, ScanStats, SeriesQuery, Single, TimeSeriesAnswer, ValueRange,
+    Warning,
 };
 use hashbrown::HashMap;
 use std::num::NonZeroU16;
@@ -42,7 +43,7 @@ pub(crate) async fn with_spans(
         until: query.range.until,
         step: query.step,
         bands: NonZeroU16::MIN,
-        values: None,
+        values: ValueRange::ALL,
         group_by: query.group_by.clone(),
         limit: None,
         exemplars: Exemplars::Largest,

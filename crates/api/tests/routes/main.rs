@@ -236,6 +236,12 @@ async fn single_profiles_by_time_and_value() {
     assert_eq!((&heatmap["start"], &heatmap["step"]), (&json!(1_700_000_000_000_i64), &json!(10_000)));
     let small = fixture.get(&format!("/api/v1/heatmap?{query}&x=3&y=2&max=20000000&min=0")).await.json();
     assert_eq!(small["cells"], json!([[0, 1, 1], [1, 1, 1]]));
+    // The side that is not given comes from the data.
+    let above = fixture.get(&format!("/api/v1/heatmap?{query}&x=3&y=2&min=15000000")).await.json();
+    assert_eq!(above["values"], json!({ "min": 15_000_000, "max": 300_000_000 }));
+    assert_eq!(above["cells"], json!([[1, 0, 1], [2, 1, 1]]));
+    let below = fixture.get(&format!("/api/v1/heatmap?{query}&x=3&y=2&max=20000000")).await.json();
+    assert_eq!(below["values"], json!({ "min": 10_000_000, "max": 20_000_000 }));
 
     let list = fixture.get(&format!("/api/v1/profiles?{query}&min=15000000&order=largest")).await.json();
     let totals: Vec<_> =

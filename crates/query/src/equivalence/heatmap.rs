@@ -22,9 +22,10 @@ fn count(query: &HeatmapQuery, entries: &[(Labels, i64, i64)]) -> (Option<ValueR
         None
     };
     let entries: Vec<_> = entries.iter().filter_map(|entry| Some((entry, covered(entry.1)?))).collect();
-    let found = ValueRange::around(entries.iter().map(|((.., value), _)| *value));
+    let found = entries.iter().map(|((.., value), _)| *value).filter(|value| query.values.contains(*value));
+    let found = ValueRange::around(found);
     let mut counted = Counted::new();
-    let Some(values) = query.values.or(found) else { return (None, counted) };
+    let Some(values) = query.values.closed(found) else { return (None, counted) };
     let (width, bands) = (i128::from(values.max) - i128::from(values.min), i128::from(query.bands.get()));
     for ((labels, time, value), point) in entries {
         if values.contains(*value) {
@@ -56,7 +57,7 @@ proptest! {
     #[test]
     fn heatmaps_count(
         case in cases(), layout in layouts(), step in 1i64..4000, bands in 1u16..30, by_pod in any::<bool>(),
-        of_spans in any::<bool>(), values in prop::option::of((-50i64..500, 0i64..2000)),
+        of_spans in any::<bool>(), values in (prop::option::of(-50i64..500), prop::option::of(0i64..2000)),
     ) {
         prop_assume!(case.range != TimeRange::ALL);
         let tables = store(&case.series, &case.rows, layout);
@@ -72,7 +73,10 @@ proptest! {
             until: case.range.until,
             step: over_time.step,
             bands: NonZeroU16::new(bands).unwrap(),
-            values: values.map(|(min, length)| ValueRange { min, max: min + length }),
+            values: ValueRange {
+                min: values.0.unwrap_or(i64::MIN),
+                max: values.1.map_or(i64::MAX, |length| values.0.unwrap_or_default() + length),
+            },
             group_by: over_time.group_by.clone(),
             limit: None,
             exemplars: Exemplars::Largest,
@@ -92,7 +96,8 @@ proptest! {
             prop_assert_eq!(&found.warnings, &[]);
             let rows: Vec<SpanRow> = spans::rows(&found.partial).collect();
             prop_assert!(rows.iter().all(|row| row.trace == u128::from(row.span) * 10));
-            let values = query.values.or(ValueRange::around(rows.iter().map(|row| row.total)));
+            let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
+            let values = query.values.closed(ValueRange::around(totals));
             let mut sums: BTreeMap<(Labels, u64), (i64, i128)> = BTreeMap::new();
             for profile in case.taken(range) {
                 for sample in profile.samples.iter().filter(|sample| sample.span > 0) {
@@ -107,9 +112,9 @@ proptest! {
             });
             ((values, cells), count(&query, &entries))
         } else {
-            let scan = Arc::new(BoundsScan { grouping: grouping.clone() });
+            let scan = Arc::new(BoundsScan { grouping: grouping.clone(), within: query.values });
             let found = run(&scan, &tables.profiles, &tables.head, range);
-            let values = query.values.or(found.partial);
+            let values = query.values.closed(found.partial);
             let cells = values.map(|values| {
                 let scan = Arc::new(CellScan { grouping: grouping.clone(), bands: Bands::new(values, query.bands) });
                 run(&scan, &tables.profiles, &tables.head, range).partial
