@@ -11,6 +11,7 @@ use crate::settings::{self, Addresses, Age, LogFormat, Names, Room, Servers, Siz
 use crate::source_settings::SourceCode;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use everflame_forward::Protocol;
+use everflame_ingest::RelabelRule;
 use everflame_query::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -178,6 +179,13 @@ pub(crate) enum ConfigError {
     InsecureListen(String),
 }
 
+/// What a configuration file may have lists in.
+#[derive(serde::Deserialize)]
+struct Lists {
+    #[serde(default)]
+    relabel: Vec<RelabelRule>,
+}
+
 /// What flags say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
@@ -248,7 +256,10 @@ impl Config {
                 serde_yaml_ng::Value::Number(value) => value.to_string(),
                 serde_yaml_ng::Value::String(value) => value.clone(),
                 serde_yaml_ng::Value::Sequence(_) if key.is_list() => {
-                    serde_json::to_string(value).map_err(|error| fault(format!("key {name}: {error}")))?
+                    // As it is written: what YAML takes for a number has lost its zeros in `value`.
+                    let rules = serde_yaml_ng::from_str(&text)
+                        .map(|Lists { relabel }| serde_json::to_string(&relabel).unwrap_or_default());
+                    rules.map_err(|error| fault(format!("key {name}: {error}")))?
                 }
                 _ => return Err(fault(format!("key {name}: write one value"))),
             };
@@ -360,11 +371,11 @@ mod tests {
 
     #[test]
     fn rules_may_be_written_as_yaml() {
-        let file = "relabel:\n  - source_labels: [env]\n    regex: d.v\\d\n    action: drop\n  - target_label: a\n    replacement: 1\n";
+        let file = "relabel:\n  - source_labels: [env]\n    regex: d.v\\d\n    action: drop\n  - target_label: a\n    replacement: 1.10\n    regex: 007\n    separator: ~\n";
         let config = load(&[], &[], file).unwrap();
         assert_eq!(
             config.relabel.show(),
-            r#"[{"source_labels":["env"],"regex":"d.v\\d","action":"drop"},{"target_label":"a","replacement":"1"}]"#
+            r#"[{"source_labels":["env"],"regex":"d.v\\d","action":"drop"},{"target_label":"a","regex":"007","replacement":"1.10"}]"#
         );
         assert_eq!(load(&[], &[], &config.to_yaml()).unwrap(), config);
         let fault = load(&[], &[], "relabel: [{action: hashmod, target_label: a}]").unwrap_err().to_string();

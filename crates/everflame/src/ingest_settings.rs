@@ -162,8 +162,8 @@ mod tests {
         for (text, expect) in [
             ("none", "none"),
             (
-                "- source_labels: [env]\n  regex: dev\n  action: Drop\n- target_label: zone\n  replacement: 7\n",
-                r#"[{"source_labels":["env"],"regex":"dev","action":"drop"},{"target_label":"zone","replacement":"7"}]"#,
+                "- source_labels: [env]\n  regex: dev\n  action: Drop\n- target_label: zone\n  replacement: 7.0\n",
+                r#"[{"source_labels":["env"],"regex":"dev","action":"drop"},{"target_label":"zone","replacement":"7.0"}]"#,
             ),
             ("[{action: replace}]", "refused"),
             ("[{action: keep, colour: red}]", "refused"),

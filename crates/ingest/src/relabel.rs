@@ -77,7 +77,7 @@ impl RelabelAction {
     ];
 }
 
-/// A rule as it is written; what is absent has Prometheus' default.
+/// A rule as it is written, so that `1.10` without quotes is no number of YAML; what is absent has Prometheus' default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelabelRule {
@@ -85,19 +85,19 @@ pub struct RelabelRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_labels: Option<Vec<String>>,
     /// What stands between joined values: `;`.
-    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
     /// The label that is set or compared.
-    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_label: Option<String>,
     /// Regular expression over the joined values, or over names of labels: `(.*)`.
-    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     /// What `hashmod` takes the rest by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modulus: Option<u64>,
     /// The new value, with `$1` and `${name}` for what the expression has caught: `$1`.
-    #[serde(default, deserialize_with = "scalar", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacement: Option<String>,
     /// What to do: `replace`.
     #[serde(default, deserialize_with = "action", skip_serializing_if = "is_replace")]
@@ -106,25 +106,6 @@ pub struct RelabelRule {
 
 fn is_replace(action: &RelabelAction) -> bool {
     *action == RelabelAction::Replace
-}
-
-/// A text; YAML reads what looks like a number as one.
-fn scalar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Scalar {
-        Text(String),
-        Bool(bool),
-        Whole(i64),
-        Real(f64),
-    }
-    let scalar = Option::<Scalar>::deserialize(deserializer)?;
-    Ok(scalar.map(|scalar| match scalar {
-        Scalar::Text(text) => text,
-        Scalar::Bool(value) => value.to_string(),
-        Scalar::Whole(number) => number.to_string(),
-        Scalar::Real(number) => number.to_string(),
-    }))
 }
 
 fn action<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<RelabelAction, D::Error> {

@@ -95,7 +95,7 @@ fn actions() {
         // The target may be made of what was caught; a number in YAML is a text.
         (
             r#"[{"source_labels":["a"],"regex":"(\\w+)=(\\d+)","target_label":"${1}","replacement":"$2"},
-                {"target_label":"port","replacement":8080}]"#,
+                {"target_label":"port","replacement":"8080"}]"#,
             &[("a", "shard=7")],
             r#"{a="shard=7", port="8080", shard="7"}"#,
         ),
