@@ -248,7 +248,7 @@ impl prometheus_client::collector::Collector for Reading {
             ("ingest_samples", "Samples that were stored", ingest.samples),
             (
                 "labels_dropped",
-                "Labels dropped because a service has too many label sets, or they are too long",
+                "Labels dropped because a service has too many label sets, or they are too long or too many",
                 ingest.labels_dropped,
             ),
             ("stacks_cut", "Stacks cut to the depth limit", ingest.stacks_cut),

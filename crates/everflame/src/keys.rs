@@ -139,7 +139,12 @@ pub(crate) const KEYS: &[Key] = &[
         "COUNT",
         "Frames of a stack; deeper ones keep their root side, and are counted"
     ),
-    key!("max-labels", max_labels, "COUNT", "Labels of an upload; more are refused"),
+    key!(
+        "max-labels",
+        max_labels,
+        "COUNT",
+        "Labels of an upload; more are refused, and with OTLP and Arrow left out and counted"
+    ),
     key!(
         "max-label-sets-per-upload",
         max_label_sets_per_upload,

@@ -22,7 +22,7 @@ pub struct Limits {
     pub table_entries: usize,
     /// Frames of a stack: 2,048, the deepest that Java's agent sends. Deeper stacks keep their root side.
     pub depth: usize,
-    /// Text labels of a sample: 100.
+    /// Text labels of a sample: 100. What an export says about many samples at once is shortened to as many.
     pub labels_per_sample: usize,
     /// Bytes of a string: 65,535. Longer ones keep their tail, which tells functions of one package apart.
     pub string_bytes: usize,
@@ -52,6 +52,8 @@ pub struct Cuts {
     pub stacks: u32,
     /// Strings that lost their head.
     pub strings: u32,
+    /// Labels that were left out because there are too many.
+    pub labels: u32,
 }
 
 impl Cuts {
@@ -59,6 +61,7 @@ impl Cuts {
     pub(crate) fn add(&mut self, other: Self) {
         self.stacks = self.stacks.saturating_add(other.stacks);
         self.strings = self.strings.saturating_add(other.strings);
+        self.labels = self.labels.saturating_add(other.labels);
     }
 }
 

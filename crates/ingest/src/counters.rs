@@ -16,7 +16,7 @@ pub struct Counters {
     pub deduplicated: u64,
     /// Samples stored, one per stack, series and span.
     pub samples: u64,
-    /// Labels dropped because of a bound on label sets or sizes.
+    /// Labels dropped because of a bound on label sets, sizes or numbers.
     pub labels_dropped: u64,
     /// Stacks cut to the depth limit.
     pub stacks_cut: u64,

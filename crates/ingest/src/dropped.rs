@@ -38,6 +38,8 @@ pub enum Reason {
     LabelSetsPerUpload,
     /// A service has too many label sets on one day.
     LabelSetsPerService,
+    /// A profile has too many labels of its own.
+    TooManyLabels,
     /// Stacks are deeper than the bound.
     StackDepth,
     /// Texts are longer than the bound.
@@ -52,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Relabel,
         Self::TenantRate,
         Self::ServiceRate,
@@ -64,6 +66,7 @@ impl Reason {
         Self::LabelTooLong,
         Self::LabelSetsPerUpload,
         Self::LabelSetsPerService,
+        Self::TooManyLabels,
         Self::StackDepth,
         Self::StringLength,
         Self::ForwardSpoolFull,
@@ -85,6 +88,7 @@ impl Reason {
             Self::LabelTooLong => "label_too_long",
             Self::LabelSetsPerUpload => "label_sets_per_upload",
             Self::LabelSetsPerService => "label_sets_per_service",
+            Self::TooManyLabels => "too_many_labels",
             Self::StackDepth => "stack_depth",
             Self::StringLength => "string_length",
             Self::ForwardSpoolFull => "forward_spool_full",
@@ -97,7 +101,10 @@ impl Reason {
     /// profiles that were; `forwards` are profiles that were stored, and not sent on.
     pub fn what(self) -> &'static str {
         match self {
-            Self::LabelTooLong | Self::LabelSetsPerUpload | Self::LabelSetsPerService => "labels",
+            Self::LabelTooLong
+            | Self::LabelSetsPerUpload
+            | Self::LabelSetsPerService
+            | Self::TooManyLabels => "labels",
             Self::StackDepth => "stacks",
             Self::StringLength => "strings",
             Self::ForwardSpoolFull | Self::ForwardRefused | Self::ForwardSpool => "forwards",

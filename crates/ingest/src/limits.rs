@@ -26,11 +26,14 @@ impl Rates {
 pub struct Limits {
     /// Bounds of the readers: inflated bytes, samples, depth, …
     pub decode: everflame_formats::Limits,
-    /// Labels of a request, its own ones among them: 30, as Pyroscope takes.
+    /// Labels of a request, its own ones among them: 30, as Pyroscope takes. Of profiles of OpenTelemetry and of
+    /// Arrow records those behind the first 30 are dropped.
     pub labels: usize,
-    /// Bytes of a label's name: 1,024. Labels of samples that exceed it are dropped.
+    /// Bytes of a label's name: 1,024. Labels of samples that exceed it are dropped, and those of
+    /// profiles of OpenTelemetry and of Arrow records.
     pub label_name_bytes: usize,
-    /// Bytes of a label's value: 2,048. Labels of samples that exceed it are dropped.
+    /// Bytes of a label's value: 2,048. Labels of samples that exceed it are dropped, and those of
+    /// profiles of OpenTelemetry and of Arrow records.
     pub label_value_bytes: usize,
     /// Distinct label sets of one upload: 64. Past it the sample label with the most values is dropped.
     pub label_sets_per_upload: usize,

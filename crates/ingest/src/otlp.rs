@@ -1,7 +1,7 @@
 //! Exports of OpenTelemetry profiles.
 
 use crate::error::Error;
-use crate::ingest::{Ingest, Inner, YEAR};
+use crate::ingest::{Ingest, Inner};
 use crate::parts::{Prepared, Timed};
 use crate::rates::Cost;
 use crate::{labels, naming};
@@ -57,8 +57,7 @@ impl Inner {
     ) -> Result<Vec<Prepared>, Error> {
         let bytes = body.len() as u64;
         let (uploads, mut first) = self.otlp(body, encoding, stored)?;
-        // Without a time of their own, equal profiles may well be two.
-        let dated = uploads.iter().all(|Timed { upload, .. }| upload.profile.time >= YEAR);
+        let dated = uploads.iter().all(Timed::is_dated);
         let mut any = !uploads.is_empty();
         let mut prepared = self.prepare_parts(uploads, dated.then(|| xxh3_128(body)), bytes)?;
         // The others of an export are not to wait for a service that sends too much, but the tenant's bound is
@@ -128,13 +127,9 @@ impl Inner {
     fn otlp_part(&self, part: everflame_formats::Part, name: &str) -> Result<Timed, Error> {
         let everflame_formats::Part { labels: mut pairs, mut profile, moments, .. } = part;
         let service = pairs.iter().find(|(key, _)| key == SERVICE_NAME).map(|(_, value)| value.clone());
-        // Senders describe themselves at length; what is too much goes from the end, never the profile.
-        pairs.retain(|(key, value)| {
-            key.len() <= self.limits.general.label_name_bytes
-                && value.len() <= self.limits.general.label_value_bytes
-        });
-        pairs.truncate(self.limits.general.labels.saturating_sub(1));
         let service = service.unwrap_or_default();
+        pairs.retain(|(key, _)| key != SERVICE_NAME);
+        self.bounded(&mut pairs, &service);
         let labels = labels::of_service(&service, pairs, &self.limits.general)?;
         if profile.duration == 0 {
             profile.duration = DEFAULT_DURATION;

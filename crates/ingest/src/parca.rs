@@ -3,7 +3,7 @@
 //! A message is decoded as a whole before any of it is stored, so that one bad profile refuses all.
 
 use crate::error::{Error, ErrorKind};
-use crate::ingest::{Ingest, Inner, YEAR};
+use crate::ingest::{Ingest, Inner};
 use crate::labels::{self, is_private};
 use crate::parts::{Prepared, Timed};
 use crate::rates::Cost;
@@ -12,7 +12,6 @@ use everflame_formats::{Moments, Part};
 use everflame_profile::{Labels, PROFILE_NAME, Profile, SERVICE_NAME, SampleLabel, Samples};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A series of `parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw`.
@@ -72,16 +71,10 @@ impl Ingest {
         let decode = move |inner: &Inner| {
             let mut uploads = Vec::with_capacity(parts.len());
             for Part { name, mut labels, profile, moments } in parts {
-                let limits = &inner.limits.general;
-                let all = labels.len();
-                labels.retain(|(key, value)| {
-                    key.len() <= limits.label_name_bytes && value.len() <= limits.label_value_bytes
-                });
-                // One for the service.
-                labels.truncate(limits.labels.saturating_sub(1));
-                inner.counters.labels_dropped.fetch_add((all - labels.len()) as u64, Relaxed);
+                let sender = service(&labels);
+                inner.bounded(&mut labels, &sender);
                 labels.retain(|(key, _)| key != PROFILE_NAME);
-                let labels = labels::of_service(&service(&labels), labels, limits)?;
+                let labels = labels::of_service(&service(&labels), labels, &inner.limits.general)?;
                 uploads.push(inner.parca_upload(&name, labels, profile, moments)?);
             }
             inner.prepare_message(uploads, &body)
@@ -161,7 +154,7 @@ fn is_label_name(name: &str) -> bool {
 /// What makes an upload tell itself from another: its bytes, when its profiles say when they were taken.
 /// Without a time of their own, equal ones may well be two.
 fn once(uploads: &[Timed], body: &[u8]) -> Option<u128> {
-    uploads.iter().all(|Timed { upload, .. }| upload.profile.time >= YEAR).then(|| xxh3_128(body))
+    uploads.iter().all(Timed::is_dated).then(|| xxh3_128(body))
 }
 
 /// Gives the labels of samples names that Prometheus' grammar knows, and that no label of the series has.

@@ -44,6 +44,16 @@ pub(crate) struct Timed {
     pub(crate) moments: Moments,
 }
 
+impl Timed {
+    /// Whether the sender says when all of it was taken. What is sent again is then stored once; equal profiles
+    /// without a time may well be two.
+    pub(crate) fn is_dated(&self) -> bool {
+        let Self { upload, moments } = self;
+        let mut times = moments.times.iter();
+        upload.profile.time >= YEAR || !moments.times.is_empty() && times.all(|&time| time >= YEAR)
+    }
+}
+
 /// Bytes of frames and names that the batches of one upload may have: 96 MiB. Many small profiles of many
 /// services that all refer to the same long names would otherwise become much larger than what was sent.
 const MOST_FRAME_BYTES: usize = 96 << 20;

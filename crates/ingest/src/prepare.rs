@@ -195,9 +195,30 @@ impl Inner {
         error.noted()
     }
 
+    /// `pairs` without those that are too long, and without the last where they are more than a profile of
+    /// `service` may have beside its name: senders describe themselves at length. What goes is counted.
+    pub(crate) fn bounded(&self, pairs: &mut Vec<(String, String)>, service: &str) {
+        let limits = &self.limits.general;
+        let all = pairs.len();
+        pairs.retain(|(key, value)| {
+            key.len() <= limits.label_name_bytes && value.len() <= limits.label_value_bytes
+        });
+        let short = pairs.len();
+        pairs.truncate(limits.labels.saturating_sub(1));
+        for (reason, count) in
+            [(Reason::LabelTooLong, all - short), (Reason::TooManyLabels, short - pairs.len())]
+        {
+            self.counters.labels_dropped.fetch_add(count as u64, Relaxed);
+            let message = &format_args!("{count} of one profile");
+            let event = Event { service, reason, count: count as u64, bytes: 0, labels: None, message };
+            self.dropped.record(event, self.clock.now());
+        }
+    }
+
     /// Counts what a reader had to shorten.
-    pub(crate) fn note_cuts(&self, Cuts { stacks, strings }: Cuts, service: &str) {
+    pub(crate) fn note_cuts(&self, Cuts { stacks, strings, labels }: Cuts, service: &str) {
         for (reason, count, counter) in [
+            (Reason::TooManyLabels, labels, &self.counters.labels_dropped),
             (Reason::StackDepth, stacks, &self.counters.stacks_cut),
             (Reason::StringLength, strings, &self.counters.strings_cut),
         ] {

@@ -128,7 +128,7 @@ export interface DroppedOfService {
   };
 }
 
-export type Reason = "relabel" | "tenant_rate" | "service_rate" | "too_large" | "unprocessable" | "invalid_argument" | "unavailable" | "internal" | "label_too_long" | "label_sets_per_upload" | "label_sets_per_service" | "stack_depth" | "string_length" | "forward_spool_full" | "forward_refused" | "forward_spool";
+export type Reason = "relabel" | "tenant_rate" | "service_rate" | "too_large" | "unprocessable" | "invalid_argument" | "unavailable" | "internal" | "label_too_long" | "label_sets_per_upload" | "label_sets_per_service" | "too_many_labels" | "stack_depth" | "string_length" | "forward_spool_full" | "forward_refused" | "forward_spool";
 
 /** What is counted. */
 export type What = "profiles" | "labels" | "stacks" | "strings" | "forwards";

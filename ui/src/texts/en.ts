@@ -367,6 +367,7 @@ export const en = {
       label_too_long: "Label too long",
       label_sets_per_upload: "Too many label sets at once",
       label_sets_per_service: "Too many label sets of the service",
+      too_many_labels: "Too many labels",
       stack_depth: "Stacks too deep",
       string_length: "Names too long",
       forward_spool_full: "Kept here, not sent on: the spool was full",

@@ -358,6 +358,7 @@ export const ja: Texts = {
       label_too_long: "ラベルが長すぎる",
       label_sets_per_upload: "一度に送るラベルの組が多すぎる",
       label_sets_per_service: "サービスのラベルの組が多すぎる",
+      too_many_labels: "ラベルが多すぎる",
       stack_depth: "スタックが深すぎる",
       string_length: "名前が長すぎる",
       forward_spool_full: "保存済み、転送せず: スプールが満杯",

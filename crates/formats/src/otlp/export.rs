@@ -2,14 +2,14 @@
 
 use super::any_value::{self, Text};
 use super::dictionary::{Dictionary, RawTables};
+use super::naming::{Named, name, with_service};
 use super::original::{Original, Originals};
 use super::place::Place;
-use super::profile::{Head, LinkKeys, Refusal, SERVICE, SampleReader, Scratch, Taken, unnamed};
+use super::profile::{Head, LinkKeys, Refusal, SampleReader, Scratch, Taken, unnamed};
 use super::v1_7::{self, Upgraded};
 use crate::pprof::wire::{Cursor, Fault};
 use crate::{Cuts, Error, Limits, Moments, Part, Parts, gzip};
-use everflame_profile::{Profile, SERVICE_NAME, Samples, StringIndex, ValueType};
-use std::borrow::Cow;
+use everflame_profile::{Profile, Samples, StringIndex};
 
 /// What an export holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,11 +29,6 @@ pub struct Export {
 const MAX_PROFILES: usize = 1 << 16;
 /// Bytes of a label that cost about as much as a frame.
 const BYTES_PER_ENTRY: usize = 4;
-
-/// Attribute that names the program, for senders that name no service.
-const EXECUTABLE: &str = "process.executable.name";
-/// Service of a sender that names neither.
-const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// Reads an export as protobuf, gzip or plain. What is no export is refused; a profile that cannot be read is
 /// left out and counted.
@@ -188,7 +183,7 @@ fn attributes(
     cuts: &mut Cuts,
     labels: &mut Labels,
 ) -> Result<(), Error> {
-    let pairs = pairs(bytes, field, limits.labels_per_sample).map_err(|fault| place.broken(fault))?;
+    let pairs = pairs(bytes, field, limits, cuts).map_err(|fault| place.broken(fault))?;
     for (key, value) in pairs {
         let Some(value) = value else { continue };
         let key = dictionary.keep(&key, place, limits, cuts)?;
@@ -202,12 +197,14 @@ fn attributes(
 
 type Pair<'a> = (Text<'a>, Option<Text<'a>>);
 
-fn pairs(bytes: &[u8], field: u32, most: usize) -> Result<Vec<Pair<'_>>, Fault> {
+fn pairs<'a>(bytes: &'a [u8], field: u32, limits: &Limits, cuts: &mut Cuts) -> Result<Vec<Pair<'a>>, Fault> {
     let mut pairs = Vec::new();
     let mut cursor = Cursor::new(bytes);
     while let Some((number, value)) = cursor.field()? {
-        if number == field && pairs.len() < most {
-            pairs.push(any_value::key_value(value.bytes(number)?)?);
+        match pairs.len() < limits.labels_per_sample {
+            _ if number != field => {}
+            true => pairs.push(any_value::key_value(value.bytes(number)?)?),
+            false => cuts.labels = cuts.labels.saturating_add(1),
         }
     }
     Ok(pairs)
@@ -228,7 +225,7 @@ impl Reader<'_> {
         export: &mut Export,
     ) -> Result<(), Refusal> {
         let SampleReader { dictionary, limits, .. } = self.samples;
-        let head = Head::read(bytes, place, dictionary, limits)?;
+        let head = Head::read(bytes, place, dictionary, limits, &mut export.cuts)?;
         let labels = self.labels(labels, &head, place)?;
         let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.samples.charge(bytes / BYTES_PER_ENTRY + 1, place)?;
@@ -292,7 +289,11 @@ impl Reader<'_> {
             let moments = &part.moments.times;
             self.samples.charge(locations.len() + 2 * values.len() + 2 * moments.len(), place)?;
             let mut all = labels.to_vec();
-            all.append(&mut part.labels);
+            for (key, value) in std::mem::take(&mut part.labels) {
+                if !all.iter().any(|(known, _)| *known == key) {
+                    all.push((key, value));
+                }
+            }
             part.labels = with_service(all, "");
             if part.profile.time == 0 {
                 (part.profile.time, part.profile.duration) = (head.time, head.duration);
@@ -322,48 +323,6 @@ impl Reader<'_> {
         }
         Ok(labels)
     }
-}
-
-/// Adds `service_name`: the service that the samples name, else that of the resource, else a name made of
-/// the program's.
-fn with_service(mut labels: Vec<(String, String)>, of_samples: &str) -> Vec<(String, String)> {
-    let value = |key: &str| labels.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str());
-    let service: Cow<'_, str> = match (of_samples, value(SERVICE), value(EXECUTABLE)) {
-        ("", Some(service), _) => service.into(),
-        ("", None, Some(program)) => format!("{UNKNOWN_SERVICE}:{program}").into(),
-        ("", None, None) => UNKNOWN_SERVICE.into(),
-        (service, ..) => service.into(),
-    };
-    let service = service.into_owned();
-    labels.retain(|(key, _)| key != SERVICE && key != SERVICE_NAME);
-    labels.push((SERVICE_NAME.to_owned(), service));
-    labels
-}
-
-/// What a profile is called, what its values are, and what they are multiplied by.
-struct Named {
-    name: String,
-    sample_type: ValueType,
-    factor: i64,
-}
-
-fn name(head: &Head<'_>) -> Option<Named> {
-    let is =
-        |value_type: &ValueType, kind: &str, unit: &str| value_type.kind == kind && value_type.unit == unit;
-    let Head { sample_type, period_type, period, .. } = head;
-    if is(sample_type, "samples", "count") && is(period_type, "cpu", "nanoseconds") && *period != 0 {
-        return Some(Named {
-            name: "process_cpu".to_owned(),
-            sample_type: period_type.clone(),
-            factor: *period,
-        });
-    }
-    let name = [&period_type.kind, &sample_type.kind].into_iter().find(|kind| !kind.is_empty())?.clone();
-    let mut sample_type = sample_type.clone();
-    if sample_type.kind.is_empty() {
-        sample_type.kind.clone_from(&name);
-    }
-    Some(Named { name, sample_type, factor: 1 })
 }
 
 #[cfg(test)]
@@ -477,21 +436,5 @@ mod tests {
         assert_eq!(read(&many_resources, &Limits::default()).unwrap_err().kind(), ErrorKind::TooLarge);
         let limits = Limits { entries: 3, ..Limits::default() };
         assert_eq!(read(&bytes, &limits).unwrap_err().kind(), ErrorKind::TooLarge);
-    }
-
-    #[test]
-    fn services_without_a_name() {
-        let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>()
-        };
-        for (given, of_samples, expect) in [
-            (&[][..], "", "unknown_service"),
-            (&[("process.executable.name", "sh")], "", "unknown_service:sh"),
-            (&[("process.executable.name", "sh"), ("service.name", "a")], "", "a"),
-            (&[("service.name", "a")], "b", "b"),
-        ] {
-            let labels = with_service(labels(given), of_samples);
-            assert_eq!(labels.last().unwrap(), &("service_name".to_owned(), expect.to_owned()));
-        }
     }
 }

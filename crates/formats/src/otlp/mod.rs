@@ -15,6 +15,7 @@ mod json;
 mod json_fields;
 mod layout;
 mod locations;
+mod naming;
 mod numbers;
 mod original;
 mod place;

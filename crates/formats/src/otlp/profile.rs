@@ -7,7 +7,7 @@ use super::original::Original;
 use super::place::Place;
 use crate::assembly::SMALLER;
 use crate::pprof::wire::{Cursor, Fault, Value};
-use crate::{Error, ErrorKind, Limits, Moments};
+use crate::{Cuts, Error, ErrorKind, Limits, Moments};
 use everflame_profile::{Nanos, SampleLabel, Samples, StringIndex, ValueType};
 use hashbrown::HashMap;
 
@@ -56,6 +56,7 @@ impl<'a> Head<'a> {
         place: Place,
         dictionary: &Dictionary,
         limits: &Limits,
+        cuts: &mut Cuts,
     ) -> Result<Self, Error> {
         let broken = |fault| place.broken(fault);
         let mut head = Self::default();
@@ -110,7 +111,7 @@ impl<'a> Head<'a> {
         let (format, payload, attributes) = if shifted { (ten, eleven, 12) } else { (nine, ten, 11) };
         let [.., from_eleven, from_twelve] = late;
         if let Some((cursor, _)) = if shifted { from_twelve } else { from_eleven } {
-            head.read_attributes(cursor, attributes, limits).map_err(broken)?;
+            head.read_attributes(cursor, attributes, limits, cuts).map_err(broken)?;
         }
         if let Some(Value::Bytes(payload)) = payload
             && !payload.is_empty()
@@ -126,13 +127,13 @@ impl<'a> Head<'a> {
         mut cursor: Cursor<'_>,
         attributes: u32,
         limits: &Limits,
+        cuts: &mut Cuts,
     ) -> Result<(), Fault> {
         while let Some((number, value)) = cursor.field()? {
             if number == attributes {
-                numbers(value, |index| {
-                    if self.attributes.len() < limits.labels_per_sample {
-                        self.attributes.push(index);
-                    }
+                numbers(value, |index| match self.attributes.len() < limits.labels_per_sample {
+                    true => self.attributes.push(index),
+                    false => cuts.labels = cuts.labels.saturating_add(1),
                 })?;
             }
         }
@@ -433,9 +434,13 @@ mod tests {
             profile(&[comments, id_of_1_8, (12, &[1, 2]), (12, &[3])], &[]),
             profile(&[id_of_1_8, (10, b"jfr"), (11, b"FLR")], &[(12, 1), (12, 2), (12, 3)]),
         ] {
-            let place = Place::Message;
-            let head = Head::read(&bytes, place, &Dictionary::default(), &Limits::default()).unwrap();
-            assert_eq!(head.attributes, [1, 2, 3], "{bytes:?}");
+            let (place, dictionary) = (Place::Message, Dictionary::default());
+            let (limits, mut cuts) = (Limits::default(), Cuts::default());
+            let head = Head::read(&bytes, place, &dictionary, &limits, &mut cuts).unwrap();
+            assert_eq!((head.attributes, cuts.labels), (vec![1, 2, 3], 0), "{bytes:?}");
+            let limits = Limits { labels_per_sample: 1, ..limits };
+            let head = Head::read(&bytes, place, &dictionary, &limits, &mut cuts).unwrap();
+            assert_eq!((head.attributes, cuts.labels), (vec![1], 2), "{bytes:?}");
         }
     }
 }
