@@ -8,8 +8,8 @@ use super::Export;
 use super::json_fields::Kind::{Base64, Bool, Double, Fixed, Hex, Message as Of, Number, Text};
 use super::json_fields::{Field, Kind, Layout, REQUEST, find};
 use crate::{Error, Limits, gzip};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for Content<'_> {
         };
         match self.kind {
             Text => self.bytes(text.as_bytes()),
-            Base64 => self.bytes(&STANDARD.decode(text).map_err(|_| wrong())?),
+            Base64 => self.bytes(&base64(text).ok_or_else(wrong)?),
             Hex => self.bytes(&hex(text).ok_or_else(wrong)?),
             Number | Fixed => {
                 let number = text.parse::<u64>().or_else(|_| text.parse::<i64>().map(|number| number as u64));
@@ -239,6 +239,13 @@ impl<'de> Visitor<'de> for Content<'_> {
             }
         })
     }
+}
+
+/// In either alphabet, padded or not, as protobuf's JSON allows it.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let either = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabet = if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    GeneralPurpose::new(alphabet, either).decode(text).ok()
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
@@ -287,6 +294,19 @@ mod tests {
             out += "\"";
         }
         out.replace("\"samples\":[{", "\"sample\":[{").replace("\"lines\":", "\"line\":")
+    }
+
+    #[test]
+    fn bytes_in_either_alphabet_padded_or_not() {
+        for text in ["+/8A", "-_8A"] {
+            assert_eq!(base64(text).unwrap(), [0xfb, 0xff, 0], "{text}");
+        }
+        for text in ["+/8=", "+/8", "-_8=", "-_8"] {
+            assert_eq!(base64(text).unwrap(), [0xfb, 0xff], "{text}");
+        }
+        for text in ["+_8=", "+/8==", "!", "a"] {
+            assert_eq!(base64(text), None, "{text}");
+        }
     }
 
     #[test]
