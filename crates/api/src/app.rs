@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
+use crate::patience::Patience;
 use crate::profefe::Traces;
 use crate::querier::background::Background;
 use crate::recording::Rules;
@@ -36,6 +37,8 @@ pub struct ServerConfig {
     pub max_requests: usize,
     /// Bytes of request bodies that are held at once; more are answered with 503.
     pub max_body_bytes: u64,
+    /// How long clients that say nothing are waited for.
+    pub patience: Patience,
     /// How long a request that runs may go on when the server stops.
     pub shutdown_grace: std::time::Duration,
     /// How much one SQL statement may cost.
@@ -57,6 +60,7 @@ impl Default for ServerConfig {
             max_connections: 8192,
             max_requests: 1024,
             max_body_bytes: 512 << 20,
+            patience: Patience::default(),
             shutdown_grace: std::time::Duration::from_secs(10),
             sql: SqlLimits::default(),
             trace_bytes: 1 << 30,

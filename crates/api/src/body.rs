@@ -7,22 +7,50 @@ use axum::body::Body;
 use bytes::Bytes;
 use connectrpc::{CompressionProvider, ConnectError};
 use everflame_formats::{ErrorKind, Limits, gzip};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use futures::StreamExt;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::io::{Cursor, Read};
+use std::time::Duration;
 
 /// Largest body that is taken, compressed or not: 256 MiB, as Pyroscope's.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 20;
 
+/// How long what comes anyway is taken in after it was refused.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Refuses a body that says it is larger than [`MAX_BODY_BYTES`], before any of it is read and before the client is
+/// told to go on.
+pub(crate) fn check_announced(headers: &HeaderMap, body: Body) -> Result<Body, ApiError> {
+    let length: Option<u64> =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_none_or(|length| length <= MAX_BODY_BYTES as u64) {
+        return Ok(body);
+    }
+    // Who does not ask whether to go on would find the connection closed before it reads why.
+    if !headers.contains_key(EXPECT) {
+        tokio::spawn(tokio::time::timeout(DRAIN, async move {
+            let mut pieces = body.into_data_stream();
+            while let Some(Ok(_)) = pieces.next().await {}
+        }));
+    }
+    Err(too_large())
+}
+
+fn too_large() -> ApiError {
+    ApiError::too_large(format_args!(
+        "the body is larger than {MAX_BODY_BYTES} bytes; send a shorter span at once"
+    ))
+}
+
 /// The body of a request, inflated within `budget` when `Content-Encoding` says gzip.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, budget: &BodyBudget) -> Result<Bytes, ApiError> {
+    let body = check_announced(headers, body)?;
     let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            return Err(ApiError::too_large(format_args!(
-                "the body is larger than {MAX_BODY_BYTES} bytes; send a shorter span at once"
-            )));
+            return Err(too_large());
         }
         Err(error) => {
             return Err(ApiError::unreadable(format_args!(

@@ -116,6 +116,15 @@ impl ApiError {
         self
     }
 
+    /// The same on wires that know no finer status than 400.
+    pub(crate) fn without_422(self) -> Self {
+        let status = match self.status {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        Self { status, ..self }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

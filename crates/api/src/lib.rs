@@ -19,6 +19,7 @@ mod dropped;
 mod error;
 mod figures;
 mod flamebearer;
+mod form;
 mod grpc_web_text;
 mod guard;
 mod ingest;
@@ -35,6 +36,7 @@ mod openapi;
 mod otlp;
 mod params;
 mod parca;
+mod patience;
 mod pprof;
 mod profefe;
 mod push;
@@ -72,5 +74,6 @@ mod wire {
 }
 
 pub use app::{BuildInfo, ServerConfig};
+pub use patience::Patience;
 pub use server::{Server, ServerError};
 pub use source::{CodePlace, CodeSource, check_revision};

@@ -14,11 +14,13 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use buffa::Message;
 use connectrpc::{RequestContext, Response as RpcResponse, ServiceRequest, ServiceResult};
-use everflame_ingest::{ErrorKind, OtlpEncoding, OtlpStored};
+use everflame_ingest::{OtlpEncoding, OtlpStored};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::sync::Arc;
 
+/// The path of OTLP over HTTP.
+pub(crate) const PATH: &str = "/v1development/profiles";
 /// The path of the gRPC method.
 pub(crate) const GRPC_PATH: &str =
     "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
@@ -36,17 +38,17 @@ impl ProfilesService for Exports {
     }
 }
 
-/// `POST /v1development/profiles`.
+/// `POST` to [`PATH`].
 pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(encoding) = encoding(&head.headers) else {
-        return ApiError::unsupported_media_type(
+        let error = ApiError::unsupported_media_type(
             "send OTLP profiles with Content-Type application/x-protobuf or application/json, or over gRPC",
-        )
-        .into_response();
+        );
+        return refused(error, OtlpEncoding::Json);
     };
     let stored = async {
-        let body = body::read_upload(&head.headers, body, &app, "").await?;
+        let body = body::read_upload(&head.headers, body, &app, "").await.map_err(ApiError::without_422)?;
         app.ingest.otlp(body, encoding).await.map_err(refusal)
     };
     match stored.await {
@@ -70,10 +72,7 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Option<OtlpEncoding> {
 
 /// The fault of an export is 400 on this wire, whatever it is.
 fn refusal(error: everflame_ingest::Error) -> ApiError {
-    match error.kind() {
-        ErrorKind::Unprocessable => ApiError::invalid(error),
-        _ => error.into(),
-    }
+    ApiError::from(error).without_422()
 }
 
 fn answer(stored: OtlpStored) -> ExportProfilesServiceResponse {
@@ -112,7 +111,7 @@ fn protobuf(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// A refusal as `google.rpc.Status`, in the encoding of the request.
-fn refused(error: ApiError, encoding: OtlpEncoding) -> Response {
+pub(crate) fn refused(error: ApiError, encoding: OtlpEncoding) -> Response {
     let (code, message) = (error.grpc_code(), error.to_string());
     let mut response = match encoding {
         OtlpEncoding::Protobuf => {

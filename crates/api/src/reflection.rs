@@ -6,6 +6,8 @@ use connectrpc_reflection::{ReflectionError, Reflector, install};
 /// The protocol files that this build was made from.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// What the paths begin with.
+pub(crate) const PREFIX: &str = "/grpc.reflection.";
 /// The service in both of its versions, as it is in paths.
 pub(crate) const SERVICES: [&str; 2] =
     ["/grpc.reflection.v1.ServerReflection/{method}", "/grpc.reflection.v1alpha.ServerReflection/{method}"];

@@ -12,6 +12,7 @@ use crate::kept::Kept;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::{self, Metrics};
+use crate::patience::{FirstBytes, Patience};
 use crate::profefe::{Bounds, Traces};
 use crate::push::Pusher;
 use crate::querier::Querier;
@@ -50,8 +51,6 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
-/// How long the head of a request may take to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the operating system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests of one HTTP/2 connection that are worked on at once.
@@ -128,7 +127,7 @@ impl Server {
         let rest = Router::new()
             .route("/ingest", post(ingest::post))
             .route("/pyroscope/ingest", post(ingest::post))
-            .route("/v1development/profiles", post(otlp::post))
+            .route(otlp::PATH, post(otlp::post))
             .route("/pyroscope/render", get(render::get))
             .route("/pyroscope/render-diff", get(render::diff))
             .route("/pyroscope/label-values", get(render::label_values))
@@ -174,7 +173,8 @@ impl Server {
             .layer(compression());
         let routes = self.rpc_routes(rest, &agents);
         Router::new()
-            .fallback_service(MapRequest::new(routes, guard::collapse_slashes))
+            .fallback_service(MapRequest::new(routes, guard::tidy))
+            .layer(axum::middleware::from_fn(not_found::settle))
             .layer(axum::middleware::from_fn_with_state(self.app.clone(), guard::guard))
     }
 
@@ -291,7 +291,8 @@ impl Server {
         let address = listener.local_addr()?;
         tracing::info!(%address, "listening");
         let service = TowerToHyperService::new(self.router());
-        let builder = connections();
+        let patience = self.app.config.patience;
+        let builder = connections(patience);
         let connections = Arc::new(Semaphore::new(self.app.config.max_connections));
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -315,7 +316,8 @@ impl Server {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
-            let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+            let stream = TokioIo::new(FirstBytes::new(stream, patience));
+            let connection = builder.serve_connection(stream, service.clone()).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -333,9 +335,9 @@ impl Server {
 }
 
 /// How connections are served.
-pub(crate) fn connections() -> auto::Builder<TokioExecutor> {
+pub(crate) fn connections(patience: Patience) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,6 +1,7 @@
 //! Asks a new server some first questions in place of the first user, so that the code between a connection
 //! and an answer is in memory when that one comes.
 
+use crate::patience::Patience;
 use crate::server::{Server, ServerError, connections};
 use crate::wire::querier::v1::{SelectMergeStacktracesRequest, SelectSeriesRequest};
 use crate::wire::types::v1::LabelValuesRequest;
@@ -53,8 +54,9 @@ impl Server {
             ("SelectSeries", timeline.encode_to_vec()),
         ] {
             let (client, server) = tokio::io::duplex(BUFFER);
-            let connection =
-                connections().serve_connection(TokioIo::new(server), service.clone()).into_owned();
+            let connection = connections(Patience::default())
+                .serve_connection(TokioIo::new(server), service.clone())
+                .into_owned();
             let (served, answered) = tokio::join!(connection, ask(client, method, &message));
             let why = answered.err().or(served.err().map(|fault| fault.to_string()));
             why.map_or(Ok(()), |why| Err(ServerError::FirstQuestion { method, why }))?;

@@ -118,7 +118,12 @@ pub(crate) const KEYS: &[Key] = &[
         "NAMES",
         "Labels with a value for each instance of a service: sums for long ranges are also kept without them. Holds for ever once a store has such sums"
     ),
-    key!("max-connections", max_connections, "COUNT", "Connections open at once; more wait"),
+    key!(
+        "max-connections",
+        max_connections,
+        "COUNT",
+        "Connections open at once; more wait, and one that sends nothing is closed after 30 s"
+    ),
     key!("max-requests", max_requests, "COUNT", "Requests worked on at once; more are answered with 503"),
     key!(
         "max-request-memory",

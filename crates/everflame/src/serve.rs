@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigError};
 use crate::settings::Age;
 use crate::{forward, logging, print, self_profiling};
 use anyhow::Context;
-use everflame_api::{BuildInfo, Server, ServerConfig};
+use everflame_api::{BuildInfo, Patience, Server, ServerConfig};
 use everflame_ingest::{Ingest, Rates, Rules};
 use everflame_lake::{Lake, LakeConfig, Retention, RetentionOverride, StorageConfig};
 use everflame_profile::Clock;
@@ -260,6 +260,7 @@ fn server_config(config: &Config) -> ServerConfig {
         max_connections: count(config.max_connections),
         max_requests: count(config.max_requests),
         max_body_bytes: config.max_request_memory.0,
+        patience: Patience::default(),
         shutdown_grace: config.shutdown_grace,
         sql: SqlLimits {
             rows: count(config.sql_max_rows),

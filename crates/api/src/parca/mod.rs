@@ -28,7 +28,7 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 pub(crate) use agents::Agents;
-pub(crate) use rest::routes;
+pub(crate) use rest::{is_gateway, refused, routes};
 
 /// The services, as they are in paths.
 pub(crate) const SERVICES: [&str; 6] = [
@@ -39,6 +39,9 @@ pub(crate) const SERVICES: [&str; 6] = [
     "/parca.scrape.v1alpha1.ScrapeService/{method}",
     "/parca.telemetry.v1alpha1.TelemetryService/{method}",
 ];
+
+/// The method whose clients keep a stream open.
+pub(crate) const WRITE: &str = "/parca.profilestore.v1alpha1.ProfileStoreService/Write";
 
 /// Below which Parca's pages find the services.
 pub(crate) const PREFIX: &str = "/api";

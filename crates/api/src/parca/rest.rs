@@ -244,8 +244,24 @@ fn answer<T: Serialize>(result: Answer<T>) -> Response {
     }
 }
 
+/// Whether `path` is one of these.
+pub(crate) fn is_gateway(path: &str) -> bool {
+    let Some(name) = path.strip_prefix("/api/") else { return false };
+    name.starts_with("profiles/")
+        || [
+            "shouldinitiateupload",
+            "initiateupload",
+            "upload",
+            "markuploadfinished",
+            "targets",
+            "telemetry/panic",
+            "agents",
+        ]
+        .contains(&name)
+}
+
 /// `{"code","message","details"}`, the code a number of gRPC.
-fn refused(error: &ApiError) -> Response {
+pub(crate) fn refused(error: &ApiError) -> Response {
     let status = match error.status() {
         // The peer knows no finer ones.
         StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,

@@ -4,6 +4,7 @@
 
 mod fixture;
 mod otlp;
+mod patience;
 
 use axum::body::Body;
 use everflame_api::ServerConfig;
@@ -81,7 +82,10 @@ async fn status_rules_of_the_query_wire() {
 async fn methods_and_content_types_are_checked() {
     let fixture = Fixture::new().await;
     let path = "/querier.v1.QuerierService/ProfileTypes";
-    assert_eq!(fixture.get(path).await.status, 405);
+    let answer = fixture.get(path).await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.headers["allow"], "POST");
+    assert_eq!(fixture.post(path, "Application/JSON; charset=utf-8", "{}").await.status, 200);
     assert_eq!(fixture.post(path, "text/plain", "{}").await.status, 415);
     assert_eq!(fixture.post(path, "application/json", "").await.status, 400);
     assert_eq!(fixture.post(path, "application/json", "{").await.status, 400);
@@ -89,6 +93,19 @@ async fn methods_and_content_types_are_checked() {
     assert_eq!(fixture.get("/ingest?name=a").await.status, 405);
     let lost = fixture.get("/nowhere").await;
     assert_eq!(lost.status, 404);
+    for path in ["/nowhere", "/no.Service/Call", "/querier.v1.QuerierService/Nonsense"] {
+        let lost = fixture.post(path, "application/json", "{}").await;
+        assert_eq!(lost.status, 404, "{path}");
+        assert!(!lost.headers.contains_key("allow"), "{path}");
+        assert!(lost.json()["message"].is_string(), "{path}");
+        let lost = fixture.post(path, "application/grpc+proto", vec![0; 5]).await;
+        assert_eq!(lost.status, 200, "{path}");
+        assert_eq!(lost.headers["grpc-status"], "12", "{path}");
+        assert_eq!(lost.headers["content-type"], "application/grpc+proto", "{path}");
+    }
+    let otlp = fixture.post("/v1development/profiles", "text/plain", "").await;
+    assert_eq!(otlp.status, 415);
+    assert_eq!(otlp.json()["code"], 3);
     assert!(lost.json()["message"].as_str().unwrap().contains("/ingest"));
 }
 

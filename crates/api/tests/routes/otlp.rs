@@ -96,6 +96,25 @@ async fn payloads_that_are_not_read_are_rejected() {
 }
 
 #[tokio::test]
+async fn codings_have_names_in_any_case_and_damage_is_a_fault_of_the_export() {
+    let fixture = Fixture::new().await;
+    let body = export(&[resource("a")]).to_string();
+    let zipped = everflame_formats::gzip::deflate(body.as_bytes());
+    for (coding, body, status) in [
+        ("GZIP", zipped.clone(), 200),
+        ("X-GZip", zipped.clone(), 200),
+        ("gzip", zipped[..zipped.len() / 2].to_vec(), 400),
+        ("Identity", body.into_bytes(), 200),
+        ("br", zipped, 400),
+    ] {
+        let request = http::Request::post(PATH).header("content-type", "application/json");
+        let request = request.header("content-encoding", coding).body(body.into()).unwrap();
+        let answer = fixture.send(request).await;
+        assert_eq!(answer.status, status, "{coding}: {:?}", String::from_utf8_lossy(&answer.body));
+    }
+}
+
+#[tokio::test]
 async fn labels_that_are_left_out_are_counted() {
     let fixture = Fixture::new().await;
     let mut talkative = resource("talkative");
