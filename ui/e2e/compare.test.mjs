@@ -46,6 +46,31 @@ test("the totals stand there as they were measured", async () => {
   await sums.getByText("+42.9 %").waitFor();
 });
 
+test("a version that has run for a part of the range is measured by the time it ran", async () => {
+  const now = Math.floor(Date.now() / 10_000) * 10;
+  for (let i = 60; i > 0; i--) {
+    const isNew = i <= 12;
+    const query = new URLSearchParams({ name: `deploy.cpu{version=${isNew ? "2.0" : "1.9"}}`, format: "folded", from: String(now - i * 30), until: String(now - (i - 1) * 30), sampleRate: "100" });
+    const response = await fetch(`${session.server.url}/ingest?${query}`, { method: "POST", body: `main;work ${isNew ? 1450 : 1000}` });
+    assert.ok(response.ok);
+  }
+  const comparison = page.url();
+  await page.goto(`${session.server.url}/explore?v=1&service=deploy`);
+  await page.getByRole("button", { name: "Compare" }).click();
+  await page.getByRole("button", { name: "With the version before" }).click();
+  await page.waitForURL(/\/compare\?/);
+  const growth = page.locator(".compare-sum > strong");
+  await growth.filter({ hasText: "+45 %" }).waitFor();
+  assert.equal(await growth.getAttribute("class"), "more");
+  await page.locator(".compare-sum").getByText("0.333 cores").waitFor();
+  await page.getByRole("combobox", { name: "Compare" }).selectOption("time");
+  await page.waitForURL(/norm=time/);
+  await rows().filter({ hasText: "work" }).filter({ hasText: "+45 %" }).waitFor();
+  await growth.filter({ hasText: "+45 %" }).waitFor();
+  await page.goto(comparison);
+  await rows().nth(1).filter({ hasText: "match" }).waitFor();
+});
+
 test("less is blue, more is orange, and the legend says so", async () => {
   await page.getByRole("img", { name: /change relative to before/ }).waitFor();
   const colours = (await rowColours(page, 3, "Difference as a flame graph")).map((colour) => colour.split(",").map(Number));

@@ -1,8 +1,9 @@
 import { useState } from "react";
 import { labelSets, selectSeries } from "../api/queries";
+import { singles } from "../api/singles";
 import { VERSION_LABELS } from "../explore/TimelinePanel";
-import { parseProfileType } from "../profile/profile-type";
-import { selectorOf } from "../profile/selector";
+import { parseProfileType, type ProfileType } from "../profile/profile-type";
+import { type LabelFilter, selectorOf } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { Popover } from "../views/Popover";
 import { text } from "../text";
@@ -52,7 +53,8 @@ export function CompareMenu({ state, range }: { state: QueryState; range: Range 
 async function sidesByVersion(state: QueryState, range: Range): Promise<Sides | null> {
   const type = parseProfileType(state.type);
   if (!type) return null;
-  const selector = selectorOf(state.service, state.filters.filter((filter) => !VERSION_LABELS.includes(filter.name)));
+  const others = state.filters.filter((filter) => !VERSION_LABELS.includes(filter.name));
+  const selector = selectorOf(state.service, others);
   const long = { from: Math.min(range.from, range.until - LOOK_BACK_MS), until: range.until };
   const signal = new AbortController().signal;
   const sets = await labelSets(selector, long, signal);
@@ -62,8 +64,25 @@ async function sidesByVersion(state: QueryState, range: Range): Promise<Sides | 
   const seen = series.flatMap<SeenVersion>(({ labels, points }) => {
     const first = points[0];
     const last = points.at(-1);
-    return first && last ? [{ value: labels.get(label) ?? "", first: first.time, last: last.time }] : [];
+    return first && last ? [{ value: labels.get(label) ?? "", first: first.time - VERSION_STEP_S * 1000, last: last.time }] : [];
   });
   const pair = lastTwo(seen);
-  return pair && versionSides(state, range, label, pair);
+  if (!pair) return null;
+  const exact = (version: SeenVersion) => exactly(version, type, state.service, [...others, { name: label, operator: "=", value: version.value }], signal);
+  const [old, now] = await Promise.all([exact(pair.old), exact(pair.now)]);
+  return versionSides(state, range, label, { old, now });
+}
+
+/** To the profile, not to the step, when a version was there; the steps stand where single profiles are gone. */
+async function exactly(version: SeenVersion, type: ProfileType, service: string, filters: LabelFilter[], signal: AbortSignal): Promise<SeenVersion> {
+  const query = type.id + selectorOf(service, filters);
+  const whole = { from: version.first, until: version.last };
+  try {
+    const [oldest, newest] = await Promise.all((["oldest", "newest"] as const).map(async (order) => (await singles(query, whole, "profiles", null, order, 1, signal)).singles[0]));
+    if (!oldest || !newest) return version;
+    const isFirst = oldest.time - version.first <= VERSION_STEP_S * 1000;
+    return { value: version.value, first: isFirst ? oldest.time : version.first, last: newest.time + Math.max(1000, newest.duration) };
+  } catch {
+    return version;
+  }
 }

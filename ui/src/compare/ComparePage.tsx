@@ -1,6 +1,7 @@
 // Two profiles against each other: what got slower, by how much, and whether by more than chance.
 
 import { type ReactNode, useEffect, useLayoutEffect, useMemo } from "react";
+import { courseOf } from "../api/course";
 import { flameGraph } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
@@ -9,6 +10,7 @@ import { diffFlames, NORMS, type Norm, scaleOf } from "../profile/diff";
 import { parseProfileType, type ProfileType } from "../profile/profile-type";
 import { selectorOf } from "../profile/selector";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
+import { measuredMs } from "../profile/timeline";
 import { LabelFilters } from "../query-bar/LabelFilters";
 import { ServiceSelect, TypeSelect, useServices } from "../query-bar/QueryBar";
 import { PartialNotice } from "../shell/Cost";
@@ -134,7 +136,17 @@ interface DifferenceProps {
 function Difference({ state, type, before, after, go }: DifferenceProps) {
   const useSide = (sided: Sided, range: Range) => {
     const selector = selectorOf(sided.service, sided.filters);
-    return useQuery(sided.service === "" ? null : `flame ${type.id} ${selector} ${range.from} ${range.until} `, (signal) => flameGraph(type.id, selector, range, signal));
+    const where = sided.service === "" ? null : `${type.id} ${selector} ${range.from} ${range.until}`;
+    const graph = useQuery(where && `flame ${where} `, (signal) => flameGraph(type.id, selector, range, signal));
+    const time = useQuery(where && `measured ${where}`, async (signal) => {
+      // Steps leave out what begins at their very start, which belongs to the range.
+      const whole = { from: range.from - 1, until: range.until };
+      const { points, step, cadence } = await courseOf(type, selector, whole, [], signal);
+      return measuredMs(points, whole, step, cadence);
+    });
+    // Where it cannot be told, the range stands for what was measured of it.
+    const ms = time.stale || time.loading ? undefined : time.data || range.until - range.from;
+    return { ...graph, ms };
   };
   const left = useSide(state.before, before);
   const right = useSide(state.after, after);
@@ -144,12 +156,13 @@ function Difference({ state, type, before, after, go }: DifferenceProps) {
     () =>
       scaleOf(
         state.norm,
-        { total: a?.total[0] ?? 0, ms: before.until - before.from },
-        { total: b?.total[0] ?? 0, ms: after.until - after.from },
+        { total: a?.total[0] ?? 0, ms: left.ms ?? 0 },
+        { total: b?.total[0] ?? 0, ms: right.ms ?? 0 },
       ),
-    [a, b, state.norm],
+    [a, b, state.norm, left.ms, right.ms],
   );
-  const flame = useMemo(() => (a && b ? diffFlames(a, b, scale) : null), [a, b, scale]);
+  const known = state.norm !== "time" || (left.ms !== undefined && right.ms !== undefined);
+  const flame = useMemo(() => (a && b && known ? diffFlames(a, b, scale) : null), [a, b, scale, known]);
   const error = left.error ?? right.error;
 
   return (
@@ -168,6 +181,7 @@ function Difference({ state, type, before, after, go }: DifferenceProps) {
           before={a}
           after={b}
           scale={scale}
+          measured={left.ms !== undefined && right.ms !== undefined ? { before: left.ms, after: right.ms, type } : undefined}
           sampleUnit={type.sampleUnit}
           state={state}
           stale={left.stale || right.stale}

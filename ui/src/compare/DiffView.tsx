@@ -5,7 +5,8 @@ import { type Flame, nodeCount, ROOT } from "../profile/flame";
 import { encodePath, hashName, resolvePath } from "../profile/path";
 import { isPlain, reshape } from "../profile/reshape";
 import { search } from "../profile/search";
-import { formatValue, growthName, toneOf } from "../profile/units";
+import { isLevel, perSecond, type ProfileType, rateOf } from "../profile/profile-type";
+import { formatRate, formatValue, growthName, toneOf } from "../profile/units";
 import { text } from "../text";
 import { type CompareState, LAYOUTS } from "../url/state";
 import { type Go, type Links, nameActions, nodeActions } from "../views/actions";
@@ -25,6 +26,8 @@ interface Props {
   before: Flame;
   after: Flame;
   scale: Scale;
+  /** How long each side was measured, in milliseconds, where that is known. */
+  measured?: { before: number; after: number; type: ProfileType } | undefined;
   sampleUnit: string;
   state: CompareState;
   stale: boolean;
@@ -34,7 +37,7 @@ interface Props {
   links?: Links;
 }
 
-export function DiffView({ flame: whole, before, after, scale, sampleUnit, state, stale, go, amend, title, links = {} }: Props) {
+export function DiffView({ flame: whole, before, after, scale, measured, sampleUnit, state, stale, go, amend, title, links = {} }: Props) {
   const { focus, hide, merge, collapse, group } = state;
   const shapeKey = JSON.stringify([focus, hide, merge, collapse, group]);
   const flame = useMemo(() => reshape(whole, { focus, hide, merge, collapse, group }), [whole, shapeKey]);
@@ -45,8 +48,17 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
   const selected = useMemo(() => (state.fn === "" ? -1 : flame.names.findIndex((name) => hashName(name) === state.fn)), [flame, state.fn]);
   const field = useRef<HTMLInputElement>(null);
   const sides = flame.sides!;
-  // Scaled to be alike, totals would tell nothing: what was measured stands here.
-  const change = changeOf(sides.before.total[ROOT]! / scale.before, sides.after.total[ROOT]! / scale.after);
+  // Scaled to be alike, totals would tell nothing: what was measured stands here. Two that were not measured for as
+  // long as each other grew by what they are a second.
+  const totals = { before: sides.before.total[ROOT]! / scale.before, after: sides.after.total[ROOT]! / scale.after };
+  const rates = state.norm !== "none" && measured ? { before: totals.before / measured.before, after: totals.after / measured.after } : null;
+  const change = changeOf(rates?.before ?? totals.before, rates?.after ?? totals.after);
+  const sum = (side: "before" | "after") => (
+    <span>
+      {text.compare[side]} <strong>{formatValue(totals[side], sampleUnit)}</strong>
+      {rates && measured && !isLevel(measured.type) && <span className="soft"> {formatRate(perSecond(measured.type, totals[side], measured[side] / 1000), rateOf(measured.type))}</span>}
+    </span>
+  );
   const zoom = (node: number) => go({ zoom: encodePath(flame, node) });
   const select = (name: number) => go({ fn: name < 0 ? "" : hashName(flame.names[name]!) });
   const table = (
@@ -63,12 +75,8 @@ export function DiffView({ flame: whole, before, after, scale, sampleUnit, state
   return (
     <>
       <p className="compare-sum" role="status">
-        <span>
-          {text.compare.before} <strong>{formatValue(change.before, sampleUnit)}</strong>
-        </span>
-        <span>
-          {text.compare.after} <strong>{formatValue(change.after, sampleUnit)}</strong>
-        </span>
+        {sum("before")}
+        {sum("after")}
         <strong className={toneOf(change)}>{growthName(change)}</strong>
         {state.norm !== "none" && <span className="soft">{text.compare.normed[state.norm]}</span>}
       </p>

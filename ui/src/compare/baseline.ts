@@ -28,9 +28,9 @@ function fixed(range: Range): { from: string; until: string } {
   return { from: formatIso(wholeSecond(range.from)), until: formatIso(wholeSecond(range.until)) };
 }
 
+/** A version and the time that was measured of it, milliseconds. */
 export interface SeenVersion {
   value: string;
-  /** Milliseconds. */
   first: number;
   last: number;
 }
@@ -42,14 +42,14 @@ export function lastTwo(versions: SeenVersion[]): { old: SeenVersion; now: SeenV
   return now && old ? { old, now } : null;
 }
 
-/** Each version over its own last stretch of time, as long as what is looked at. */
+/** Each version over its own last stretch of time, as long as what is looked at, or as long as it was there. */
 export function versionSides(state: QueryState, range: Range, label: string, pair: { old: SeenVersion; now: SeenVersion }): Sides {
   const length = range.until - range.from;
   const others = state.filters.filter((filter) => filter.name !== label);
-  const side = ({ value, last }: SeenVersion): Sided => ({
+  const side = ({ value, first, last }: SeenVersion): Sided => ({
     service: state.service,
     filters: [...others, { name: label, operator: "=", value }],
-    ...fixed({ from: last - length, until: last }),
+    ...fixed({ from: Math.max(first, last - length), until: last }),
   });
   return { before: side(pair.old), after: side(pair.now) };
 }

@@ -15,7 +15,10 @@ export interface Scale {
   after: number;
 }
 
-/** What the values of each side are multiplied by; the side after keeps its unit. */
+/**
+ * What the values of each side are multiplied by; the side after keeps its unit. `ms` is how long it was measured,
+ * which is less than the range where nothing was sent for a part of it.
+ */
 export function scaleOf(norm: Norm, before: { total: number; ms: number }, after: { total: number; ms: number }): Scale {
   if (norm === "total" && before.total > 0 && after.total > 0) return { before: after.total / before.total, after: 1 };
   if (norm === "time" && before.ms > 0 && after.ms > 0) return { before: after.ms / before.ms, after: 1 };

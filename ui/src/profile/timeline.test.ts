@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseProfileType } from "./profile-type";
 import { cadenceOf, stepThatFits, type Taken } from "./cadence";
-import { askFor, fineStep, firstSeen, gridOf, heaviestGroups, stacked, timelineOf, timelineOn } from "./timeline";
+import { askFor, fineStep, firstSeen, gridOf, heaviestGroups, measuredMs, stacked, timelineOf, timelineOn } from "./timeline";
 
 const cpu = parseProfileType("process_cpu:cpu:nanoseconds:cpu:nanoseconds")!;
 /** Half a core in profiles of `every` seconds, booked on steps of `step` seconds. */
@@ -20,6 +20,19 @@ test.each([
   expect(shown.length).toBeGreaterThan(15);
   for (const value of shown) expect(value).toBeCloseTo(0.5, 1);
   expect([line.values[0], line.values.at(-1)]).toEqual([null, null]);
+});
+
+test.each([
+  ["the whole range", 0, 3600, 3600],
+  ["a part of it", 600, 2400, 1800],
+  ["nothing", 0, 0, 0],
+])("measured was %s", (_, from, until, seconds) => {
+  expect(measuredMs(steady(from, until, 30, 15), { from: 0, until: 3_600_000 }, 15) / 1000).toBeCloseTo(seconds, -2);
+});
+
+test("two stretches with a pause between them count without the pause, and what lies outside of the range not at all", () => {
+  const points = [...steady(0, 600, 60, 60), ...steady(1800, 2400, 60, 60), ...steady(5400, 6000, 60, 60)];
+  expect(measuredMs(points, { from: 0, until: 3_600_000 }, 60, { duration: 60, interval: 60 })).toBe(1_200_000);
 });
 
 /** What the server answers for profiles of `duration` seconds every `every`, of half a core while they last. */

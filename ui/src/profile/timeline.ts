@@ -92,6 +92,14 @@ export function gridOf(points: Point[], range: Range, stepSeconds: number, caden
   return { stepSeconds: nice(Math.round(wanted)), known, spanOf, scale: cadence === null ? 1 : cadence.interval / cadence.duration };
 }
 
+/** How much of a range was measured, in milliseconds: what the profiles that begin in it stand for. */
+export function measuredMs(points: Point[], range: Range, stepSeconds: number, cadence: Cadence | null = null): number {
+  const within = points.filter(({ time }) => time > range.from && time - stepSeconds * 1000 < range.until);
+  const { spanOf } = gridOf(points, range, stepSeconds, cadence);
+  const interval = (cadence?.interval ?? intervalOf(points, stepSeconds)) * 1000;
+  return joined(within.map(spanOf), interval / 2).reduce((sum, { from, until }) => sum + until - from, 0);
+}
+
 /**
  * The time of which all is known. Where several processes take turns, the first and the last of them are
  * not the whole; and what began in the last interval is still being measured.

@@ -84,4 +84,9 @@ describe("baselines", () => {
     expect(sides.before).toEqual({ service: "shop", filters: [{ name: "version", operator: "=", value: "1.9" }], from: "2026-08-08T06:00:00Z", until: "2026-08-08T07:00:00Z" });
     expect(lastTwo(seen.slice(0, 1))).toBeNull();
   });
+  test("a version that came up half-way is not looked for before", () => {
+    const deployed = until - 27 * 60_000;
+    const sides = versionSides(state, range, "version", { old: { value: "1", first: 0, last: deployed }, now: { value: "2", first: deployed, last: until } });
+    expect([sides.before.from, sides.before.until, sides.after.from, sides.after.until]).toEqual(["2026-08-08T10:33:00Z", "2026-08-08T11:33:00Z", "2026-08-08T11:33:00Z", "2026-08-08T12:00:00Z"]);
+  });
 });
