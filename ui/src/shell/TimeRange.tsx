@@ -1,5 +1,5 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
-import { formatIso, formatSpan, isLive, parseRange, parseTime } from "../profile/time";
+import { formatIso, formatSpan, inLink, isLive, parseRange, parseTime } from "../profile/time";
 import { text } from "../text";
 import { clock, useZone } from "./clock";
 import { chooseFollow, FOLLOWS, type Follow, useFollow } from "./follow";
@@ -81,10 +81,11 @@ function Panel({ from, until, onChoose }: PanelProps) {
   const [start, setStart] = useState(typed(from));
   const [end, setEnd] = useState(typed(until));
   const [problem, setProblem] = useState(false);
+  const zone = useZone();
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (parseRange(start, end, Date.now()) === null) setProblem(true);
-    else onChoose(start.trim(), end.trim());
+    if (parseRange(start, end, Date.now(), zone) === null) setProblem(true);
+    else onChoose(inLink(start, zone), inLink(end, zone));
   };
   return (
     <div className="range-panel">
@@ -115,7 +116,7 @@ function Panel({ from, until, onChoose }: PanelProps) {
           <input className="input" value={end} onChange={(event) => setEnd(event.target.value)} autoComplete="off" spellCheck={false} />
         </label>
         <p className={problem ? "range-problem" : "soft"} role={problem ? "alert" : undefined}>
-          {problem ? text.range.invalid : text.range.hint}
+          {problem ? text.range.invalid : text.range.hint(text.nav.zones[zone])}
         </p>
         <button type="submit" className="button primary">
           {text.range.apply}

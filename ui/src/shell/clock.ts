@@ -2,10 +2,8 @@
 // reader's, not the link's, so it is kept in the browser.
 
 import { useSyncExternalStore } from "react";
-import type { Range } from "../profile/time";
+import type { Range, Zone } from "../profile/time";
 import { language } from "../text";
-
-export type Zone = "local" | "utc";
 
 const KEY = "everflame.zone";
 const DAY_MS = 86_400_000;
