@@ -7,7 +7,7 @@ import type { Range } from "./time";
 import type { Timeline } from "./timeline";
 
 export interface Weight {
-  /** Shares of the whole. */
+  /** Shares of the whole, whose sign they have where they go the same way. */
   self: number;
   total: number;
 }
@@ -21,7 +21,7 @@ export function partsOf(range: Range, count: number): Range[] {
 }
 
 export function weightOf(flame: Flame, name: string): Weight | null {
-  const whole = Math.abs(flame.total[ROOT]!);
+  const whole = flame.total[ROOT]!;
   if (whole === 0) return null;
   const index = flame.names.indexOf(name);
   if (index < 0) return { self: 0, total: 0 };

@@ -22,16 +22,21 @@ export function parseProfileType(id: string): ProfileType | null {
   return name === "" ? null : { id, name, sampleType, sampleUnit, periodType, periodUnit };
 }
 
+/** Time and counts of threads that did not run: off the processor, parked, behind a lock. */
+const WAITING = /^(off_?cpu|park|lock|delay|contention|wait|block|mutex|sleep|idle|futex)(s?$|_|ed|ing)/;
+const CPU = /^(on_?)?cpu(_|$)|^task_clock$/;
+
 export function kindOf(type: ProfileType): Kind {
-  const sample = type.sampleType.toLowerCase();
+  const sample = type.sampleType.toLowerCase().replaceAll("-", "_");
+  const name = type.name.toLowerCase().replaceAll("-", "_");
   if (sample.startsWith("inuse_") || sample === "live") return "memory-in-use";
   if (sample.startsWith("alloc") || sample.startsWith("malloc")) return "allocations";
   if (sample.startsWith("goroutine")) return "goroutines";
-  if (sample === "contentions" || sample === "delay" || type.name === "mutex" || type.name === "block") return "waiting";
+  if (WAITING.test(sample) || WAITING.test(name)) return "waiting";
   if (sample.includes("exception") || type.name.startsWith("exception")) return "exceptions";
-  if (sample === "wall" || type.name === "wall") return "wall";
+  if (/^wall(_|$)/.test(sample) || name === "wall") return "wall";
   if (type.sampleUnit === "count" && (sample === "samples" || sample === "sample")) return "samples";
-  if (sample === "cpu" || type.name === "process_cpu") return "cpu";
+  if (CPU.test(sample) || name === "process_cpu") return "cpu";
   return "other";
 }
 
@@ -46,8 +51,8 @@ export function rateOf(type: ProfileType): Rate {
   if (isLevel(type)) return unit === "bytes" ? "bytes" : unit === "count" ? "count" : "time";
   if (unit === "bytes") return "bytes/s";
   if (unit === "count") return "count/s";
-  if (kindOf(type) === "waiting") return "waiting";
-  return kindOf(type) === "wall" ? "threads" : "cores";
+  const rates: Partial<Record<Kind, Rate>> = { cpu: "cores", waiting: "waiting", wall: "threads" };
+  return rates[kindOf(type)] ?? "time/s";
 }
 
 /** One point's value from the sum (or, for levels, the average) over `seconds`. */

@@ -88,8 +88,11 @@ export function formatShare(share: number): string {
   return `${threeDigits(Number(percent.toFixed(2)))} %`;
 }
 
-/** What one point of a timeline says: cores for CPU time, so many a second for events, the amount for levels. */
-export type Rate = "cores" | "waiting" | "threads" | "bytes/s" | "count/s" | "bytes" | "count" | "time";
+/**
+ * What one point of a timeline says: cores for CPU time, so many a second for events, the amount for levels. Times that
+ * nothing else is known of are seconds a second.
+ */
+export type Rate = "cores" | "waiting" | "threads" | "bytes/s" | "count/s" | "bytes" | "count" | "time" | "time/s";
 
 function formatCores(value: number): string {
   const size = Math.abs(value);
@@ -118,6 +121,8 @@ export function formatRate(value: number, rate: Rate): string {
       return scaled(value, SI, 1000);
     case "time":
       return formatDuration(value);
+    case "time/s":
+      return `${formatDuration(value * 1e9)}/s`;
   }
 }
 
@@ -130,6 +135,8 @@ export function growthName(change: { before: number; after: number; growth: numb
   if (before === after || (growth !== null && Math.abs(growth) < NO_GROWTH)) return "±0 %";
   if (growth === null) return text.change.isNew;
   if (after === 0) return text.change.gone;
+  // Of a negative value no multiple and no share is a positive one.
+  if (before < 0 !== after < 0) return text.change.turned;
   if (growth >= 1) return `${threeDigits(after / before)} ×`;
   return `${growth > 0 ? "+" : ""}${formatShare(growth)}`;
 }
