@@ -1,8 +1,8 @@
 // The heatmap itself: cells on a canvas, a rectangle that is dragged over them or set with the keys.
 
-import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { Heatmap } from "../api/openapi";
-import { areaOf, type Area, bandOf, cellsOf, type Corner, countsOf, roundTimes, strength, ticksOf } from "../profile/heatmap";
+import { areaOf, type Area, cellsOf, type Corner, countIn, roundTimes, spanName, strength, ticksOf } from "../profile/heatmap";
 import { formatValue, unitOf } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, useTheme } from "../style/theme";
@@ -28,7 +28,6 @@ interface Props {
 export function HeatmapCanvas({ map, area, sampleUnit, width, label, onSelect }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const theme = useTheme();
-  const counts = useMemo(() => countsOf(map), [map]);
   const [drag, setDrag] = useState<{ begin: Corner; end: Corner } | null>(null);
   const [cursor, setCursor] = useState<{ begin: Corner; end: Corner } | null>(null);
   const [hovered, setHovered] = useState<Corner | null>(null);
@@ -109,7 +108,7 @@ export function HeatmapCanvas({ map, area, sampleUnit, width, label, onSelect }:
         />
       )}
       <p id="heatmap-told" className="heatmap-told" aria-live="polite" hidden={!told}>
-        {told && tell(map, told, counts.get(`${told.column} ${told.band}`) ?? 0, sampleUnit)}
+        {told && tell(map, told, sampleUnit)}
       </p>
     </div>
   );
@@ -125,9 +124,9 @@ function firstCell(map: Heatmap, area: Area | null): Corner {
   return { column: highest[0], band: highest[1] };
 }
 
-function tell(map: Heatmap, { column, band }: Corner, count: number, sampleUnit: string): string {
-  const area = areaOf(map, { column, band }, { column, band });
-  return [clock.minute(area.from), `${formatValue(area.min, sampleUnit)} – ${formatValue(area.max, sampleUnit)}`, text.heatmap.count(count)].join(" · ");
+function tell(map: Heatmap, at: Corner, sampleUnit: string): string {
+  const area = areaOf(map, at, at);
+  return [clock.minute(area.from), spanName(area, (value) => formatValue(value, sampleUnit)), text.heatmap.count(countIn(map, area))].join(" · ");
 }
 
 interface Plot {
@@ -214,7 +213,7 @@ function drawValues(context: CanvasRenderingContext2D, map: Heatmap, plot: Plot,
   const { min, max } = map.values;
   context.textAlign = "right";
   for (const tick of ticksOf(map, MOST_VALUE_TICKS, unitOf(sampleUnit).unit === "bytes" ? 2 : 10)) {
-    const share = max > min ? (tick - min) / (max - min) : (bandOf(map, tick) + 0.5) / plot.bands;
+    const share = max > min ? (tick - min) / (max - min) : 0.5 / plot.bands;
     const y = plot.top + plot.height * (1 - share);
     context.fillStyle = colors.line;
     context.fillRect(plot.left, Math.round(y), plot.width, 1);

@@ -40,6 +40,17 @@ test.each([
   [99, 2],
 ])("%i lies in band %i", (value, band) => expect(bandOf(map, value)).toBe(band));
 
+const steps = (bands: number[], values: { min: number; max: number }, cells: Heatmap["cells"]): Heatmap => ({ ...map, bands, values, cells });
+test.each([
+  ["all profiles have one value", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 0, 5]]), 2, "10–10", 5],
+  ["and the cell itself is chosen", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 0, 5]]), 0, "10–10", 5],
+  ["an empty band narrower than 1", steps([10, 11, 11, 11, 12], { min: 10, max: 12 }, [[0, 3, 4], [0, 4, 2]]), 1, "11–11", 4],
+  ["the last of such bands", steps([10, 11, 11, 11, 12], { min: 10, max: 12 }, [[0, 3, 4], [0, 4, 2]]), 3, "11–11", 4],
+] as const)("%s", (_, narrow, band, values, count) => {
+  const area = areaOf(narrow, { column: 0, band }, { column: 0, band });
+  expect([`${area.min}–${area.max}`, countIn(narrow, area)]).toEqual([values, count]);
+});
+
 test("one is seen, and more is stronger", () => {
   expect([0, 1, 10, 100].map((count) => strength(count, 100))).toEqual([0, 0.18, 0.5900000000000001, 1]);
   expect(strength(1, 1)).toBe(1);

@@ -18,12 +18,14 @@ export interface Corner {
 export function areaOf(map: Heatmap, a: Corner, b: Corner): Area {
   const [left, right] = [Math.min(a.column, b.column), Math.max(a.column, b.column)];
   const [low, high] = [Math.min(a.band, b.band), Math.max(a.band, b.band)];
-  const next = map.bands[high + 1];
+  const min = map.bands[low] ?? 0;
+  // Bands narrower than 1 begin at the same value: what lies in any of them is that value.
+  const next = map.bands.find((first, band) => band > high && first !== map.bands[high]);
   return {
     from: map.start + left * map.step,
     until: map.start + (right + 1) * map.step - 1,
-    min: map.bands[low] ?? 0,
-    max: next === undefined ? (map.values?.max ?? 0) : next - 1,
+    min,
+    max: Math.max(min, next === undefined ? (map.values?.max ?? 0) : next - 1),
   };
 }
 
@@ -31,12 +33,12 @@ export function areaOf(map: Heatmap, a: Corner, b: Corner): Area {
 export function cellsOf(map: Heatmap, area: Area): { left: number; right: number; low: number; high: number } | null {
   const left = Math.max(0, Math.floor((area.from - map.start) / map.step));
   const right = Math.min(map.columns - 1, Math.floor((area.until - map.start) / map.step));
-  const low = Math.max(0, bandOf(map, area.min));
+  const low = Math.max(0, map.bands.indexOf(map.bands[bandOf(map, area.min)]!));
   const high = bandOf(map, area.max);
   return left > right || high < 0 || low > high ? null : { left, right, low, high };
 }
 
-/** The band of a value; -1 below the first. */
+/** The band of a value, the last of those that begin where it does; -1 below the first. */
 export function bandOf(map: Heatmap, value: number): number {
   return map.bands.findLastIndex((first) => first <= value);
 }
@@ -48,9 +50,9 @@ export function countIn(map: Heatmap, area: Area): number {
   return map.cells.reduce((sum, [column, band, count]) => (column >= cells.left && column <= cells.right && band >= cells.low && band <= cells.high ? sum + count : sum), 0);
 }
 
-/** The count of each cell, by column and band. */
-export function countsOf(map: Heatmap): Map<string, number> {
-  return new Map(map.cells.map(([column, band, count]) => [`${column} ${band}`, count]));
+/** The values of an area in words: two ends, or one where they read alike. */
+export function spanName({ min, max }: Area, format: (value: number) => string): string {
+  return [...new Set([format(min), format(max)])].join(" – ");
 }
 
 const FAINTEST = 0.18;
