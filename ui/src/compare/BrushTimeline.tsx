@@ -4,7 +4,7 @@ import { useQuery } from "../api/use-query";
 import { type Line, Timeline } from "../explore/Timeline";
 import "../explore/explore.css";
 import { kindOf, type ProfileType } from "../profile/profile-type";
-import { selectorOf } from "../profile/selector";
+import { nameServices, selectorOf } from "../profile/selector";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
 import { type Grid, gridOf, timelineOn } from "../profile/timeline";
 import { text } from "../text";
@@ -34,7 +34,7 @@ export function BrushTimeline({ state, type, before, after, go }: Props) {
   }, [before.from, before.until, after.from, after.until]);
   const useSide = (sided: Sided) => {
     const selector = selectorOf(sided.service, sided.filters);
-    return useQuery(sided.service === "" ? null : `course ${type.id} ${selector} ${range.from} ${range.until}`, (signal) => courseOf(type, selector, range, [], signal));
+    return useQuery(sided.service === "" && !nameServices(sided.filters) ? null : `course ${type.id} ${selector} ${range.from} ${range.until}`, (signal) => courseOf(type, selector, range, [], signal));
   };
   const left = useSide(state.before);
   const right = useSide(state.after);

@@ -8,7 +8,7 @@ import { visible } from "../flamegraph/label";
 import { isEmpty } from "../profile/flame";
 import { diffFlames, NORMS, type Norm, scaleOf } from "../profile/diff";
 import { parseProfileType, type ProfileType } from "../profile/profile-type";
-import { selectorOf } from "../profile/selector";
+import { nameServices, selectorOf } from "../profile/selector";
 import { formatIso, type Range, wholeSecond } from "../profile/time";
 import { measuredMs } from "../profile/timeline";
 import { LabelFilters } from "../query-bar/LabelFilters";
@@ -16,6 +16,7 @@ import { ServiceSelect, TypeSelect, useServices } from "../query-bar/QueryBar";
 import { PartialNotice } from "../shell/Cost";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
@@ -42,24 +43,29 @@ export function ComparePage() {
   // A page that was opened without a question shows the first service against the hour before.
   useLayoutEffect(() => {
     const first = list.data?.find((service) => service.name === state.after.service) ?? list.data?.[0];
-    if (!first || (state.type !== "" && state.after.service !== "" && state.before.service !== "")) return;
-    const sameRange = state.before.from === state.after.from && state.before.until === state.after.until;
+    const isAsked = ({ service, filters, unread }: Sided) => service !== "" || nameServices(filters) || unread !== undefined;
+    if (!first || (state.type !== "" && isAsked(state.after) && isAsked(state.before))) return;
+    const named = (side: Sided) => (isAsked(side) ? side : { ...side, service: first.name });
+    const [one, other] = [named(state.before), named(state.after)];
+    const same = one.from === other.from && one.until === other.until && selectorOf(one.service, one.filters) === selectorOf(other.service, other.filters);
     const length = after.range.until - after.range.from;
     const earlier = { from: formatIso(wholeSecond(after.range.from - length)), until: formatIso(wholeSecond(after.range.from)) };
     amend(
       compareUrl({
         ...state,
         type: state.type || first.types[0]?.id || "",
-        before: { ...state.before, service: state.before.service || first.name, ...(sameRange ? earlier : {}) },
-        after: { ...state.after, service: state.after.service || first.name },
+        before: { ...one, ...(same ? earlier : {}) },
+        after: other,
       }),
     );
-  }, [list.data]);
+  }, [list.data, state.type]);
   useEffect(() => {
     document.title = [text.compare.title, visible(state.after.service), text.product].filter(Boolean).join(" · ");
   }, [state.after.service]);
 
   const type = parseProfileType(state.type);
+  const sides = ["before", "after"] as const;
+  const problems = sides.map((name) => unreadOf({ ...state[name], type: name === "after" ? state.type : "" }));
   const side = (name: "before" | "after", sided: Sided, range: Range): ReactNode => (
     <SideBar name={name} sided={sided} range={range} names={names} onChange={(change) => go({ [name]: { ...sided, ...change }, zoom: "" })} onRefresh={refresh} />
   );
@@ -88,10 +94,18 @@ export function ComparePage() {
         {side("after", state.after, after.range)}
       </div>
       {list.error && <Failure error={list.error} />}
-      {type ? (
+      {problems.some(({ length }) => length > 0) ? (
+        sides.map((name, i) => (
+          <Unreadable
+            key={name}
+            problems={problems[i]!}
+            go={({ type: other = state.type, ...change }) => go({ type: other, [name]: { ...state[name], ...change } })}
+          />
+        ))
+      ) : type ? (
         <>
           <BrushTimeline state={state} type={type} before={before.range} after={after.range} go={go} />
-          <Difference state={state} type={type} before={before.range} after={after.range} go={go} />
+          <Difference key={`${type.id} ${state.before.service} ${state.after.service}`} state={state} type={type} before={before.range} after={after.range} go={go} />
         </>
       ) : (
         list.data?.length === 0 && (
@@ -117,8 +131,8 @@ function SideBar({ name, sided, range, names, onChange, onRefresh }: SideBarProp
   return (
     <section className={`side-bar ${name}`} aria-label={text.compare[name]}>
       <h2>{text.compare[name]}</h2>
-      <ServiceSelect label={`${text.explore.service}, ${text.compare[name]}`} names={names} value={sided.service} onChange={(service) => onChange({ service, filters: [] })} />
-      <LabelFilters service={sided.service} filters={sided.filters} range={range} onChange={(filters) => onChange({ filters })} />
+      <ServiceSelect label={`${text.explore.service}, ${text.compare[name]}`} names={names} value={sided.service} onChange={(service) => onChange({ service, filters: [], unread: undefined })} />
+      <LabelFilters service={sided.service} filters={sided.filters} range={range} onChange={(filters) => onChange({ filters, unread: undefined })} />
       <span className="grow" />
       <TimeRange from={sided.from} until={sided.until} onChange={(from, until) => onChange({ from, until })} onRefresh={onRefresh} />
     </section>
@@ -136,7 +150,7 @@ interface DifferenceProps {
 function Difference({ state, type, before, after, go }: DifferenceProps) {
   const useSide = (sided: Sided, range: Range) => {
     const selector = selectorOf(sided.service, sided.filters);
-    const where = sided.service === "" ? null : `${type.id} ${selector} ${range.from} ${range.until}`;
+    const where = sided.service === "" && !nameServices(sided.filters) ? null : `${type.id} ${selector} ${range.from} ${range.until}`;
     const graph = useQuery(where && `flame ${where} `, (signal) => flameGraph(type.id, selector, range, signal));
     const time = useQuery(where && `measured ${where}`, async (signal) => {
       // Steps leave out what begins at their very start, which belongs to the range.

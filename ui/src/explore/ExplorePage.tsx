@@ -2,6 +2,7 @@
 
 import { useEffect, useMemo, useState } from "react";
 import { type Cost, PartialNotice } from "../shell/Cost";
+import { newestProfiles } from "../api/course";
 import { flameGraph, pprofUrl, selectSeries } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
@@ -15,6 +16,7 @@ import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { isAddress } from "../profile/symbol";
 import { formatValue } from "../profile/units";
 import { Failure } from "../shell/Failure";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, useSearch, visit } from "../url/navigation";
@@ -36,6 +38,7 @@ export function ExplorePage() {
     visit(exploreUrl({ ...state, ...(leaves ? { zoom: "", fn: "", focus: "", hide: [], merge: [] } : {}), ...change }));
   };
   const type = parseProfileType(state.type);
+  const unread = unreadOf(state);
   useEffect(() => {
     document.title = [visible(state.service) || text.explore.title, type?.sampleType, text.product].filter(Boolean).join(" · ");
   }, [state.service, type?.sampleType]);
@@ -47,14 +50,16 @@ export function ExplorePage() {
         <a className="button" href={labelsUrl(state)} onClick={followLink}>
           {text.labels.open}
         </a>
-        <a className="button" href={heatmapUrl({ service: state.service, type: state.type, filters: state.filters, from: state.from, until: state.until })} onClick={followLink}>
+        <a className="button" href={heatmapUrl({ service: state.service, type: state.type, filters: state.filters, unread: state.unread, from: state.from, until: state.until })} onClick={followLink}>
           {text.heatmap.open}
         </a>
         <CompareMenu state={state} range={range} />
       </QueryBar>
       {list.error && <Failure error={list.error} />}
-      {type ? (
-        <Profile state={state} type={type} range={range} go={go} />
+      {unread.length > 0 ? (
+        <Unreadable problems={unread} go={go} />
+      ) : type ? (
+        <Profile key={`${state.service} ${state.type}`} state={state} type={type} range={range} go={go} />
       ) : list.data && !list.stale && !list.data.some(({ name }) => name === state.service) ? (
         <NotInRange service={state.service} go={go} />
       ) : (
@@ -105,11 +110,7 @@ function Profile({ state, type, range, go }: ProfileProps) {
         )}
         {graph.error && <Failure error={graph.error} />}
         {!flame && !graph.error && <div className="skeleton page-skeleton" />}
-        {flame && isEmpty(flame) && (
-          <div className="notice">
-            <strong>{text.explore.noData}</strong> {text.explore.noDataHint}
-          </div>
-        )}
+        {flame && !graph.stale && isEmpty(flame) && <Nothing type={type} selector={selector} range={range} />}
         {flame && !isEmpty(flame) && (
           <ProfileView
             flame={flame}
@@ -132,6 +133,18 @@ function Profile({ state, type, range, go }: ProfileProps) {
         {cost && <p className="soft scan-cost">{text.explore.cost(cost.ms, cost.rows, cost.bytes)}</p>}
       </section>
     </>
+  );
+}
+
+/** No profile, or only such as measured nothing. */
+function Nothing({ type, selector, range }: { type: ProfileType; selector: string; range: Range }) {
+  const newest = useQuery(`any ${type.id} ${selector} ${range.from} ${range.until}`, (signal) => newestProfiles(type, selector, range, 1, signal));
+  if (newest.loading) return null;
+  const isZero = (newest.data?.length ?? 0) > 0;
+  return (
+    <div className="notice">
+      <strong>{isZero ? text.explore.onlyZeros : text.explore.noData}</strong> {isZero ? text.explore.onlyZerosHint : text.explore.noDataHint}
+    </div>
   );
 }
 

@@ -19,6 +19,7 @@ import { Combobox } from "../query-bar/Combobox";
 import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Failure } from "../shell/Failure";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, followLink, useSearch, visit } from "../url/navigation";
@@ -37,7 +38,8 @@ export function FunctionPage() {
   const list = useServices(range);
   useFirstService(state, list, (change) => amend(functionUrl({ ...state, ...change })));
   const go = (change: Partial<FunctionState>) => visit(functionUrl({ ...state, ...change }));
-  const type = parseProfileType(state.type);
+  const unread = unreadOf(state);
+  const type = unread.length > 0 ? null : parseProfileType(state.type);
   const { short, origin } = splitSymbol(state.name);
   useEffect(() => {
     document.title = [visible(short) || text.history.title, text.product].join(" · ");
@@ -53,9 +55,10 @@ export function FunctionPage() {
         <h1 className={state.name === "" ? "" : "mono"}>{state.name === "" ? text.history.title : visible(origin === "" ? state.name : short)}</h1>
         {origin !== "" && <p className="soft mono">{visible(origin)}</p>}
       </div>
-      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && <NotInRange service={state.service} go={go} />}
-      {type && state.name === "" && <Chooser state={state} range={range} onChoose={(name) => go({ name })} />}
-      {type && state.name !== "" && <History state={state} type={type} range={range} go={go} />}
+      <Unreadable problems={unread} go={go} />
+      {!type && unread.length === 0 && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && <NotInRange service={state.service} go={go} />}
+      {type && state.name === "" && <Chooser key={`${state.service} ${state.type}`} state={state} range={range} onChoose={(name) => go({ name })} />}
+      {type && state.name !== "" && <History key={`${state.service} ${state.type} ${state.name}`} state={state} type={type} range={range} go={go} />}
     </main>
   );
 }
@@ -118,7 +121,7 @@ function History({ state, type, range, go }: HistoryProps) {
   return (
     <>
       {(["total", "self"] as const).map((key) => (
-        <section key={key} className="panel" aria-label={text.history[key]}>
+        <section key={key} className="panel" aria-label={text.history[key]} aria-busy={measured.stale}>
           <div className="panel-bar">
             <h2>{text.history[key]}</h2>
             {measured.data?.map((line) => {

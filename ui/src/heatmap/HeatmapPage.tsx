@@ -7,7 +7,7 @@ import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
 import { useElementSize } from "../flamegraph/use-element-size";
 import { isEmpty } from "../profile/flame";
-import { type Area, countIn } from "../profile/heatmap";
+import { type Area, countIn, spanName } from "../profile/heatmap";
 import { kindOf, parseProfileType, type ProfileType } from "../profile/profile-type";
 import { selectorOf } from "../profile/selector";
 import { formatSpan, type Range } from "../profile/time";
@@ -17,6 +17,7 @@ import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { clock } from "../shell/clock";
 import { PartialNotice } from "../shell/Cost";
 import { Failure } from "../shell/Failure";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, followLink, useSearch, visit } from "../url/navigation";
@@ -42,6 +43,7 @@ export function HeatmapPage() {
     visit(heatmapUrl({ ...state, ...(leaves ? { area: null, one: "", zoom: "", fn: "", focus: "", hide: [], merge: [] } : {}), ...change }));
   };
   const type = parseProfileType(state.type);
+  const unread = unreadOf(state);
   useEffect(() => {
     document.title = [text.heatmap.title, visible(state.service), text.product].filter(Boolean).join(" · ");
   }, [state.service]);
@@ -54,8 +56,10 @@ export function HeatmapPage() {
         </a>
       </QueryBar>
       {list.error && <Failure error={list.error} />}
-      {type ? (
-        <Singles state={state} type={type} range={range} go={go} />
+      {unread.length > 0 ? (
+        <Unreadable problems={unread} go={go} />
+      ) : type ? (
+        <Singles key={`${state.service} ${state.type}`} state={state} type={type} range={range} go={go} />
       ) : list.data && !list.stale && !list.data.some(({ name }) => name === state.service) ? (
         <NotInRange service={state.service} go={go} />
       ) : (
@@ -189,5 +193,5 @@ function Singles({ state, type, range, go }: Props) {
 }
 
 function describe(area: Area, format: (value: number) => string): string {
-  return `${clock.moment(area.from)} – ${clock.moment(area.until)}, ${format(area.min)} – ${format(area.max)}`;
+  return `${clock.moment(area.from)} – ${clock.moment(area.until)}, ${spanName(area, format)}`;
 }

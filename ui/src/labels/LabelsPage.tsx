@@ -16,6 +16,7 @@ import { NotInRange } from "../query-bar/NotInRange";
 import { QueryBar, useFirstService, useServices } from "../query-bar/QueryBar";
 import { Sparkline } from "../services/Sparkline";
 import { Failure } from "../shell/Failure";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { text } from "../text";
 import { amend, followLink, useSearch, visit } from "../url/navigation";
@@ -33,23 +34,24 @@ export function LabelsPage() {
   const { range, refresh } = useRange(state.from, state.until);
   const list = useServices(range);
   useFirstService(state, list, (change) => amend(labelsUrl({ ...state, ...change })));
-  const type = parseProfileType(state.type);
+  const go = (change: Partial<LabelsState>) => visit(labelsUrl({ ...state, ...change }));
+  const unread = unreadOf(state);
+  const type = unread.length > 0 ? null : parseProfileType(state.type);
   useEffect(() => {
     document.title = [text.labels.title, visible(state.service), text.product].filter(Boolean).join(" · ");
   }, [state.service]);
   return (
     <main className="page">
-      <QueryBar state={state} range={range} list={list} go={(change) => visit(labelsUrl({ ...state, ...change }))} onRefresh={refresh}>
+      <QueryBar state={state} range={range} list={list} go={go} onRefresh={refresh}>
         <a className="button" href={exploreUrl(state)} onClick={followLink}>
           {text.nav.explore}
         </a>
       </QueryBar>
       <h1>{text.labels.heading}</h1>
       {list.error && <Failure error={list.error} />}
-      {!type && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && (
-        <NotInRange service={state.service} go={(change) => visit(labelsUrl({ ...state, ...change }))} />
-      )}
-      {type && <Splits state={state} type={type} range={range} />}
+      <Unreadable problems={unread} go={go} />
+      {!type && unread.length === 0 && list.data && !list.stale && !list.data.some(({ name }) => name === state.service) && <NotInRange service={state.service} go={go} />}
+      {type && <Splits key={`${state.service} ${state.type}`} state={state} type={type} range={range} />}
     </main>
   );
 }
@@ -99,7 +101,7 @@ function Splits({ state, type, range }: Props) {
         </select>
       </div>
       {sorted.map((split) => (
-        <LabelPanel key={split.label} split={split} step={splits.data!.step} cadence={splits.data!.cadence} state={state} type={type} range={range} />
+        <LabelPanel key={split.label} stale={splits.stale} split={split} step={splits.data!.step} cadence={splits.data!.cadence} state={state} type={type} range={range} />
       ))}
       {splits.data.left > 0 && <p className="soft">{text.labels.left(splits.data.left)}</p>}
     </>
@@ -112,11 +114,11 @@ interface Lie {
   cadence: Cadence | null;
 }
 
-function LabelPanel({ split, state, type, range, step, cadence }: Props & Lie & { split: Split }) {
+function LabelPanel({ split, stale, state, type, range, step, cadence }: Props & Lie & { split: Split; stale: boolean }) {
   const [all, setAll] = useState(false);
   const shown = all ? split.parts : split.parts.slice(0, FIRST_VALUES);
   return (
-    <section className="panel" aria-label={visible(split.label)}>
+    <section className="panel" aria-label={visible(split.label)} aria-busy={stale}>
       <div className="panel-bar">
         <h2 className="mono">{visible(split.label)}</h2>
         <span className="soft">{text.labels.values(split.parts.length)}</span>

@@ -12,6 +12,11 @@ export interface LabelFilter {
 export const SERVICE_LABEL = "service_name";
 export const TYPE_LABEL = "__profile_type__";
 
+/** Whether filters say which services are asked for, without one being chosen. */
+export function nameServices(filters: LabelFilter[]): boolean {
+  return filters.some(({ name }) => name === SERVICE_LABEL);
+}
+
 export function quote(value: string): string {
   return `"${value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")}"`;
 }

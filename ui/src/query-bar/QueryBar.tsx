@@ -4,7 +4,8 @@ import { type ReactNode, useLayoutEffect } from "react";
 import { type Service, services as askServices } from "../api/queries";
 import { type Query, useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
-import { kindOf, parseProfileType, type ProfileType } from "../profile/profile-type";
+import { byImportance, kindOf, parseProfileType, type ProfileType } from "../profile/profile-type";
+import { nameServices } from "../profile/selector";
 import type { Range } from "../profile/time";
 import { TimeRange } from "../shell/TimeRange";
 import { text } from "../text";
@@ -25,20 +26,28 @@ export function useServices(range: Range): Query<Service[]> {
   return useQuery(`services ${range.from} ${range.until}`, (signal) => askServices(range, signal));
 }
 
-/** Without a service, or without its type, the first is shown; the URL says which. */
+/** Without a service, or without its type, the first is shown; the URL says which. Filters may name services, too. */
 export function useFirstService(state: QueryState, list: Query<Service[]>, amend: (change: Partial<QueryState>) => void): void {
-  const service = list.data?.find((each) => each.name === state.service);
-  const fallback = state.service === "" ? list.data?.[0] : service;
+  const isNamed = state.service === "" && (nameServices(state.filters) || state.unread !== undefined);
+  const fallback = state.service === "" ? list.data?.[0] : list.data?.find((each) => each.name === state.service);
+  const service = isNamed ? "" : fallback?.name;
+  const type = state.type || (isNamed ? typesOf(list.data, state)[0]?.id : fallback?.types[0]?.id);
   useLayoutEffect(() => {
-    if (!fallback) return;
-    const type = state.type || fallback.types[0]?.id || "";
-    if (state.service === "" || state.type === "") amend({ service: fallback.name, type });
-  }, [fallback, state.service, state.type]);
+    if (service === undefined || type === undefined) return;
+    if (service !== state.service || type !== state.type) amend({ service, type });
+  }, [service, type, state.service, state.type]);
+}
+
+/** What a service sends; without a service, what any of them does. */
+function typesOf(list: Service[] | undefined, state: QueryState): ProfileType[] {
+  if (state.service !== "") return list?.find((each) => each.name === state.service)?.types ?? [];
+  const all = new Map(list?.flatMap(({ types }) => types.map((type) => [type.id, type] as const)));
+  return [...all.values()].sort(byImportance);
 }
 
 export function QueryBar({ state, range, list, go, onRefresh, children }: Props) {
   const names = list.data?.map((each) => each.name) ?? [];
-  const types = list.data?.find((each) => each.name === state.service)?.types ?? [];
+  const types = typesOf(list.data, state);
   return (
     <div className="query-bar">
       <ServiceSelect
@@ -48,11 +57,11 @@ export function QueryBar({ state, range, list, go, onRefresh, children }: Props)
         onChange={(name) => {
           const next = list.data?.find((each) => each.name === name);
           const same = next?.types.find((each) => each.id === state.type) ?? next?.types[0];
-          go({ service: name, type: same?.id ?? "", filters: [] });
+          go({ service: name, type: same?.id ?? "", filters: [], unread: undefined });
         }}
       />
       <TypeSelect types={types} value={state.type} onChange={(type) => go({ type })} />
-      <LabelFilters service={state.service} filters={state.filters} range={range} onChange={(filters) => go({ filters })} />
+      <LabelFilters service={state.service} filters={state.filters} range={range} onChange={(filters) => go({ filters, unread: undefined })} />
       <span className="grow" />
       {children}
       <TimeRange from={state.from} until={state.until} onChange={(from, until) => go({ from, until })} onRefresh={onRefresh} />

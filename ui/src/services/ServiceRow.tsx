@@ -19,6 +19,8 @@ interface Props {
   service: Service;
   /** undefined while it is asked for, null when there is none. */
   trend: Trend | null | undefined;
+  /** The trend could not be asked for. */
+  hasFailed: boolean;
   lastWeek: number | null | undefined;
   range: Range;
   /** There are so many services that the trend is a rough one. */
@@ -27,7 +29,7 @@ interface Props {
   until: string;
 }
 
-export function ServiceRow({ service, trend: rough, lastWeek, range, isRough, from, until }: Props) {
+export function ServiceRow({ service, trend: rough, hasFailed, lastWeek, range, isRough, from, until }: Props) {
   const own = useOwnLine(service, range, isRough);
   const trend = rough && own ? { ...rough, line: own } : rough;
   const main = service.types[0]!;
@@ -56,7 +58,7 @@ export function ServiceRow({ service, trend: rough, lastWeek, range, isRough, fr
       {trend === undefined ? (
         <div className="sparkline skeleton" />
       ) : trend === null || mean === null ? (
-        <div className="sparkline soft">{text.services.noPoints}</div>
+        <div className="sparkline soft">{hasFailed ? text.services.notKnown : text.services.noPoints}</div>
       ) : (
         <Sparkline timeline={trend.line} label={text.services.trend(kind)} />
       )}

@@ -10,6 +10,7 @@ import { compile } from "../profile/search";
 import type { Range } from "../profile/time";
 import { Failure } from "../shell/Failure";
 import { TimeRange } from "../shell/TimeRange";
+import { Unreadable, unreadOf } from "../shell/Unreadable";
 import { useRange } from "../shell/use-range";
 import { ever, NotInRange } from "../query-bar/NotInRange";
 import { FirstProfile } from "../setup/FirstProfile";
@@ -34,6 +35,7 @@ export function ServicesPage() {
   const labels = useQuery(`label-names ${range.from} ${range.until}`, (signal) => allLabelNames(range, signal));
   const trends = useTrends(list.data, range);
 
+  const unread = unreadOf(state);
   const empty = list.data?.length === 0 && !list.stale;
   // An empty range of a server that has profiles is not the same as a server that has none.
   const whole = ever();
@@ -93,20 +95,27 @@ export function ServicesPage() {
         </select>
         <TimeRange from={state.from} until={state.until} onChange={(from, until) => go({ from, until })} onRefresh={refresh} />
       </div>
-      {list.error && <Failure error={list.error} />}
-      {!list.data && !list.error && (
-        <ul className="services" aria-busy="true">
-          {Array.from({ length: SKELETONS }, (_, i) => (
-            <li key={i} className="service skeleton" />
-          ))}
-        </ul>
+      {unread.length > 0 ? (
+        <Unreadable problems={unread} go={go} />
+      ) : (
+        <>
+          {list.error && <Failure error={list.error} />}
+          {list.data && !empty && trends.error && <Failure error={trends.error} />}
+          {!list.data && !list.error && (
+            <ul className="services" aria-busy="true">
+              {Array.from({ length: SKELETONS }, (_, i) => (
+                <li key={i} className="service skeleton" />
+              ))}
+            </ul>
+          )}
+          {empty && !list.error && !(earlier.loading && !earlier.data) && !hasEarlier && <FirstProfile />}
+          {empty && !list.error && hasEarlier && (
+            <NotInRange service="" go={go} />
+          )}
+          {items.length > 0 && <Rows items={items} state={state} trends={trends} range={range} isRough={(list.data?.length ?? 0) > MANY} stale={list.stale} />}
+          {items.length === 0 && list.data && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
+        </>
       )}
-      {empty && !list.error && !(earlier.loading && !earlier.data) && !hasEarlier && <FirstProfile />}
-      {empty && !list.error && hasEarlier && (
-        <NotInRange service="" go={go} />
-      )}
-      {items.length > 0 && <Rows items={items} state={state} trends={trends} range={range} isRough={(list.data?.length ?? 0) > MANY} stale={list.stale} />}
-      {items.length === 0 && list.data && !empty && <p className="soft">{text.services.noMatch(state.search)}</p>}
     </main>
   );
 }
@@ -155,6 +164,7 @@ function Rows({ items, state, trends, range, isRough, stale }: RowsProps) {
               service={service}
               trend={trends.now === undefined ? undefined : (trends.now.get(service.name) ?? null)}
               lastWeek={trends.lastWeek === undefined ? undefined : (trends.lastWeek.get(service.name) ?? null)}
+              hasFailed={trends.error !== undefined}
               range={range}
               isRough={isRough}
               from={state.from}

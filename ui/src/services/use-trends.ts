@@ -40,6 +40,8 @@ export interface Trend {
 export interface Trends {
   now: Map<string, Trend> | undefined;
   lastWeek: Map<string, number> | undefined;
+  /** Why there are none, where the server did not answer. */
+  error: Error | undefined;
 }
 
 export function useTrends(services: Service[] | undefined, range: Range): Trends {
@@ -93,7 +95,7 @@ export function useTrends(services: Service[] | undefined, range: Range): Trends
     for (const [name, { points }] of await ask(shifted, signal)) sums.set(name, sumOf(points, isLevel(parseProfileType(mainType.get(name)!)!)));
     return sums;
   });
-  return { now: now.error ? new Map() : now.data, lastWeek: lastWeek.error ? new Map() : lastWeek.data };
+  return { now: now.error ? new Map() : now.data, lastWeek: lastWeek.error ? undefined : lastWeek.data, error: now.error };
 }
 
 /** The line of one row, in fine steps; undefined until it is known, or where it is not `wanted`. */

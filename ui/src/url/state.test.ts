@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "vitest";
 import { earlier, lastTwo, versionSides } from "../compare/baseline";
-import { adhocUrl, type CompareState, compareUrl, exploreUrl, functionUrl, labelsUrl, readCompare, readExplore, readFunction, readLabels, readServices, readView, servicesUrl } from "./state";
+import { unreadOf } from "../shell/Unreadable";
+import { adhocUrl, type CompareState, compareUrl, exploreUrl, functionUrl, labelsUrl, readCompare, readExplore, readFunction, readLabels, readServices, readView, servicesUrl, translated } from "./state";
 
 const search = (url: string) => url.slice(url.indexOf("?"));
 const CPU = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
@@ -40,6 +41,21 @@ test("nonsense is taken for what is usual", () => {
   expect(readExplore("?v=1&view=upside&colors=pink&hide=..%00.x&labels=%22&group=9")).toMatchObject({ view: "both", colors: "package", hide: ["x"], filters: [], group: "function" });
 });
 
+test("labels that cannot be read are kept and said", () => {
+  const state = readExplore('?v=1&service=shop&labels=version%3D1.5.0');
+  expect(state).toMatchObject({ filters: [], unread: "version=1.5.0" });
+  expect(readExplore(search(exploreUrl({ ...state, from: "now-6h" }))).unread).toBe("version=1.5.0");
+  expect(readExplore(search(exploreUrl({ ...state, unread: undefined }))).unread).toBeUndefined();
+  expect(unreadOf(state).map(({ undo }) => undo)).toEqual([{ filters: [], unread: undefined }]);
+  expect(readCompare("?v=1&labels2=x").after.unread).toBe("x");
+});
+
+test.each([
+  ["?v=1&from=yesterday", { from: "now-1h", until: "now" }],
+  ["?v=1&from=now&until=now-1h", { from: "now-1h", until: "now" }],
+  ["?v=1&type=nonsense", { type: "" }],
+])("what cannot be read in %s has a way on", (link, undo) => expect(unreadOf(readExplore(link)).map((each) => each.undo)).toEqual([undo]));
+
 test("comparisons keep both sides", () => {
   const side = (version: string, from: string) => ({ service: "shop", filters: [{ name: "version", operator: "=" as const, value: version }], from, until: "now" });
   const state: CompareState = { ...readCompare(""), type: CPU, before: side("1", "now-2h"), after: side("2", "now-1h"), norm: "time", layout: "sides" };
@@ -56,7 +72,19 @@ describe("links of Pyroscope", () => {
     const link = `?${new URLSearchParams({ leftQuery: query("1"), leftFrom: "1700000000", leftUntil: "1700000600", rightQuery: query("2"), rightFrom: "now-1h", rightUntil: "now" })}`;
     expect(readCompare(link)).toMatchObject({ type: CPU, before: { service: "shop", from: "1700000000", filters: [{ value: "1" }] }, after: { from: "now-1h", filters: [{ value: "2" }] } });
   });
-  test("a query that is none is left alone", () => expect(readExplore("?query=oops")).toMatchObject({ service: "" }));
+  test("a type alone is a query, too", () => expect(readExplore(`?query=${CPU}`)).toMatchObject({ service: "", type: CPU, filters: [] }));
+  test.each(["oops", `${CPU}{version="1`])("a query that is none stands there as labels that cannot be read: %s", (link) => {
+    const state = readExplore(`?${new URLSearchParams({ query: link })}`);
+    expect(state).toMatchObject({ service: "", filters: [] });
+    expect(link).toContain(state.unread);
+  });
+  test("the single view leads to Explore, with all that it asks for", () => {
+    const params = new URLSearchParams({ query: query("1"), from: "now-3h", until: "now" });
+    const leads = translated("/", `?${params}`)!;
+    expect(leads).toMatch(/^\/explore\?v=1&service=shop&/);
+    expect(readExplore(search(leads))).toEqual(readExplore(`?${params}`));
+    expect([translated("/", "?v=1&search=query"), translated("/sql", "?query=x"), translated("/", "")]).toEqual([null, null, null]);
+  });
 });
 
 describe("baselines", () => {

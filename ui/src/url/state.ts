@@ -5,6 +5,7 @@
 import { SINGLES, type Singles } from "../api/singles";
 import { COLOR_MODES, type ColorMode } from "../flamegraph/coloring";
 import { GROWS, type Grows } from "../flamegraph/viewport";
+import { parseProfileType } from "../profile/profile-type";
 import { type LabelFilter, formatFilters, parseFilters, SERVICE_LABEL } from "../profile/selector";
 import type { Area } from "../profile/heatmap";
 import { GROUPS, type Shape } from "../profile/reshape";
@@ -33,12 +34,8 @@ export interface ViewState extends Shape {
 }
 
 /** What is looked at. */
-export interface QueryState {
-  service: string;
+export interface QueryState extends Sided {
   type: string;
-  filters: LabelFilter[];
-  from: string;
-  until: string;
 }
 
 export interface ExploreState extends QueryState, ViewState {
@@ -73,6 +70,8 @@ export interface SqlState {
 export interface Sided {
   service: string;
   filters: LabelFilter[];
+  /** What the link has for labels, where no filters can be read from it. */
+  unread?: string | undefined;
   from: string;
   until: string;
 }
@@ -110,13 +109,14 @@ export function upgraded(search: string): URLSearchParams {
 function fromPyroscope(params: URLSearchParams): URLSearchParams {
   const next = new URLSearchParams(params);
   const translate = (query: string, service: string, labels: string) => {
-    const match = /^([^{]*)\{(.*)\}$/s.exec(params.get(query) ?? "");
-    if (!match) return;
-    const filters = parseFilters(match[2]!) ?? [];
-    const named = filters.find((filter) => filter.name === SERVICE_LABEL && filter.operator === "=");
-    if (match[1]) next.set("type", match[1]);
+    const written = params.get(query) ?? "";
+    const [, type = "", selector = ""] = /^([^{]*)\{(.*)\}$/s.exec(written) ?? (!written.includes("{") && parseProfileType(written) ? ["", written] : []);
+    const filters = type === "" && selector === "" ? null : parseFilters(selector);
+    const named = filters?.find((filter) => filter.name === SERVICE_LABEL && filter.operator === "=");
+    if (type) next.set("type", type);
     if (named) next.set(service, named.value);
-    next.set(labels, formatFilters(filters.filter((filter) => filter !== named)));
+    // What cannot be read stays as it is, for the page to say so.
+    next.set(labels, filters ? formatFilters(filters.filter((filter) => filter !== named)) : selector || written);
     next.delete(query);
   };
   translate("query", "service", "labels");
@@ -141,9 +141,12 @@ function readQuery(params: URLSearchParams): QueryState {
 }
 
 function readSide(params: URLSearchParams, side: "" | "1" | "2"): Sided {
+  const labels = params.get(`labels${side}`) ?? "";
+  const filters = parseFilters(labels);
   return {
     service: params.get(`service${side}`) ?? "",
-    filters: parseFilters(params.get(`labels${side}`) ?? "") ?? [],
+    filters: filters ?? [],
+    ...(filters ? {} : { unread: labels }),
     from: params.get(`from${side}`) || DEFAULT_FROM,
     until: params.get(`until${side}`) || DEFAULT_UNTIL,
   };
@@ -242,11 +245,13 @@ function queryValues(state: Partial<QueryState>): Values {
   return {
     service: state.service,
     type: state.type,
-    labels: state.filters && formatFilters(state.filters),
+    labels: labelsValue(state),
     from: unless(state.from, DEFAULT_FROM),
     until: unless(state.until, DEFAULT_UNTIL),
   };
 }
+
+const labelsValue = ({ filters = [], unread }: Partial<Sided>) => formatFilters(filters) || unread;
 
 function viewValues(state: Partial<ViewState>): Values {
   return {
@@ -267,7 +272,7 @@ function viewValues(state: Partial<ViewState>): Values {
 function sideValues(state: Sided, side: "1" | "2"): Values {
   return {
     [`service${side}`]: state.service,
-    [`labels${side}`]: formatFilters(state.filters),
+    [`labels${side}`]: labelsValue(state),
     [`from${side}`]: unless(state.from, DEFAULT_FROM),
     [`until${side}`]: unless(state.until, DEFAULT_UNTIL),
   };
@@ -335,6 +340,12 @@ export function servicesUrl(state: Partial<ServicesState>): string {
     sort: state.sort,
     by: state.by,
   });
+}
+
+/** Where a link leads that another product's pages made; null where it is one of these pages'. */
+export function translated(path: string, search: string): string | null {
+  const params = new URLSearchParams(search);
+  return path === "/" && params.has("query") && !params.has("v") ? exploreUrl(readExplore(search)) : null;
 }
 
 function url(path: string, values: Values): string {

@@ -17,6 +17,8 @@ export interface ExportSource {
   title: string;
   /** Where the server has it as pprof. */
   pprof?: string;
+  /** What is shown answers an earlier question; under the title of the new one nothing is saved. */
+  stale?: boolean;
 }
 
 interface Props {
@@ -35,7 +37,7 @@ export function ExportMenu({ source }: Props) {
     ["CSV", () => save("csv", writeCsv(flame, sampleUnit), "text/csv")],
   ];
   return (
-    <Popover label={text.exports.open}>
+    <Popover label={text.exports.open} disabled={source.stale === true}>
       {(close) => (
         <div className="export-menu">
           {pprof && (

@@ -3,11 +3,12 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 interface Props {
   label: ReactNode;
   className?: string;
+  disabled?: boolean;
   children: (close: () => void) => ReactNode;
 }
 
 /** A button that opens a small panel; Escape, or a press elsewhere, closes it. */
-export function Popover({ label, className = "button", children }: Props) {
+export function Popover({ label, className = "button", disabled = false, children }: Props) {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -30,13 +31,13 @@ export function Popover({ label, className = "button", children }: Props) {
   }, [open]);
   return (
     <div className="popover" ref={root}>
-      <button ref={button} type="button" className={className} aria-expanded={open} onClick={() => setOpen(!open)}>
+      <button ref={button} type="button" className={className} disabled={disabled} aria-expanded={open} onClick={() => setOpen(!open)}>
         {label}
         <svg width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
           <path d="M2 3.5 5 6.5 8 3.5" fill="none" stroke="currentColor" strokeWidth="1.5" />
         </svg>
       </button>
-      {open && <div className="popover-panel">{children(() => setOpen(false))}</div>}
+      {open && !disabled && <div className="popover-panel">{children(() => setOpen(false))}</div>}
     </div>
   );
 }
