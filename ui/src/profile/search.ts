@@ -1,10 +1,11 @@
 // Finds functions by regular expression. Lower case finds both cases; a capital letter only its own.
 
 import { type Flame, nodeCount, ROOT } from "./flame";
+import { linearTest } from "./pattern";
 
 export interface Matcher {
   test(name: string): boolean;
-  /** Why the pattern is no regular expression; it is then taken letter by letter. */
+  /** Why the pattern is no regular expression that can be searched for; it is then taken letter by letter. */
   problem?: string;
 }
 
@@ -21,8 +22,7 @@ export interface SearchResult {
 export function compile(pattern: string): Matcher {
   const flags = pattern === pattern.toLowerCase() ? "iu" : "u";
   try {
-    const regex = new RegExp(pattern, flags);
-    return { test: (name) => regex.test(name) };
+    return { test: linearTest(pattern, flags) };
   } catch (error) {
     const literal = pattern.toLowerCase();
     const problem = error instanceof Error ? error.message : String(error);
