@@ -8,7 +8,7 @@ import { PALETTES } from "../flamegraph/color";
 import { useElementSize } from "../flamegraph/use-element-size";
 import { type ProfileType, rateOf } from "../profile/profile-type";
 import type { Range } from "../profile/time";
-import { stacked, type Timeline as Values } from "../profile/timeline";
+import { fromZero, stacked, type Timeline as Values } from "../profile/timeline";
 import { formatRate } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, currentTheme, type Theme, useTheme } from "../style/theme";
@@ -132,7 +132,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
     },
     scales: {
       x: { time: true, range: [range.from / 1000, range.until / 1000] },
-      y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] },
+      y: { range: (_, low, high) => fromZero(low, high) },
     },
     axes: [
       { ...axis, size: 22, space: 64, values: (_, ticks) => ticks.map((tick) => clock.tick(tick * 1000, range)) },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseProfileType } from "./profile-type";
 import { cadenceOf, stepThatFits, type Taken } from "./cadence";
-import { askFor, fineStep, firstSeen, gridOf, heaviestGroups, measuredMs, stacked, timelineOf, timelineOn } from "./timeline";
+import { askFor, fineStep, firstSeen, fromZero, gridOf, heaviestGroups, measuredMs, stacked, timelineOf, timelineOn } from "./timeline";
 
 const cpu = parseProfileType("process_cpu:cpu:nanoseconds:cpu:nanoseconds")!;
 /** Half a core in profiles of `every` seconds, booked on steps of `step` seconds. */
@@ -152,3 +152,11 @@ test("many groups become the heaviest and the rest", () => {
   expect(heaviestGroups(groups, 3, "rest").map(({ value, points }) => [value, points[0]!.value])).toEqual([["v1", 5], ["v3", 4], ["rest", 4]]);
   expect(heaviestGroups(groups, 4, "rest")).toHaveLength(4);
 });
+
+test.each([
+  [1, 10, [0, 11]],
+  [-10, -1, [-11, 0]],
+  [-10, 10, [-11, 11]],
+  [0, 0, [0, 1]],
+  [null, null, [0, 1]],
+])("an axis of %d to %d", (low, high, expected) => expect(fromZero(low, high).map((end) => Math.round(end * 1000) / 1000 + 0)).toEqual(expected));

@@ -191,6 +191,12 @@ function overlap(span: Span, known: Span[]): Span[] {
   return found;
 }
 
+/** The span of an axis that has zero on it, with a little room above and below what is drawn. */
+export function fromZero(low: number | null, high: number | null): [number, number] {
+  const [bottom, top] = [Math.min(0, low ?? 0) * 1.1, Math.max(0, high ?? 0) * 1.1];
+  return bottom === top ? [0, 1] : [bottom, top];
+}
+
 /** Mean over the steps that hold something. */
 export function meanOf(timeline: Timeline): number | null {
   const present = timeline.values.filter((value): value is number => value !== null);

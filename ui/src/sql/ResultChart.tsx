@@ -5,11 +5,12 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { visible } from "../flamegraph/label";
 import { useElementSize } from "../flamegraph/use-element-size";
+import { fromZero } from "../profile/timeline";
 import { threeDigits } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, useTheme } from "../style/theme";
 import { text } from "../text";
-import { cellNumber, cellText, type SqlChart, type SqlResult } from "./result";
+import { axisNumber, barsOf, cellNumber, cellText, type SqlChart, type SqlResult } from "./result";
 
 const MOST_BARS = 40;
 const HEIGHT = 280;
@@ -29,7 +30,9 @@ export function ResultChart({ result, chart }: { result: SqlResult; chart: SqlCh
           ))}
         </select>
       )}
-      {chart.kind === "bars" ? <Bars result={result} over={chart.over} value={value} label={label} /> : <Line result={result} over={chart.over} value={value} label={label} />}
+      {!result.rows.some((row) => Number.isFinite(cellNumber(row[value]))) ? (
+        <p className="notice">{text.sql.noNumbers(visible(value))}</p>
+      ) : chart.kind === "bars" ? <Bars result={result} over={chart.over} value={value} label={label} /> : <Line result={result} over={chart.over} value={value} label={label} />}
     </>
   );
 }
@@ -43,17 +46,18 @@ interface Props {
 
 function Bars({ result, over, value, label }: Props) {
   const rows = result.rows.map((row) => ({ name: cellText(row[over]), size: cellNumber(row[value]) })).filter(({ size }) => Number.isFinite(size));
-  const most = rows.reduce((max, { size }) => Math.max(max, Math.abs(size)), 0);
+  const shown = rows.slice(0, MOST_BARS);
+  const place = barsOf(shown.map(({ size }) => size));
   return (
     <>
       <ol className="sql-bars" aria-label={label}>
-        {rows.slice(0, MOST_BARS).map(({ name, size }, i) => (
+        {shown.map(({ name, size }, i) => (
           <li key={i}>
             <span className="sql-bar-name mono" title={visible(name)}>
               {visible(name) || text.explore.noValue}
             </span>
             <span className="sql-bar">
-              <span style={{ width: `${most > 0 ? (Math.abs(size) / most) * 100 : 0}%` }} />
+              <span style={{ left: `${place[i]!.from * 100}%`, width: `${place[i]!.width * 100}%` }} />
             </span>
             <span className="sql-number">{threeDigits(size)}</span>
           </li>
@@ -85,10 +89,10 @@ function Line({ result, over, value, label }: Props) {
         height: HEIGHT,
         legend: { show: false },
         tzDate: (seconds) => clock.zoned(seconds * 1000),
-        scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1] } },
+        scales: { x: { time: true }, y: { range: (_, low, high) => fromZero(low, high) } },
         axes: [
           { ...axis, space: 72, values: (_, ticks) => ticks.map((tick) => clock.tick(tick * 1000, range)) },
-          { ...axis, size: 72, values: (_, ticks) => ticks.map(threeDigits) },
+          { ...axis, size: (_, marks) => widthOf(marks, font), values: (_, ticks) => ticks.map(axisNumber) },
         ],
         series: [{}, { stroke: colors.accent, width: 1.5, fill: colors.fade, points: { show: points.length < 60, fill: colors.accent } }],
       },
@@ -98,4 +102,16 @@ function Line({ result, over, value, label }: Props) {
     return () => plot.current?.destroy();
   }, [points, size.width, theme]);
   return <div ref={host} className="sql-line" role="img" aria-label={label} />;
+}
+
+const LEAST_AXIS_PX = 56;
+const BESIDE_MARKS_PX = 16;
+let measure: CanvasRenderingContext2D | null = null;
+
+/** What the longest mark of an axis needs: a number without its beginning is another number. */
+function widthOf(marks: string[] | null, font: string): number {
+  measure ??= document.createElement("canvas").getContext("2d");
+  if (!measure) return LEAST_AXIS_PX;
+  measure.font = font;
+  return Math.ceil(Math.max(LEAST_AXIS_PX, ...(marks ?? []).map((mark) => measure!.measureText(mark).width + BESIDE_MARKS_PX)));
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cellText, chartOf, csvOf, kindOfColumn, sorted, type SqlResult } from "./result";
+import { axisNumber, barsOf, cellText, chartOf, csvOf, kindOfColumn, sorted, type SqlResult } from "./result";
 
 const result = (columns: [string, string][], rows: Record<string, unknown>[]): SqlResult => ({
   columns: columns.map(([name, type]) => ({ name, type })),
@@ -42,3 +42,17 @@ test("times make lines, texts make bars", () => {
   expect(chartOf(result([["f", "varchar"]], [row]))).toBeNull();
   expect(chartOf(result([["f", "varchar"], ["v", "double"]], []))).toBeNull();
 });
+
+test.each([
+  [[1, 4], [[0, 0.25], [0, 1]]],
+  [[3, -1], [[0.25, 0.75], [0, 0.25]]],
+  [[-2, -4], [[0.5, 0.5], [0, 1]]],
+  [[0, 0], [[0, 0], [0, 0]]],
+])("bars of %j begin at zero", (sizes, expected) => expect(barsOf(sizes).map(({ from, width }) => [from, width])).toEqual(expected));
+
+test.each([
+  [[1_000_000_000, 1_200_000_000], ["1B", "1.2B"]],
+  [[1000.5, 1001], ["1,000.5", "1,001"]],
+  [[-20_000, 0], ["-20,000", "0"]],
+  [[0.00012, 0.00014], ["0.00012", "0.00014"]],
+])("marks %j of an axis can be told apart", (marks, expected) => expect(marks.map(axisNumber)).toEqual(expected));

@@ -54,6 +54,23 @@ export function csvOf(result: SqlResult): string {
   return lines.map((line) => `${line.join(",")}\r\n`).join("");
 }
 
+/** From where to where bars go, as shares of the width: all begin at zero, those below it lie left of it. */
+export function barsOf(sizes: number[]): { from: number; width: number }[] {
+  const low = Math.min(0, ...sizes);
+  const whole = Math.max(0, ...sizes) - low;
+  return sizes.map((size) => (whole > 0 ? { from: (Math.min(0, size) - low) / whole, width: Math.abs(size) / whole } : { from: 0, width: 0 }));
+}
+
+const MARK = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+const LARGE_MARK = new Intl.NumberFormat("en", { maximumSignificantDigits: 6, notation: "compact" });
+/** From here on the last digits of a mark of an axis say nothing. */
+const LARGE = 1e6;
+
+/** A mark of an axis: with enough digits that marks beside each other differ. */
+export function axisNumber(value: number): string {
+  return (Math.abs(value) >= LARGE ? LARGE_MARK : MARK).format(value);
+}
+
 export interface SqlChart {
   /** Names of what can be drawn. */
   values: string[];

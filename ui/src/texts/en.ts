@@ -353,6 +353,7 @@ export const en = {
     shows: { table: "Table", chart: "Chart" },
     value: "What is drawn",
     chartOf: (value: string, over: string) => `${value} by ${over}`,
+    noNumbers: (column: string) => `No row has a number in ${column}.`,
     noChart: "A chart needs a column of numbers, and one of times or of texts.",
     firstBars: (shown: number, all: number) => `The first ${shown.toLocaleString("en")} of ${count(all, "row", "rows")} are drawn.`,
   },

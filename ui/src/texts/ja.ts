@@ -344,6 +344,7 @@ export const ja: Texts = {
     shows: { table: "表", chart: "グラフ" },
     value: "描く値",
     chartOf: (value, over) => `${over} ごとの ${value}`,
+    noNumbers: (column) => `${column} に数値のある行がありません。`,
     noChart: "グラフには、数値の列と、時刻または文字列の列が必要です。",
     firstBars: (shown, all) => `${number(all)} 行のうち先頭の ${number(shown)} 行を描いています。`,
   },
