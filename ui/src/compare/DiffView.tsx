@@ -91,7 +91,7 @@ export function DiffView({ flame: whole, before, after, scale, measured, sampleU
           ))}
         </div>
         <Options state={state} go={go} modes={["growth", "delta", "package"]} />
-        <ExportMenu source={{ title, flame, state, sampleUnit, stale }} />
+        <ExportMenu source={{ title, flame, state, sampleUnit, stale, hasGraph: state.layout !== "table" }} />
       </div>
       {!isPlain(state) && <ShapeChips names={whole.names} state={state} go={go} />}
       {state.layout === "diff" && <Breadcrumb flame={flame} zoomed={zoomed} sampleUnit={sampleUnit} onZoom={zoom} />}

@@ -22,7 +22,8 @@ export interface ExportSource {
 }
 
 interface Props {
-  source: ExportSource & { flame: Flame; state: ViewState; sampleUnit: string };
+  /** `hasGraph`: flame graphs are on the screen, of which there can be a picture. */
+  source: ExportSource & { flame: Flame; state: ViewState; sampleUnit: string; hasGraph: boolean };
 }
 
 /** Everything that is shown can be taken along. */
@@ -30,7 +31,7 @@ export function ExportMenu({ source }: Props) {
   const { flame, title, sampleUnit, pprof } = source;
   const save = (extension: string, content: BlobPart, type: string) => saveFile(fileName(title, extension), content, type);
   const items: [string, () => void][] = [
-    ["PNG", () => savePng(title)],
+    ...(source.hasGraph ? [["PNG", () => savePng(title)] as [string, () => void]] : []),
     ["SVG", () => save("svg", svgOf(source), "image/svg+xml")],
     ["Folded", () => save("folded.txt", writeFolded(flame), "text/plain")],
     ["Speedscope", () => save("speedscope.json", writeSpeedscope(flame, title, sampleUnit), "application/json")],
@@ -72,10 +73,20 @@ export function ExportMenu({ source }: Props) {
   );
 }
 
-/** The graph as it stands on the screen. */
+/** The graph as it stands on the screen; where there are two, both, as they lie to each other. */
 function savePng(title: string): void {
-  const canvas = document.querySelector<HTMLCanvasElement>(".flamegraph-canvas");
-  canvas?.toBlob((blob) => blob && saveFile(fileName(title, "png"), blob, "image/png"));
+  const graphs = [...document.querySelectorAll<HTMLCanvasElement>(".flamegraph-canvas")].map((canvas) => ({ canvas, box: canvas.getBoundingClientRect() }));
+  const [left, top] = [Math.min(...graphs.map(({ box }) => box.left)), Math.min(...graphs.map(({ box }) => box.top))];
+  const ratio = window.devicePixelRatio;
+  const whole = document.createElement("canvas");
+  whole.width = Math.round(Math.max(0, ...graphs.map(({ box }) => box.right - left)) * ratio);
+  whole.height = Math.round(Math.max(0, ...graphs.map(({ box }) => box.bottom - top)) * ratio);
+  const context = whole.getContext("2d");
+  if (!context || graphs.length === 0) return;
+  context.fillStyle = canvasColors().back;
+  context.fillRect(0, 0, whole.width, whole.height);
+  for (const { canvas, box } of graphs) context.drawImage(canvas, Math.round((box.left - left) * ratio), Math.round((box.top - top) * ratio));
+  whole.toBlob((blob) => blob && saveFile(fileName(title, "png"), blob, "image/png"));
 }
 
 function svgOf({ flame, title, state, sampleUnit }: Props["source"]): string {

@@ -81,7 +81,7 @@ export function ProfileView({ flame: whole, sampleUnit, state, stale, go, amend,
           ))}
         </div>
         <Options state={state} go={go} modes={["package", "self"]} />
-        <ExportMenu source={{ ...source, flame, state, sampleUnit, stale }} />
+        <ExportMenu source={{ ...source, flame, state, sampleUnit, stale, hasGraph: ["both", "flame", "sandwich"].includes(state.view) }} />
       </div>
       {!isPlain(state) && <ShapeChips names={whole.names} state={state} go={go} />}
       {(state.view === "both" || state.view === "flame") && <Breadcrumb flame={flame} zoomed={zoomed} sampleUnit={sampleUnit} onZoom={zoom} />}
