@@ -70,7 +70,11 @@ export function Timeline({ lines, together = "stacked", markers = [], brushes = 
       [lines[0].line.times, ...[...tops].reverse()],
       element,
     );
-    return () => plot.destroy();
+    const release = followFinger(plot);
+    return () => {
+      release();
+      plot.destroy();
+    };
   }, [lines, markers, brushes.map((each) => `${each.range.from}-${each.range.until}`).join(), type.id, range.from, range.until, size.width, theme]);
 
   return (
@@ -175,6 +179,41 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
       setCursor: [(plot) => showReadout(plot, lines, type)],
     },
   };
+}
+
+/** uPlot knows the mouse alone: a finger that goes sideways brushes, one that taps reads off. */
+function followFinger(plot: uPlot): () => void {
+  const { over } = plot;
+  const held = new AbortController();
+  const { signal } = held;
+  let start: number | null = null;
+  const at = (event: PointerEvent) => {
+    const box = over.getBoundingClientRect();
+    return Math.max(0, Math.min(box.width, event.clientX - box.left));
+  };
+  const select = (end: number, isDone: boolean) => {
+    const left = Math.min(start!, end);
+    plot.setSelect({ left, top: 0, width: Math.abs(end - start!), height: over.clientHeight }, isDone);
+  };
+  const drop = () => {
+    start = null;
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  };
+  over.addEventListener("pointerdown", (event) => {
+    if (event.pointerType === "touch" && plot.cursor.drag?.x) start = at(event);
+  }, { signal });
+  over.addEventListener("pointermove", (event) => {
+    if (start === null) return;
+    select(at(event), false);
+    plot.setCursor({ left: at(event), top: 0 });
+  }, { signal });
+  over.addEventListener("pointerup", (event) => {
+    if (start === null) return;
+    select(at(event), true);
+    drop();
+  }, { signal });
+  over.addEventListener("pointercancel", drop, { signal });
+  return () => held.abort();
 }
 
 /** Steps of an axis of bytes, so that its marks are whole KiB, MiB, GiB. */

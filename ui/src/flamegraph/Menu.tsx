@@ -21,6 +21,8 @@ const EDGE = 8;
 export function Menu({ title, items, x, y, onClose }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const close = useRef(onClose);
+  /** A menu comes up below a finger that is still down; what that finger does when it goes up means nothing here. */
+  const pressed = useRef(false);
   close.current = onClose;
   useLayoutEffect(() => {
     const element = box.current!;
@@ -65,7 +67,10 @@ export function Menu({ title, items, x, y, onClose }: Props) {
       aria-label={title}
       onKeyDown={onKeyDown}
       onClick={(event) => event.stopPropagation()}
-      onPointerDown={(event) => event.stopPropagation()}
+      onPointerDown={(event) => {
+        pressed.current = true;
+        event.stopPropagation();
+      }}
       onContextMenu={(event) => event.preventDefault()}
     >
       <div className="menu-title mono" role="presentation">
@@ -77,7 +82,9 @@ export function Menu({ title, items, x, y, onClose }: Props) {
           type="button"
           role="menuitem"
           tabIndex={-1}
-          onClick={() => {
+          onClick={(event) => {
+            const byPointer = event.detail > 0;
+            if (byPointer && !pressed.current) return;
             onClose();
             item.run();
           }}

@@ -2,6 +2,7 @@
 
 import { type KeyboardEvent, useId, useState } from "react";
 import { visible } from "../flamegraph/label";
+import { withinWindow } from "../views/within-window";
 
 const MOST_SHOWN = 100;
 
@@ -32,6 +33,8 @@ export function Combobox({ label, value, options, hints, loading, nothing, autoF
     onChoose(option);
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    // What an input method is still composing is not chosen yet.
+    if (event.nativeEvent.isComposing) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       const step = event.key === "ArrowDown" ? 1 : -1;
       setOpen(true);
@@ -70,7 +73,7 @@ export function Combobox({ label, value, options, hints, loading, nothing, autoF
         }}
       />
       {open && (
-        <ul id={`${id}-list`} className="combobox-list" role="listbox" aria-label={label} aria-busy={loading}>
+        <ul ref={withinWindow} id={`${id}-list`} className="combobox-list" role="listbox" aria-label={label} aria-busy={loading}>
           {shown.map((option, i) => (
             <li
               key={option}

@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { labelSets } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
@@ -16,6 +16,13 @@ interface Props {
 
 export function LabelFilters({ service, filters, range, onChange }: Props) {
   const [adding, setAdding] = useState(false);
+  const add = useRef<HTMLButtonElement>(null);
+  // What had the focus goes away; whoever uses the keyboard goes on from here.
+  const wasAdding = useRef(false);
+  useEffect(() => {
+    if (wasAdding.current && !adding) add.current?.focus();
+    wasAdding.current = adding;
+  }, [adding]);
   return (
     <div className="filters" role="group" aria-label={text.explore.filters}>
       {filters.map((filter, i) => {
@@ -26,7 +33,10 @@ export function LabelFilters({ service, filters, range, onChange }: Props) {
             <button
               type="button"
               aria-label={text.explore.removeFilter(shown)}
-              onClick={() => onChange(filters.filter((_, other) => other !== i))}
+              onClick={() => {
+                add.current?.focus();
+                onChange(filters.filter((_, other) => other !== i));
+              }}
             >
               ×
             </button>
@@ -44,7 +54,7 @@ export function LabelFilters({ service, filters, range, onChange }: Props) {
           }}
         />
       ) : (
-        <button type="button" className="button quiet" onClick={() => setAdding(true)}>
+        <button ref={add} type="button" className="button quiet" onClick={() => setAdding(true)}>
           + {text.explore.addFilter}
         </button>
       )}

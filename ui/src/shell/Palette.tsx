@@ -56,6 +56,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
     entry.run();
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    // What an input method is still composing is not chosen yet.
+    if (event.nativeEvent.isComposing) return;
     if (event.key === "ArrowDown") setActive((active + 1) % Math.max(1, found.length));
     else if (event.key === "ArrowUp") setActive((active - 1 + found.length) % Math.max(1, found.length));
     else if (event.key === "Enter") choose(found[active]);

@@ -1,6 +1,7 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { formatIso, formatSpan, inLink, isLive, parseRange, parseTime } from "../profile/time";
 import { text } from "../text";
+import { withinWindow } from "../views/within-window";
 import { clock, useZone } from "./clock";
 import { chooseFollow, FOLLOWS, type Follow, useFollow } from "./follow";
 
@@ -33,11 +34,14 @@ export function TimeRange({ from, until, onChange, onRefresh }: Props) {
   const follow = useFollow();
   useZone();
   const root = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (!open) return;
     const close = (event: Event) => {
       const outside = event instanceof PointerEvent && !root.current?.contains(event.target as Node);
-      if (outside || (event instanceof KeyboardEvent && event.key === "Escape")) setOpen(false);
+      const escape = event instanceof KeyboardEvent && event.key === "Escape";
+      if (outside || escape) setOpen(false);
+      if (escape) button.current?.focus();
     };
     document.addEventListener("pointerdown", close);
     document.addEventListener("keydown", close);
@@ -49,7 +53,7 @@ export function TimeRange({ from, until, onChange, onRefresh }: Props) {
 
   return (
     <div className="range" ref={root}>
-      <button type="button" className="button" aria-expanded={open} aria-label={`${text.range.label}: ${rangeName(from, until)}`} onClick={() => setOpen(!open)}>
+      <button ref={button} type="button" className="button" aria-expanded={open} aria-label={`${text.range.label}: ${rangeName(from, until)}`} onClick={() => setOpen(!open)}>
         {rangeName(from, until)}
       </button>
       {isLive(until) && (
@@ -63,6 +67,7 @@ export function TimeRange({ from, until, onChange, onRefresh }: Props) {
           until={until}
           onChoose={(nextFrom, nextUntil) => {
             setOpen(false);
+            button.current?.focus();
             onChange(nextFrom, nextUntil);
           }}
         />
@@ -88,7 +93,7 @@ function Panel({ from, until, onChoose }: PanelProps) {
     else onChoose(inLink(start, zone), inLink(end, zone));
   };
   return (
-    <div className="range-panel">
+    <div ref={withinWindow} className="range-panel">
       <div className="range-quick">
         {QUICK.map((quick) => (
           <button key={quick} type="button" className="button" aria-pressed={from === quick && until === "now"} onClick={() => onChoose(quick, "now")}>

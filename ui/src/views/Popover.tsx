@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { withinWindow } from "./within-window";
 
 interface Props {
   label: ReactNode;
@@ -37,7 +38,7 @@ export function Popover({ label, className = "button", disabled = false, childre
           <path d="M2 3.5 5 6.5 8 3.5" fill="none" stroke="currentColor" strokeWidth="1.5" />
         </svg>
       </button>
-      {open && !disabled && <div className="popover-panel">{children(() => setOpen(false))}</div>}
+      {open && !disabled && <div ref={withinWindow} className="popover-panel">{children(() => setOpen(false))}</div>}
     </div>
   );
 }
