@@ -1,13 +1,12 @@
 //! `push.v1.PusherService/Push` against its description: labels, sample labels, renames, ids, refusals.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use everflame_formats::gzip;
-use everflame_tests::Server;
 use everflame_tests::messages::encode;
+use everflame_tests::{Server, now_ms};
 use serde_json::{Value, json};
 
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
@@ -176,7 +175,7 @@ async fn uploads_that_share_an_id_are_all_stored() -> Result<()> {
         message["series"][0]["samples"][0]["ID"] = json!(id);
         Ok::<_, anyhow::Error>(message["series"][0].take())
     };
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
+    let now = now_ms()? * 1_000_000;
     let all = json!({"series": [
         upload("process_cpu", "s", now, 1)?,
         upload("process_cpu", "other", now, 2)?,

@@ -79,7 +79,7 @@ impl Uploads {
 
     /// Whether the log had the upload of `batch`, which comes again for the first time.
     pub(crate) fn take_from_log(&mut self, batch: &Batch) -> bool {
-        Key::all(batch).fold(false, |any, key| self.from_log.remove(&key) || any)
+        Key::all(batch).filter(|key| self.from_log.remove(key)).count() > 0
     }
 
     /// Forgets the uploads of batches that could not be stored.

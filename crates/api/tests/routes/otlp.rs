@@ -149,7 +149,7 @@ async fn what_is_sent_again_is_stored_once_when_its_samples_say_when_they_were_t
     profile(&mut undated)["samples"][0]["timestampsUnixNano"] = json!([]);
     for (service, resource, count) in [("dated", dated, 1), ("undated", undated, 2)] {
         for _ in 0..2 {
-            assert_eq!(fixture.rejected(&export(&[resource.clone()])).await, Default::default());
+            assert_eq!(fixture.rejected(&export(std::slice::from_ref(&resource))).await, Default::default());
         }
         assert_eq!(fixture.profiles(service).await, count, "{service}");
     }

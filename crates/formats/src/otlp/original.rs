@@ -95,7 +95,7 @@ mod tests {
             ("speedscope", &gzip::deflate(speedscope)),
         ] {
             let parts = read(format, payload).unwrap();
-            assert!(parts.parts.iter().any(|part| part.profile.samples.len() > 0), "{format}");
+            assert!(parts.parts.iter().any(|part| !part.profile.samples.is_empty()), "{format}");
         }
     }
 

@@ -317,8 +317,8 @@ async fn a_flush_reads_back() {
     }
     assert_eq!(series, expected);
 
-    let ids = opened.tables[TableId::Profiles].files.iter().flat_map(|file| read_profile_ids(file).unwrap());
-    let mut ids: Vec<u128> = ids.map(|id| id.0).collect();
+    let ids = opened.tables[TableId::Profiles].files.iter().flat_map(|file| read_profiles(file).unwrap());
+    let mut ids: Vec<u128> = ids.map(|profile| profile.id.0).collect();
     ids.sort_unstable();
     let mut expected: Vec<u128> =
         head.chunks.iter().flat_map(|chunk| &chunk.profiles).map(|profile| profile.id.0).collect();
