@@ -92,7 +92,7 @@ pub struct UploadRequest {
     pub hash: String,
     /// What the file is called.
     pub name: String,
-    /// Whether a file that is there is replaced.
+    /// Whether a file that is there is replaced, and an upload that is under way is begun anew.
     pub force: bool,
     /// Whether an id of the linker in the file must be the one of the upload. Some senders make ids of their own
     /// for files that have none.
@@ -108,6 +108,8 @@ pub enum Wanted {
     Stale,
     /// It is there, but the sender wants to replace it.
     Forced,
+    /// Somebody is sending it, but the sender wants to begin anew.
+    Restarted,
     /// It is there.
     Exists,
     /// Somebody is sending it.
@@ -117,7 +119,7 @@ pub enum Wanted {
 impl Wanted {
     /// Whether to send it.
     pub fn is_wanted(self) -> bool {
-        matches!(self, Self::New | Self::Stale | Self::Forced)
+        matches!(self, Self::New | Self::Stale | Self::Forced | Self::Restarted)
     }
 
     /// Why. Parca's agent compares the text of the last one.
@@ -128,6 +130,9 @@ impl Wanted {
                 "A previous upload was started but not finished and is now stale, so it can be retried."
             }
             Self::Forced => "Debuginfo already exists, but the upload is forced, therefore please upload!",
+            Self::Restarted => {
+                "A previous upload is still in-progress, but the upload is forced: begin anew!"
+            }
             Self::Exists => {
                 "Debuginfo already exists and is not marked as invalid, therefore no new upload is needed."
             }
@@ -158,8 +163,8 @@ pub struct Store {
     folder: PathBuf,
     limits: StoreLimits,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Held while a state is changed.
-    turn: Mutex<()>,
+    /// Held while a state is changed, or a file that goes with it.
+    pub(crate) turn: Mutex<()>,
     pub(crate) bytes: AtomicU64,
     files: AtomicU64,
     uploaded: AtomicU64,
@@ -222,6 +227,7 @@ impl Store {
                 false => Wanted::Exists,
             },
             () if state.finished > 0 => Wanted::New,
+            () if force => Wanted::Restarted,
             () if self.clock.now().saturating_sub(state.started) > STALE => Wanted::Stale,
             () => Wanted::InProgress,
         })
@@ -243,7 +249,7 @@ impl Store {
                 return Err(Error::Exists(format!("{kind:?} of build {build} is there already")));
             }
             Wanted::InProgress => return Err(Error::NotNow(Wanted::InProgress.reason().to_owned())),
-            Wanted::New | Wanted::Stale | Wanted::Forced => {}
+            Wanted::New | Wanted::Stale | Wanted::Forced | Wanted::Restarted => {}
         }
         let text = |text: String| text.chars().take(MAX_TEXT).collect();
         let state = UploadState {

@@ -5,7 +5,7 @@ use crate::elf;
 use crate::error::Error;
 use crate::store::{FileKind, Store, UploadState, sync_folder};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,9 +86,13 @@ impl Upload {
 
     /// Checks the whole file and keeps it until the sender says that it is finished. Returns its size. Blocking.
     pub fn end(mut self) -> Result<u64, Error> {
-        self.check()?;
-        // Another upload of the file may have begun meanwhile.
-        self.store.pending(&self.build, self.kind, Some(&self.state.upload_id))?;
+        let checked = self.check();
+        // Another upload of the file may have begun meanwhile, and have removed what came of this one; none may
+        // begin until this one has its name.
+        let store = self.store.clone();
+        let _turn = store.turn.lock();
+        store.pending(&self.build, self.kind, Some(&self.state.upload_id))?;
+        checked?;
         let received = self.store.received_path(&self.build, self.kind, &self.state.upload_id);
         // A sender who tries again replaces what it sent before.
         let before = fs::metadata(&received).map_or(0, |metadata| metadata.len());
@@ -159,7 +163,10 @@ impl Drop for Upload {
     fn drop(&mut self) {
         if !self.is_whole {
             self.store.sub_bytes(self.size);
-            if let Err(error) = fs::remove_file(&self.path) {
+            // An upload that began anew may have removed it.
+            if let Err(error) = fs::remove_file(&self.path)
+                && error.kind() != ErrorKind::NotFound
+            {
                 tracing::warn!(%error, path = %self.path.display(), "a part of a debug file stays until the next start");
             }
         }

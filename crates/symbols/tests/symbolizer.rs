@@ -4,7 +4,8 @@
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
-    BuildId, FileKind, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest, Wanted, Worker,
+    BuildId, FileKind, FileWanted, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest,
+    Wanted, Worker,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -131,4 +132,43 @@ fn uploads_that_are_not_finished_go_stale() {
     let store = Store::open(folder.path().to_owned(), StoreLimits::default(), clock).unwrap();
     assert!(!part.exists());
     assert_eq!((store.status().files, store.status().bytes), (0, 0));
+}
+
+#[test]
+fn forced_uploads_begin_anew_and_leave_nothing_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().to_owned(), StoreLimits::default(), Arc::new(Hand::default()));
+    let store = Arc::new(store.unwrap());
+    let file = std::fs::read("/bin/sh").unwrap();
+    let kind = FileKind::Debuginfo;
+    let asked = |force| UploadRequest { size: file.len() as u64, force, ..UploadRequest::default() };
+    let receive = |id: &str| {
+        let mut upload = Upload::begin(&store, build(), kind, Some(id)).unwrap();
+        upload.write(&file).unwrap();
+        upload
+    };
+    let is_wanted = |force| store.wanted(&build(), kind, force).unwrap();
+    let first = store.initiate(&build(), kind, asked(false)).unwrap();
+    let part = receive(&first);
+    assert_eq!((is_wanted(false), is_wanted(true)), (FileWanted::InProgress, FileWanted::Restarted));
+    assert!(store.initiate(&build(), kind, asked(false)).is_err());
+    // While the first is being received.
+    let second = store.initiate(&build(), kind, asked(true)).unwrap();
+    let refusal = part.end().unwrap_err().to_string();
+    assert!(refusal.contains("is not that of the upload"), "{refusal}");
+    assert!(store.finish(&build(), kind, Some(&first)).is_err());
+    // When the second was received and is not finished.
+    receive(&second).end().unwrap();
+    let third = store.initiate(&build(), kind, asked(true)).unwrap();
+    assert!(store.finish(&build(), kind, Some(&second)).is_err());
+    assert_eq!(store.status().bytes, 0);
+    receive(&third).end().unwrap();
+    store.finish(&build(), kind, Some(&third)).unwrap();
+    assert_eq!((store.status().files, store.status().bytes), (1, file.len() as u64));
+    let mut names: Vec<_> = std::fs::read_dir(folder.path().join("c0ffee"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["debuginfo", "debuginfo.json"]);
 }
