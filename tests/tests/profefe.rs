@@ -95,7 +95,7 @@ async fn statuses() -> Result<()> {
     let server = Server::start()?;
     store(&server, "service=api&type=cpu&created_at=2023-11-14T22:13:20", GOFMT).await?;
     let unknown = "/api/0/profiles/00000000000000000000000000000001";
-    let gets: [(&str, u16); 16] = [
+    let gets: [(&str, u16); 23] = [
         ("/api/0/profiles?service=api", 400),
         ("/api/0/profiles?service=api&from=2023-01-01T00:00:00", 400),
         ("/api/0/profiles?service=api&from=yesterday&to=2023-01-01T00:00:00", 400),
@@ -112,17 +112,25 @@ async fn statuses() -> Result<()> {
         ("/api/0/profiles?service=api&type=what&from=2020-01-01T00:00:00&to=2090-01-01T00:00:00", 200),
         ("/api/0/profiles/?service=api&limit=-1&from=2020-01-01T00:00:00&to=2090-01-01T00:00:00", 200),
         ("/api/0/version", 200),
+        ("/api/0/version/", 404),
+        ("/api/0/services/", 404),
+        ("/api/0/nothing", 404),
+        ("/api/0/profiles/a/b", 404),
+        ("/api/0/profiles/nonsense/", 404),
+        ("/api/0/profiles/%ff", 400),
+        ("/api/0/profiles?service=api&labels=a%3D%25zz&from=2020-01-01T00:00:00&to=2090-01-01T00:00:00", 400),
     ];
     for (path, expect) in gets {
         let (status, answer) = server.get_json(path, &[]).await?;
         ensure!(status == expect && answer["code"] == expect, "{path}: {status} {answer}");
         ensure!(status == 200 || answer["error"].is_string(), "{path}: {answer}");
     }
-    let posts: [(&str, &[u8]); 6] = [
+    let posts: [(&str, &[u8]); 7] = [
         ("type=cpu", GOFMT),
         ("service=api", GOFMT),
         ("service=api&type=what", GOFMT),
         ("service=api&type=cpu&created_at=now", GOFMT),
+        ("service=api&type=cpu&labels=a%3D%25zz", GOFMT),
         ("service=api&type=cpu", b"nonsense"),
         ("service=api&type=cpu", b""),
     ];
@@ -135,8 +143,9 @@ async fn statuses() -> Result<()> {
         );
     }
     for path in ["/api/0/profiles", "/api/0/services", "/api/0/version", unknown] {
-        let status = server.http().delete(server.url(path)).send().await?.status();
-        ensure!(status == 405, "DELETE {path}: {status}");
+        let answer = server.http().delete(server.url(path)).send().await?;
+        let (status, answer) = (answer.status(), answer.json::<Value>().await?);
+        ensure!(status == 405 && answer["code"] == 405, "DELETE {path}: {status} {answer}");
     }
     let (_, version) = server.get_json("/api/0/version", &[]).await?;
     for field in ["version", "commit", "build_time", "go_version"] {

@@ -34,9 +34,13 @@ pub(crate) fn parse_or_now(parameter: &str, text: Option<&str>, now: Nanos) -> R
     }
 }
 
-/// `2006-01-02T15:04:05` in UTC, profefe's form; RFC 3339 is taken as well.
+/// `2006-01-02T15:04:05` in UTC, profefe's form, in which seconds may have a fraction; RFC 3339 is taken as
+/// well.
 pub(crate) fn parse_profefe(parameter: &str, text: &str) -> Result<Nanos, ApiError> {
-    let plain = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let plain = format_description!(
+        version = 2,
+        "[year]-[month]-[day]T[hour]:[minute]:[second][optional [.[subsecond]]]"
+    );
     let time = PrimitiveDateTime::parse(text, plain)
         .map(PrimitiveDateTime::assume_utc)
         .ok()
@@ -207,6 +211,9 @@ mod tests {
     #[test]
     fn reads_profefes_form() {
         assert_eq!(parse_profefe("from", "2023-11-14T22:13:20").unwrap(), 1_700_000_000_000_000_000);
-        assert!(parse_profefe("from", "1700000000").is_err());
+        assert_eq!(parse_profefe("from", "2023-11-14T22:13:20.5").unwrap(), 1_700_000_000_500_000_000);
+        for broken in ["1700000000", "2023-11-14T22:13:20.", "2023-11-14T22:13"] {
+            assert!(parse_profefe("from", broken).is_err(), "{broken}");
+        }
     }
 }

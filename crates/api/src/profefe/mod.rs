@@ -1,4 +1,6 @@
 //! profefe's API, `/api/0/…`: profiles in, listed, by id, merged; services; version.
+//!
+//! Every refusal below that path has profefe's form, also those of paths and methods that there are not.
 
 mod traces;
 mod whole;
@@ -8,16 +10,18 @@ pub(crate) use traces::{Bounds, Trace, Traces};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::{body, pprof, times};
-use axum::Json;
-use axum::extract::{Path, Request, State};
+use crate::{body, not_found, pprof, times};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use bytes::Bytes;
 use everflame_ingest::{MAX_ROWS, Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
 use everflame_profile::{Labels, Nanos, SERVICE_NAME};
 use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -58,6 +62,23 @@ impl IntoResponse for Refusal {
 
 type Answer<T> = Result<T, Refusal>;
 
+/// The paths below `/api/0`. Those of profiles may end with a slash, as in the peer.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/profiles", get(list).post(store))
+        .route("/profiles/", get(list).post(store))
+        .route("/profiles/merge", get(merge))
+        .route("/profiles/merge/", get(merge))
+        .route("/profiles/{ids}", get(by_ids))
+        .route("/profiles/{ids}/", get(by_ids))
+        .route("/services", get(services))
+        .route("/version", get(version))
+        .fallback(async || nothing_found())
+        .method_not_allowed_fallback(async |method: Method, uri: OriginalUri| {
+            Refusal::from(not_found::method(method, uri.0).await)
+        })
+}
+
 fn nothing_found() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, "nothing found".to_owned(), None)
 }
@@ -67,7 +88,7 @@ fn ok(body: Value) -> Json<Value> {
 }
 
 /// `POST /api/0/profiles`.
-pub(crate) async fn store(State(app): State<Arc<App>>, request: Request) -> Answer<Json<Value>> {
+async fn store(State(app): State<Arc<App>>, request: Request) -> Answer<Json<Value>> {
     let (head, body) = request.into_parts();
     let params = Params::of(&head.uri)?;
     let service = params.required("service", "api")?.to_owned();
@@ -123,7 +144,7 @@ fn trace_entry(trace: &Trace) -> Value {
 }
 
 /// `GET /api/0/profiles`.
-pub(crate) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<Value>> {
+async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<Value>> {
     let params = Params::of(&uri)?;
     let (selector, range) = selection(&params)?;
     // A type that there is not takes every one, as in the peer.
@@ -182,7 +203,7 @@ fn profile_entry(row: &ProfileInfo) -> Value {
 }
 
 /// `GET /api/0/profiles/merge`.
-pub(crate) async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Response> {
+async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Response> {
     let params = Params::of(&uri)?;
     let wanted = params.text("type");
     if !TYPES.contains(&wanted) {
@@ -201,7 +222,8 @@ pub(crate) async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Respo
 }
 
 /// `GET /api/0/profiles/{id}` and `{id}+{id}…`.
-pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(joined): Path<String>) -> Answer<Response> {
+async fn by_ids(State(app): State<Arc<App>>, path: Result<Path<String>, PathRejection>) -> Answer<Response> {
+    let Path(joined) = path.map_err(|error| ApiError::invalid(error.body_text()))?;
     // A plus sign may have been read as a space.
     let ids: Vec<&str> = joined.trim_matches('/').split(['+', ' ']).collect();
     if ids.iter().any(|id| id.is_empty()) {
@@ -258,7 +280,7 @@ pub(crate) async fn by_ids(State(app): State<Arc<App>>, Path(joined): Path<Strin
 }
 
 /// `GET /api/0/services`.
-pub(crate) async fn services(State(app): State<Arc<App>>) -> Answer<Json<Value>> {
+async fn services(State(app): State<Arc<App>>) -> Answer<Json<Value>> {
     let mut names = app.catalogue(|engine| engine.label_values(SERVICE_NAME, &[], TimeRange::ALL)).await?;
     names.extend(app.traces.find(|_| true).await?.into_iter().map(|trace| trace.service));
     names.sort();
@@ -267,7 +289,7 @@ pub(crate) async fn services(State(app): State<Arc<App>>) -> Answer<Json<Value>>
 }
 
 /// `GET /api/0/version`.
-pub(crate) async fn version(State(app): State<Arc<App>>) -> Json<Value> {
+async fn version(State(app): State<Arc<App>>) -> Json<Value> {
     let build = &app.config.build;
     ok(json!({
         "version": build.version,
@@ -299,34 +321,30 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
                 ApiError::invalid(format_args!("labels: {pair:?} is not a pair; write labels=k=v,k2=v2"))
             })?;
-            Ok((unescape(name.trim()), unescape(value.trim())))
+            Ok((unescape(name.trim())?, unescape(value.trim())?))
         })
         .collect()
 }
 
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        let decoded = hex.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match (byte, decoded.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(decoded)) => {
-                out.push(decoded);
-                at += 3;
+fn unescape(text: &str) -> Result<String, ApiError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let escaped = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+                escaped.ok_or_else(|| {
+                    ApiError::invalid(format_args!(
+                        "labels: {text:?} has a % that two hexadecimal digits do not follow; write %25 for %"
+                    ))
+                })?
             }
-            (b'+', _) => {
-                out.push(b' ');
-                at += 1;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
+            b'+' => b' ',
+            byte => byte,
+        });
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// The first row of each upload among `rows`. Rows of one upload share service, profile name and time, and
@@ -359,7 +377,8 @@ fn entry(
     labels: &[(String, String)],
     time: Nanos,
 ) -> Value {
-    let created_at = OffsetDateTime::from_unix_timestamp_nanos(time.into()).ok();
+    // Whole seconds, as the peer shows them.
+    let created_at = OffsetDateTime::from_unix_timestamp(time.div_euclid(1_000_000_000)).ok();
     let created_at = created_at.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
     let mut entry = json!({
         "id": Uuid::from_u128(id.0).simple().to_string(),
@@ -386,8 +405,10 @@ mod tests {
             assert_eq!(labels(text).ok().unwrap(), expect, "{text}");
         };
         check("", &[]);
-        check("a=1,b=x%2Cy,c%3D=%zz", &[("a", "1"), ("b", "x,y"), ("c=", "%zz")]);
+        check("a=1,b=x%2Cy,c%3D=%c3%A9", &[("a", "1"), ("b", "x,y"), ("c=", "é")]);
         check("a=1+2", &[("a", "1 2")]);
-        assert!(labels("a").is_err());
+        for broken in ["a", "a=%zz", "%=1", "a=%4", "a=%é"] {
+            assert!(labels(broken).is_err(), "{broken}");
+        }
     }
 }

@@ -9,6 +9,8 @@ use everflame_profile::{Nanos, PROFILE_NAME, SERVICE_NAME};
 use serde_json::Value;
 use std::ops::Range;
 
+const SECOND: Nanos = 1_000_000_000;
+
 /// Nanoseconds for which profiles are listed at once.
 const SPAN: Nanos = 3_600_000_000_000;
 
@@ -55,7 +57,6 @@ async fn get(client: &Client, path: &str, parameters: &[(&str, &str)]) -> anyhow
 
 /// The profiles of `service` in `span`, in shorter spans when there are many.
 async fn list(client: &Client, service: &str, span: Range<Nanos>) -> anyhow::Result<Vec<Value>> {
-    const SECOND: Nanos = 1_000_000_000;
     let mut found = Vec::new();
     let mut open = vec![span];
     while let Some(span) = open.pop() {
@@ -89,7 +90,13 @@ async fn store(
     let time = times::parse(&created_at, 0).map_err(|why| anyhow::anyhow!("created_at: {why}"))?;
     let path = format!("/api/0/profiles/{}", crate::lake::names::encode(&id));
     let pprof = client.send(client.get(&path)).await?.bytes().await?;
-    let Some(pprof) = retime(&pprof, |profile| profile.time = time)? else { return Ok(true) };
+    // The list has whole seconds; the profile may know better.
+    let retimed = retime(&pprof, |profile| {
+        if profile.time.div_euclid(SECOND) != time.div_euclid(SECOND) {
+            profile.time = time;
+        }
+    });
+    let Some(pprof) = retimed? else { return Ok(true) };
     let mut labels =
         vec![(SERVICE_NAME.to_owned(), service.to_owned()), (PROFILE_NAME.to_owned(), name.to_owned())];
     let pairs = entry.get("labels").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
