@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use everflame_formats::{Limits, pprof};
-use everflame_profile::Profile;
+use everflame_profile::{Frame, Location, Profile, SampleLabel, ValueType};
 use everflame_tests::{Server, Stacks, go_pprof_top, skip, stacks_of};
 use serde_json::{Value, json};
 
@@ -87,6 +87,109 @@ async fn stored_listed_and_fetched() -> Result<()> {
     whole.sample_types.sort_by(|a, b| a.kind.cmp(&b.kind));
     expect.sample_types.sort_by(|a, b| a.kind.cmp(&b.kind));
     ensure!(whole.sample_types == expect.sample_types, "heap: {:?}", whole.sample_types);
+    Ok(())
+}
+
+const START: i64 = 1_700_000_000_250_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+/// Ten seconds of CPU time in samples of 10 ms: name of the function, handler (a label of the sample), count.
+fn cpu_profile(time: i64, samples: &[(&str, &str, i64)]) -> Vec<u8> {
+    let cpu = ValueType::new("cpu", "nanoseconds");
+    let mut profile = Profile {
+        sample_types: vec![ValueType::new("samples", "count"), cpu.clone()],
+        period_type: cpu,
+        period: 10_000_000,
+        time,
+        duration: 10 * SECOND,
+        ..Profile::default()
+    };
+    let mut locations = Vec::new();
+    for &(name, handler, count) in samples {
+        let symbols = profile.symbols_mut();
+        let mut text = |text: &str| symbols.strings.push(text);
+        let (function, key, value) = (text(name), text("handler"), text(handler));
+        let location = u32::try_from(symbols.frames.len()).unwrap_or_default();
+        symbols.frames.push(Frame { function, ..Frame::default() });
+        locations.push(Location { first: location, count: 1 });
+        let labels = [SampleLabel { key, value }];
+        let labels = if handler.is_empty() { &[][..] } else { &labels[..] };
+        profile.samples.push(&[location], &[count, count * 10_000_000], labels);
+    }
+    profile.locations = std::sync::Arc::new(locations);
+    pprof::write(&profile)
+}
+
+/// `name{handler} values`, sorted.
+fn samples(profile: &Profile) -> Vec<String> {
+    let of_sample = |sample| {
+        let name: String =
+            profile.frames(sample).map(|frame| profile.symbols.name(frame).into_owned()).collect();
+        let labels = profile.samples.labels(sample).iter();
+        let labels: String = labels
+            .map(|label| [label.key, label.value].map(|text| profile.symbols.strings.get(text)).join("="))
+            .collect();
+        format!("{name}{{{labels}}} {:?}", profile.values(sample))
+    };
+    let mut samples: Vec<_> = (0..profile.samples.len()).map(of_sample).collect();
+    samples.sort();
+    samples
+}
+
+#[tokio::test]
+async fn what_was_stored_comes_back_with_its_durations_labels_and_types() -> Result<()> {
+    let server = Server::start()?;
+    let first = cpu_profile(START, &[("f", "/a", 1), ("f", "/b", 2), ("g", "", 4)]);
+    let second = cpu_profile(START + 15 * SECOND, &[("f", "/a", 5), ("h", "/a", 1)]);
+    let query = "service=api&type=cpu&labels=pod%3Dp";
+    let first = store(&server, query, &first).await?;
+    let second = store(&server, query, &second).await?;
+    let heap = store(&server, "service=api&type=heap", HEAP).await?;
+    ensure!(first["created_at"] == "2023-11-14T22:13:20Z", "{first}");
+    let listed = |more: &[(&'static str, &'static str)]| {
+        // Of equal parameters the first counts.
+        let params = [more, &[("service", "api"), ("type", "cpu")], &RANGE[..]].concat();
+        let server = &server;
+        async move { server.get_json("/api/0/profiles", &params).await }
+    };
+    let (_, list) = listed(&[]).await?;
+    ensure!(list["body"] == json!([first, second]), "{list}");
+    let until = [("to", "2023-11-14T22:13:20.2"), ("from", "2023-11-14T22:13:20")];
+    ensure!(listed(&until).await?.0 == 404, "a fraction of a second is not read");
+
+    let get = async |path: String| {
+        let (status, body) = server.get(&format!("/api/0/profiles/{path}"), &[]).await?;
+        ensure!(status == 200, "{path}: {status}");
+        read(&body)
+    };
+    let [first, second, heap] =
+        [first, second, heap].map(|entry| entry["id"].as_str().unwrap_or("").to_owned());
+    let one = ["f{handler=/a} [1, 10000000]", "f{handler=/b} [2, 20000000]", "g{} [4, 40000000]"];
+    let sum = [
+        "f{handler=/a} [6, 60000000]",
+        "f{handler=/b} [2, 20000000]",
+        "g{} [4, 40000000]",
+        "h{handler=/a} [1, 10000000]",
+    ];
+    let merge = "merge?service=api&type=cpu&from=2020-01-01T00:00:00&to=2090-01-01T00:00:00";
+    for (path, duration, expect) in [
+        (first.clone(), 10, &one[..]),
+        (format!("{first}/"), 10, &one[..]),
+        (format!("{second}+{first}"), 20, &sum[..]),
+        (merge.to_owned(), 20, &sum[..]),
+        (merge.replace('?', "/?"), 20, &sum[..]),
+    ] {
+        let profile = get(path.clone()).await?;
+        ensure!(samples(&profile) == expect, "{path}: {:?}", samples(&profile));
+        let head = (profile.time, profile.duration, profile.period);
+        ensure!(head == (START, duration * SECOND, 10_000_000), "{path}: {head:?}");
+    }
+
+    let (status, answer) = server.get_json(&format!("/api/0/profiles/{first}+{heap}"), &[]).await?;
+    let error = answer["error"].as_str().unwrap_or_default();
+    ensure!(status == 400 && answer["code"] == 400, "{status} {answer}");
+    ensure!(error.contains("memory") && error.contains("process_cpu"), "{answer}");
+    ensure!(get(format!("{heap}+{heap}")).await?.totals().len() > 1, "types of one upload");
     Ok(())
 }
 

@@ -45,10 +45,11 @@ impl Merged {
     }
 
     /// As a profile with one sample type, for a pprof file: it ends at the end of `range`. Inlined calls
-    /// share a location with the function that they were inlined into.
+    /// share a location with the function that they were inlined into. How often CPU time was sampled is not
+    /// stored, and differs from profiler to profiler: its period is 0, unknown.
     pub fn to_profile(&self, profile_type: &ProfileType, range: TimeRange) -> Profile {
         let period = match profile_type.name.as_str() {
-            "process_cpu" => 1_000_000_000,
+            "process_cpu" => 0,
             "memory" => 524_288,
             _ => 1,
         };
@@ -257,7 +258,7 @@ mod tests {
         let merged = merged(0, &[("main;f;~g;~h", 3), ("main;f", 0), ("", 2), ("main;f;~g;~h;leaf", 1)]);
         let profile_type: ProfileType = "process_cpu:cpu:nanoseconds:cpu:nanoseconds".parse().unwrap();
         let profile = merged.to_profile(&profile_type, TimeRange::new(5, 25));
-        assert_eq!((profile.time, profile.duration, profile.period), (25, 20, 1_000_000_000));
+        assert_eq!((profile.time, profile.duration, profile.period), (25, 20, 0));
         assert_eq!(profile.totals(), [6]);
         let names = |sample| {
             let frames = profile.frames(sample).map(|frame| profile.symbols.name(frame).into_owned());

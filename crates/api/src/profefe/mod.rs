@@ -3,9 +3,12 @@
 //! Every refusal below that path has profefe's form, also those of paths and methods that there are not.
 
 mod traces;
+mod uploads;
 mod whole;
 
 pub(crate) use traces::{Bounds, Trace, Traces};
+use uploads::Upload;
+use whole::Parts;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -19,11 +22,11 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use everflame_ingest::{MAX_ROWS, Profefe, profefe_type, row_id};
 use everflame_lake::ProfileId;
-use everflame_profile::{Labels, Nanos, SERVICE_NAME};
+use everflame_profile::{Labels, Nanos, ProfileType, SERVICE_NAME};
 use everflame_query::{Matcher, Order, ProfileInfo, ProfileQuery, Selector, TimeRange, ValueRange};
 use http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -37,6 +40,9 @@ const TRACE: &str = "trace";
 const FUTURE: Nanos = 600 * 1_000_000_000;
 /// Most profiles of a list, and most that are looked at for one.
 const MAX_LISTED: usize = 10_000;
+/// Most rows that are looked at one by one for a merge: of more, neither durations nor labels of samples are
+/// known.
+const MAX_MERGED: usize = 100_000;
 /// Most ids that one request may join.
 const MAX_IDS: usize = 100;
 
@@ -162,10 +168,11 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<Value>> {
             limit: MAX_LISTED,
         };
         let rows = app.profiles(&query).await?.profiles;
-        let types = |row: &&ProfileInfo| {
-            wanted.is_none_or(|wanted| profefe_type(&row.series.profile_type.name) == wanted)
+        let types = |upload: &&Upload<'_>| {
+            wanted.is_none_or(|wanted| profefe_type(&upload.first.series.profile_type.name) == wanted)
         };
-        entries.extend(uploads(&rows).into_iter().filter(types).map(|row| (row.time, profile_entry(row))));
+        let uploads = uploads::of(&rows);
+        entries.extend(uploads.iter().filter(types).map(|upload| (upload.first.time, profile_entry(upload))));
     }
     if wanted.is_none_or(|wanted| wanted == TRACE) {
         let takes = move |trace: &Trace| {
@@ -194,10 +201,10 @@ fn limit(params: &Params) -> Result<usize, ApiError> {
         .map_or(MAX_LISTED, |limit| limit.min(MAX_LISTED)))
 }
 
-fn profile_entry(row: &ProfileInfo) -> Value {
-    let labels = row.series.labels.iter();
-    let labels = labels.filter(|(name, _)| *name != SERVICE_NAME && !name.starts_with("__"));
-    let labels: Vec<_> = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+fn profile_entry(upload: &Upload<'_>) -> Value {
+    let row = upload.first;
+    let labels: Vec<_> =
+        upload.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let profile_type = profefe_type(&row.series.profile_type.name);
     entry(row.id, profile_type, row.series.service(), &labels, row.time)
 }
@@ -215,9 +222,26 @@ async fn merge(State(app): State<Arc<App>>, uri: Uri) -> Answer<Response> {
     let found =
         app.catalogue(move |engine| engine.label_values("__profile_type__", &selectors, range)).await?;
     let types = found.iter().filter_map(|text| text.parse().ok());
-    let types =
-        types.filter(|found: &everflame_profile::ProfileType| profefe_type(&found.name) == wanted).collect();
-    let profile = whole::of(&app, types, &selector, range, &[]).await?.ok_or_else(nothing_found)?;
+    let types: Vec<_> = types.filter(|found: &ProfileType| profefe_type(&found.name) == wanted).collect();
+    let mut rows = Vec::new();
+    for profile_type in &types {
+        let query = ProfileQuery {
+            profile_type: Some(profile_type.clone()),
+            selector: selector.clone(),
+            range,
+            ids: Vec::new(),
+            totals: ValueRange::ALL,
+            order: Order::OldestFirst,
+            limit: MAX_MERGED + 1,
+        };
+        rows.extend(app.profiles(&query).await?.profiles);
+        if rows.len() > MAX_MERGED {
+            rows.clear();
+            break;
+        }
+    }
+    let parts = Parts { types, selector: &selector, range, ids: &[], rows };
+    let profile = whole::of(&app, parts).await?.ok_or_else(nothing_found)?;
     Ok(pprof::as_file(pprof::bytes(profile).await?, wanted))
 }
 
@@ -252,7 +276,7 @@ async fn by_ids(State(app): State<Arc<App>>, path: Result<Path<String>, PathReje
             return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, message, None));
         }
     }
-    let ids = uploads.iter().flat_map(|&upload| (0..MAX_ROWS).map(move |row| row_id(upload, row))).collect();
+    let ids = uploads.iter().flat_map(|&upload| ids_of(upload)).collect();
     let query = ProfileQuery {
         profile_type: None,
         selector: Selector::all(),
@@ -268,15 +292,44 @@ async fn by_ids(State(app): State<Arc<App>>, path: Result<Path<String>, PathReje
     if !uploads.iter().all(|upload| found.contains(upload)) {
         return Err(nothing_found());
     }
+    of_one_type(&rows, &uploads)?;
     let range = TimeRange::new(first.time, last.time);
     let types: BTreeMap<String, _> = rows
         .iter()
         .map(|row| (row.series.profile_type.to_string(), row.series.profile_type.clone()))
         .collect();
     let ids: Vec<ProfileId> = found.into_iter().collect();
-    let profile = whole::of(&app, types.into_values().collect(), &Selector::all(), range, &ids).await?;
+    let (types, selector) = (types.into_values().collect(), &Selector::all());
+    let profile = whole::of(&app, Parts { types, selector, range, ids: &ids, rows }).await?;
     let bytes = pprof::bytes(profile.ok_or_else(nothing_found)?).await?;
     Ok(pprof::as_file(bytes, &name))
+}
+
+/// The ids that the rows of an upload may have.
+fn ids_of(upload: ProfileId) -> impl Iterator<Item = ProfileId> {
+    (0..MAX_ROWS).map(move |row| row_id(upload, row))
+}
+
+/// Refuses uploads that do not all have the same types, of which no profile could be made that means anything.
+/// Sample types do not count: those without any value are not stored.
+fn of_one_type(rows: &[ProfileInfo], uploads: &[ProfileId]) -> Result<(), ApiError> {
+    let rows: HashMap<ProfileId, &ProfileType> =
+        rows.iter().map(|row| (row.id, &row.series.profile_type)).collect();
+    let types_of = |&upload: &ProfileId| {
+        let found = ids_of(upload).filter_map(|id| rows.get(&id));
+        let types: BTreeSet<String> = found
+            .map(|ProfileType { name, period, .. }| format!("{name} ({} {})", period.kind, period.unit))
+            .collect();
+        Vec::from_iter(types).join(" and ")
+    };
+    let distinct: BTreeSet<String> = uploads.iter().map(types_of).collect();
+    match distinct.len() {
+        0 | 1 => Ok(()),
+        _ => Err(ApiError::invalid(format_args!(
+            "the ids are of different types, {}; join profiles of one type",
+            Vec::from_iter(distinct).join(", ")
+        ))),
+    }
 }
 
 /// `GET /api/0/services`.
@@ -345,29 +398,6 @@ fn unescape(text: &str) -> Result<String, ApiError> {
         });
     }
     Ok(String::from_utf8_lossy(&out).into_owned())
-}
-
-/// The first row of each upload among `rows`. Rows of one upload share service, profile name and time, and
-/// the ids of all but the first follow from that of the first.
-fn uploads(rows: &[ProfileInfo]) -> Vec<&ProfileInfo> {
-    let mut groups: BTreeMap<(Nanos, &str, &str), Vec<&ProfileInfo>> = BTreeMap::new();
-    for row in rows {
-        groups.entry((row.time, row.series.service(), &row.series.profile_type.name)).or_default().push(row);
-    }
-    let mut firsts = Vec::new();
-    for group in groups.into_values() {
-        let ids: HashSet<ProfileId> = group.iter().map(|row| row.id).collect();
-        let most = u32::try_from(group.len()).unwrap_or(MAX_ROWS).min(MAX_ROWS);
-        let mut derived = HashSet::new();
-        for row in &group {
-            // Once it is known to follow from another, nothing follows from it.
-            if !derived.contains(&row.id) {
-                derived.extend((1..most).map(|number| row_id(row.id, number)).filter(|id| ids.contains(id)));
-            }
-        }
-        firsts.extend(group.into_iter().filter(|row| !derived.contains(&row.id)));
-    }
-    firsts
 }
 
 fn entry(

@@ -94,9 +94,16 @@ pub(crate) async fn pprof_bytes(merged: Merged, query: &StackQuery) -> Result<Ve
     let TimeRange { from, until } = query.range;
     let range = TimeRange::new(from, until - until.rem_euclid(1_000_000));
     let profile_type = query.profile_type.clone();
-    blocking(move || match merged.is_empty() {
-        true => Vec::new(),
-        false => pprof::write_uncompressed(&merged.to_profile(&profile_type, range)),
+    blocking(move || {
+        if merged.is_empty() {
+            return Vec::new();
+        }
+        let mut profile = merged.to_profile(&profile_type, range);
+        // On this wire CPU time has this period, whatever was sent.
+        if profile_type.name == "process_cpu" {
+            profile.period = 1_000_000_000;
+        }
+        pprof::write_uncompressed(&profile)
     })
     .await
 }
