@@ -86,6 +86,28 @@ test("bars and lines", async () => {
   await page.getByRole("img", { name: "cores by minute" }).locator("canvas").waitFor();
 });
 
+test("bars go to either side of zero, marks are whole, and a column without numbers says so", async () => {
+  const answer = (types, rows) =>
+    page.route("**/api/v1/sql", (route) =>
+      route.fulfill({ json: { columns: Object.entries(types).map(([name, type]) => ({ name, type })), rows, rowCount: rows.length, milliseconds: 1, scanned: { bytes: 0, files: 0, rows: 0 }, warnings: [] } }),
+    );
+  const ask = async (statementOf) => {
+    await statement().fill(statementOf);
+    await page.getByRole("button", { name: /^Run/ }).click();
+  };
+  await answer({ name: "varchar", change: "double" }, [{ name: "more", change: 3 }, { name: "less", change: -1 }]);
+  await ask("SELECT 1 AS bars");
+  await page.getByRole("list", { name: "change by name" }).getByText("less").waitFor();
+  const [more, less] = await page.locator(".sql-bar > span").evaluateAll((bars) => bars.map((bar) => bar.getBoundingClientRect()));
+  assert.ok(Math.abs(less.right - more.left) < 1 && more.width > less.width * 2.9, `${less.right} ${more.left}`);
+  await page.unroute("**/api/v1/sql");
+  await answer({ minute: "timestamp", empty: "double" }, [{ minute: "2026-08-01T12:00:00Z", empty: null }]);
+  await ask("SELECT 2 AS nothing");
+  await page.getByText("No row has a number in empty.").waitFor();
+  await page.unroute("**/api/v1/sql");
+  if (!built) await standIn();
+});
+
 test("of thousands of rows those in sight are there", async () => {
   await page.getByRole("button", { name: "Table" }).click();
   await statement().fill("SELECT value FROM generate_series(1, 5000)");
@@ -106,6 +128,23 @@ test("a wrong statement is answered in the server's words", async () => {
 test("an example fills the page", async () => {
   await page.getByRole("combobox", { name: "Examples" }).selectOption("services");
   await result().getByRole("cell", { name: "alpha" }).waitFor();
+});
+
+test("a statement that is running says so, and can be stopped", async () => {
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  const hold = async (route) => {
+    await held;
+    await route.fulfill({ json: { columns: [], rows: [], rowCount: 0, milliseconds: 1, scanned: { bytes: 0, files: 0, rows: 0 }, warnings: [] } }).catch(() => {});
+  };
+  await page.route("**/api/v1/sql", hold);
+  await statement().fill("SELECT 3 AS slow");
+  await page.getByRole("button", { name: /^Run/ }).click();
+  await page.getByText("Running…").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Stopped before it was answered.").waitFor();
+  release();
+  await page.unroute("**/api/v1/sql", hold);
 });
 
 test("nothing broke the policy or reached the console", () => assert.deepEqual(session.faults, []));

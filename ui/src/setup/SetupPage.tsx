@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import { services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
+import { Failure } from "../shell/Failure";
 import { text } from "../text";
 import { followLink } from "../url/navigation";
 import { exploreUrl } from "../url/state";
@@ -32,6 +33,12 @@ export function SetupPage() {
     setKnown(new Set(list.data.map(({ name }) => name)));
     setFew(list.data.length <= FEW);
   }, [list.data]);
+  // Asked again every moment: a refusal stands until there is an answer.
+  const [refused, setRefused] = useState<Error | null>(null);
+  useEffect(() => {
+    if (list.error) setRefused(list.error);
+    else if (list.data && !list.loading) setRefused(null);
+  }, [list.error, list.data, list.loading]);
   const fresh = known === null ? [] : (list.data ?? []).filter(({ name }) => !known.has(name));
   return (
     <main className="page">
@@ -40,7 +47,9 @@ export function SetupPage() {
         <p className="soft">{text.setup.hint}</p>
         <Snippets />
         <div role="status">
-          {fresh.length === 0 ? (
+          {refused ? (
+            <Failure error={refused} />
+          ) : fresh.length === 0 ? (
             <p className="first-waiting">
               <span className="first-dot" aria-hidden="true" />
               {text.setup.waiting}

@@ -46,7 +46,10 @@ export function SqlPage() {
       throw error;
     }
   });
-  const answer = useQuery(state.query === "" ? null : `sql ${runs} ${state.query}`, (signal) => run(state.query, signal));
+  const asked = `sql ${runs} ${state.query}`;
+  const [stopped, setStopped] = useState("");
+  const isStopped = stopped === asked;
+  const answer = useQuery(state.query === "" || isStopped ? null : asked, (signal) => run(state.query, signal));
   const start = (query = typed) => {
     if (query.trim() === "") return;
     setTyped(query);
@@ -59,7 +62,7 @@ export function SqlPage() {
     start();
   };
   const absent = schema.data === null || answer.data === null;
-  const result = state.query === "" ? undefined : answer.data;
+  const result = state.query === "" || isStopped ? undefined : answer.data;
   const running = answer.loading;
   return (
     <main className="page">
@@ -85,6 +88,14 @@ export function SqlPage() {
                 {text.sql.run}
                 <span className="sql-keys">Ctrl ↵</span>
               </button>
+              {running && (
+                <button type="button" className="button" onClick={() => setStopped(asked)}>
+                  {text.sql.stop}
+                </button>
+              )}
+              <span className="soft" role="status">
+                {running ? text.sql.running : isStopped ? text.sql.stopped : ""}
+              </span>
               <select
                 className="select"
                 aria-label={text.sql.examples}

@@ -213,6 +213,7 @@ export const en = {
     merge: (name: string) => `Merged: ${name}`,
     group: (name: string) => `Grouped: ${name}`,
     collapse: "Recursion collapsed",
+    absent: "a function that is not in this graph",
     undo: (label: string) => `Undo ${label}`,
     clear: "Undo all",
   },
@@ -338,6 +339,9 @@ export const en = {
     absentHint: "Build it with the feature sql, or ask a server that has it.",
     statement: "Statement",
     run: "Run",
+    running: "Running…",
+    stop: "Stop",
+    stopped: "Stopped before it was answered.",
     examples: "Examples",
     exampleNames: {
       services: "What is stored",

@@ -210,6 +210,7 @@ export const ja: Texts = {
     merge: (name) => `統合: ${name}`,
     group: (name) => `まとめ: ${name}`,
     collapse: "再帰をまとめ済み",
+    absent: "このグラフにない関数",
     undo: (label) => `${label} を元に戻す`,
     clear: "すべて元に戻す",
   },
@@ -329,6 +330,9 @@ export const ja: Texts = {
     absentHint: "機能 sql を有効にしてビルドするか、SQL を備えたサーバーに接続してください。",
     statement: "SQL 文",
     run: "実行",
+    running: "実行中…",
+    stop: "中止",
+    stopped: "回答の前に中止しました。",
     examples: "例",
     exampleNames: {
       services: "保存されているもの",

@@ -8,7 +8,10 @@ import type { Go } from "./actions";
 
 /** What was done to the graph, each step with a way back: nothing is hidden silently. */
 export function ShapeChips({ names, state, go }: { names: string[]; state: ViewState; go: Go }) {
-  const nameOfHash = (hash: string) => visible(splitSymbol(names.find((name) => hashName(name) === hash) ?? "?").short);
+  const nameOfHash = (hash: string) => {
+    const name = names.find((each) => hashName(each) === hash);
+    return name === undefined ? text.shape.absent : visible(splitSymbol(name).short);
+  };
   const without = (list: string[], hash: string) => list.filter((each) => each !== hash);
   const chips = [
     ...(state.focus ? [{ label: text.shape.focus(nameOfHash(state.focus)), undo: { focus: "" } }] : []),
@@ -19,8 +22,8 @@ export function ShapeChips({ names, state, go }: { names: string[]; state: ViewS
   ];
   return (
     <div className="filters" role="group" aria-label={text.shape.title}>
-      {chips.map(({ label, undo }) => (
-        <span key={label} className="filter">
+      {chips.map(({ label, undo }, i) => (
+        <span key={`${i} ${label}`} className="filter">
           {label}
           <button type="button" aria-label={text.shape.undo(label)} onClick={() => go({ ...undo, zoom: "" })}>
             ×
