@@ -13,7 +13,9 @@ import { formatRate } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, currentTheme, type Theme, useTheme } from "../style/theme";
 
-const HEIGHT = 144;
+const HEIGHT = 148;
+/** Room above the plot, where names of versions and what is read off hide no line. */
+const ABOVE = 20;
 const AXIS_WIDTH = 96;
 /** "0.25 waiting threads" is the longest of all. */
 const WAITING_AXIS_WIDTH = 144;
@@ -126,7 +128,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
   return {
     width,
     height: HEIGHT,
-    padding: [markers.length > 0 ? 20 : 8, 24, 0, 0],
+    padding: [ABOVE, 24, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => clock.zoned(seconds * 1000),
     cursor: {
@@ -139,7 +141,7 @@ function options({ lines, together, markers, brushes, type, range, width, onBrus
       y: { range: (_, low, high) => fromZero(low, high) },
     },
     axes: [
-      { ...axis, size: 22, space: 64, values: (_, ticks) => ticks.map((tick) => clock.tick(tick * 1000, range)) },
+      { ...axis, size: 22, space: 64, values: (_, ticks) => clock.ticks(ticks.map((tick) => tick * 1000), range) },
       {
         ...axis,
         ...(rate.startsWith("bytes") ? { incrs: BINARY_STEPS } : {}),
@@ -226,7 +228,8 @@ function drawMarkers(plot: uPlot, markers: Marker[], ink: string): void {
   ctx.save();
   ctx.font = `${11 * ratio}px ${getComputedStyle(document.documentElement).getPropertyValue("--font")}`;
   ctx.textBaseline = "top";
-  for (const { time, name } of markers) {
+  let taken = -Infinity;
+  for (const { time, name } of [...markers].sort((a, b) => a.time - b.time)) {
     const x = Math.round(plot.valToPos(time / 1000, "x", true));
     ctx.strokeStyle = ink;
     ctx.lineWidth = ratio;
@@ -238,6 +241,9 @@ function drawMarkers(plot: uPlot, markers: Marker[], ink: string): void {
     const label = name.slice(0, 24);
     const width = ctx.measureText(label).width + 6 * ratio;
     const left = x + width > plot.bbox.left + plot.bbox.width ? x - width : x;
+    // Of names that would lie on each other the first stands there; the description names all.
+    if (left < taken) continue;
+    taken = left + width;
     ctx.fillStyle = ink;
     ctx.fillText(label, left - 3 * ratio, plot.bbox.top - 15 * ratio);
   }

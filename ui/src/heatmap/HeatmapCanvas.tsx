@@ -200,8 +200,10 @@ function drawTimes(context: CanvasRenderingContext2D, map: Heatmap, plot: Plot, 
   const offset = -zoned.getTimezoneOffset() * 60_000 + (zoned.getTime() - range.from);
   context.fillStyle = colors.soft;
   context.textAlign = "center";
-  for (const time of roundTimes(range, Math.max(1, Math.floor(plot.width / TICK_SPACE_PX)), offset)) {
-    const label = clock.tick(time, range);
+  const times = roundTimes(range, Math.max(1, Math.floor(plot.width / TICK_SPACE_PX)), offset);
+  const labels = clock.ticks(times, range);
+  for (const [i, time] of times.entries()) {
+    const label = labels[i]!;
     const x = plot.left + (plot.width * (time - range.from)) / (range.until - range.from);
     const half = context.measureText(label).width / 2;
     if (x + half < plot.left + plot.width + 8) context.fillText(label, x, HEIGHT - AXIS_BOTTOM / 2 + 2);

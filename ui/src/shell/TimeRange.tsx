@@ -21,12 +21,12 @@ export function rangeName(from: string, until: string): string {
     const range = parseRange(from, "now", 0);
     if (range) return text.range.quick(formatSpan(-range.from));
   }
+  const range = isLive(from) || isLive(until) ? undefined : (parseRange(from, until, 0) ?? undefined);
+  const shown = (time: string) => {
+    const ms = isLive(time) ? null : parseTime(time, 0);
+    return ms === null ? time : clock.minute(ms, range);
+  };
   return `${shown(from)} – ${shown(until)}`;
-}
-
-function shown(time: string): string {
-  const ms = parseTime(time, 0);
-  return time.startsWith("now") || ms === null ? time : clock.minute(ms);
 }
 
 export function TimeRange({ from, until, onChange, onRefresh }: Props) {

@@ -87,11 +87,12 @@ function Line({ result, over, value, label }: Props) {
       {
         width: size.width,
         height: HEIGHT,
+        padding: [8, 32, 0, 0],
         legend: { show: false },
         tzDate: (seconds) => clock.zoned(seconds * 1000),
         scales: { x: { time: true }, y: { range: (_, low, high) => fromZero(low, high) } },
         axes: [
-          { ...axis, space: 72, values: (_, ticks) => ticks.map((tick) => clock.tick(tick * 1000, range)) },
+          { ...axis, space: 72, values: (_, ticks) => clock.ticks(ticks.map((tick) => tick * 1000), range) },
           { ...axis, size: (_, marks) => widthOf(marks, font), values: (_, ticks) => ticks.map(axisNumber) },
         ],
         series: [{}, { stroke: colors.accent, width: 1.5, fill: colors.fade, points: { show: points.length < 60, fill: colors.accent } }],
