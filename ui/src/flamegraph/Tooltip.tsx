@@ -21,7 +21,7 @@ interface Props {
   modules?: Modules | undefined;
 }
 
-/** Name, self, total and shares of the node under the pointer. */
+/** Name, self, total and shares of the node under the pointer; the tree tells the same to screen readers. */
 export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit, modules }: Props) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
@@ -42,7 +42,7 @@ export function Tooltip({ flame, node, x, y, size, zoomed, sampleUnit, modules }
   const isRoot = node === ROOT && isWhole(flame);
   const { sides } = flame;
   return (
-    <div ref={box} className="flamegraph-tooltip" role="presentation">
+    <div ref={box} className="flamegraph-tooltip" aria-hidden="true">
       <div className="flamegraph-tooltip-name">
         {origin === "" || folded || isRoot ? frameName(flame, node) : visible(short)}
       </div>

@@ -57,8 +57,12 @@ export interface Change {
   growth: number | null;
 }
 
+/** Scaled sides differ in their last digits. */
+const LAST_DIGITS = 1e-9;
+
 export function changeOf(before: number, after: number): Change {
-  return { before, after, delta: after - before, growth: before === 0 ? null : (after - before) / Math.abs(before) };
+  const delta = Math.abs(after - before) <= LAST_DIGITS * Math.max(Math.abs(before), Math.abs(after)) ? 0 : after - before;
+  return { before, after, delta, growth: before === 0 ? null : delta / Math.abs(before) };
 }
 
 /** Go samples memory about once in so many bytes; other profilers do it alike. */

@@ -13,6 +13,9 @@ test.each([
   [1.67e-8, "count/s", "< 0.001/s"],
   [1.67e-8, "bytes/s", "< 0.001 B/s"],
   [1536, "bytes", "1.5 KiB"],
+  [1010, "bytes", "1010 B"],
+  [1010 * 1024, "bytes", "0.986 MiB"],
+  [1023.9 * 1024, "bytes", "1 MiB"],
   [0.0021, "time/s", "2.1 ms/s"],
 ] as const)("%d %s reads as %s", (value, rate, expected) => expect(formatRate(value, rate)).toBe(expected));
 

@@ -45,7 +45,8 @@ export function threeDigits(value: number): string {
 function scaled(value: number, steps: string[], base: number): string {
   let step = 0;
   let scaled = value;
-  while (Math.abs(scaled) >= base * 0.9995 && step < steps.length - 1) {
+  // Bytes are whole, and as exact as they are; 1,010 KiB would have a fourth digit.
+  while (Math.abs(scaled) >= (step === 0 ? base * 0.9995 : 999.5) && step < steps.length - 1) {
     scaled /= base;
     step++;
   }

@@ -49,12 +49,12 @@ export function Header() {
           ))}
         </nav>
         <span className="grow" />
-        <button type="button" className="button quiet palette-open" onClick={() => setPalette(true)} aria-label={text.nav.palette} title={text.nav.paletteHint}>
+        <button type="button" className="button quiet palette-open" onClick={() => setPalette(true)} title={text.nav.paletteHint}>
           <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true" fill="none" stroke="currentColor" strokeWidth="1.5" strokeLinecap="round">
             <path d="M7 12a5 5 0 1 1 0-10 5 5 0 0 1 0 10zM10.8 10.8 14 14" />
           </svg>
           <span>{text.nav.palette}</span>
-          <kbd>Ctrl K</kbd>
+          <kbd aria-hidden="true">Ctrl K</kbd>
         </button>
         <ShareLink />
         <Popover label={<span className="header-settings">{zone === "utc" ? "UTC" : text.nav.zoneShort}</span>} className="button quiet">

@@ -4,11 +4,11 @@ import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { services as askServices } from "../api/queries";
 import { useQuery } from "../api/use-query";
 import { visible } from "../flamegraph/label";
-import { toggleTheme } from "../style/theme";
+import { toggleTheme, useTheme } from "../style/theme";
 import { text } from "../text";
 import { visit } from "../url/navigation";
 import { compareUrl, exploreUrl } from "../url/state";
-import { chooseZone } from "./clock";
+import { chooseZone, useZone } from "./clock";
 import { PAGES } from "./pages";
 
 const MOST_SHOWN = 12;
@@ -22,6 +22,8 @@ interface Entry {
 
 export function Palette({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const theme = useTheme();
+  const otherZone = useZone() === "utc" ? "local" : "utc";
   const [typed, setTyped] = useState("");
   const [active, setActive] = useState(0);
   const [range] = useState(() => ({ from: Date.now() - LOOK_BACK_MS, until: Date.now() }));
@@ -43,9 +45,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
         },
       ];
     }),
-    { label: text.nav.toDark, detail: "", run: toggleTheme },
-    { label: `${text.nav.zone}: UTC`, detail: "", run: () => chooseZone("utc") },
-    { label: `${text.nav.zone}: ${text.nav.zones.local}`, detail: "", run: () => chooseZone("local") },
+    { label: theme === "dark" ? text.nav.toLight : text.nav.toDark, detail: "", run: toggleTheme },
+    { label: `${text.nav.zone}: ${text.nav.zones[otherZone]}`, detail: "", run: () => chooseZone(otherZone) },
   ];
   const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
   const found = entries.filter(({ label, detail }) => wanted.every((word) => `${label} ${detail}`.toLowerCase().includes(word))).slice(0, MOST_SHOWN);
