@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { cpuPprof } from "../dev/pprof.mjs";
 import { openBrowser } from "./browser.mjs";
 import { pushFolded } from "./server.mjs";
 
@@ -20,7 +21,10 @@ before(async () => {
   ({ url } = session.server);
   await pushFolded(url, "shop.cpu{version=1}", "main;sell 500", 6);
   await pushFolded(url, "stock.cpu{version=2}", "main;count 300", 6);
-  await pushFolded(url, "idle.cpu", "main;nothing 0", 2);
+  const began = Math.floor(Date.now() / 1000) - 60;
+  const query = new URLSearchParams({ name: "idle", format: "pprof", from: String(began), until: String(began + 30) });
+  const response = await fetch(`${url}/ingest?${query}`, { method: "POST", body: cpuPprof([{ stack: [{ name: "main", file: "main.go", line: 1 }], value: 0 }], began, 30) });
+  assert.ok(response.ok, await response.text());
 });
 after(() => session?.close());
 
@@ -131,6 +135,21 @@ test("figures of services that could not be asked for are not said to be none", 
   await page.unroute("**/SelectSeries");
   await page.getByRole("button", { name: "Try again" }).click();
   await page.getByRole("img", { name: "CPU time over time" }).first().waitFor();
+});
+
+test("profiles that hold only zeros are not said to be none", async () => {
+  await page.goto(link("/explore", { service: "idle", type: CPU }));
+  await page.getByText("The profiles of this range add up to nothing.").waitFor();
+  await page.goto(link("/explore", { service: "idle", type: CPU, labels: 'no="such"' }));
+  await page.getByText("No profiles match.").waitFor();
+});
+
+test("the page of set-up says when the server refuses, until it does not", async () => {
+  await page.route("**/Series", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"code":"unavailable","message":"busy"}' }));
+  await page.goto(`${url}/setup`);
+  await page.getByRole("alert").getByText("busy").waitFor();
+  await page.unroute("**/Series");
+  await page.getByText("Waiting for a new service.").waitFor();
 });
 
 test("a heatmap of profiles that all have one value can be chosen from", async () => {

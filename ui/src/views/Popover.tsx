@@ -13,15 +13,17 @@ export function Popover({ label, className = "button", disabled = false, childre
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
+  const close = () => {
+    setOpen(false);
+    button.current?.focus();
+  };
   useEffect(() => {
     if (!open) return;
     const outside = (event: Event) => {
       if (!root.current?.contains(event.target as Node)) setOpen(false);
     };
     const escape = (event: KeyboardEvent) => {
-      if (event.key !== "Escape") return;
-      setOpen(false);
-      button.current?.focus();
+      if (event.key === "Escape") close();
     };
     document.addEventListener("pointerdown", outside);
     document.addEventListener("keydown", escape);
@@ -38,7 +40,7 @@ export function Popover({ label, className = "button", disabled = false, childre
           <path d="M2 3.5 5 6.5 8 3.5" fill="none" stroke="currentColor" strokeWidth="1.5" />
         </svg>
       </button>
-      {open && !disabled && <div ref={withinWindow} className="popover-panel">{children(() => setOpen(false))}</div>}
+      {open && !disabled && <div ref={withinWindow} className="popover-panel">{children(close)}</div>}
     </div>
   );
 }
