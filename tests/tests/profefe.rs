@@ -198,7 +198,7 @@ async fn statuses() -> Result<()> {
     let server = Server::start()?;
     store(&server, "service=api&type=cpu&created_at=2023-11-14T22:13:20", GOFMT).await?;
     let unknown = "/api/0/profiles/00000000000000000000000000000001";
-    let gets: [(&str, u16); 23] = [
+    let gets: [(&str, u16); 24] = [
         ("/api/0/profiles?service=api", 400),
         ("/api/0/profiles?service=api&from=2023-01-01T00:00:00", 400),
         ("/api/0/profiles?service=api&from=yesterday&to=2023-01-01T00:00:00", 400),
@@ -217,6 +217,7 @@ async fn statuses() -> Result<()> {
         ("/api/0/version", 200),
         ("/api/0/version/", 404),
         ("/api/0/services/", 404),
+        ("/api/0/", 404),
         ("/api/0/nothing", 404),
         ("/api/0/profiles/a/b", 404),
         ("/api/0/profiles/nonsense/", 404),

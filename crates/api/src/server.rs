@@ -132,6 +132,7 @@ impl Server {
             .route("/pyroscope/render-diff", get(render::diff))
             .route("/pyroscope/label-values", get(render::label_values))
             .nest("/api/0", profefe::routes())
+            .route("/api/0/", any(async || profefe::nothing_found()))
             .route("/api/v1/lake/compact", post(lake::compact))
             .route("/api/v1/openapi.json", get(openapi::get))
             .route("/api/v1/pprof", get(pprof::get))

@@ -85,7 +85,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         })
 }
 
-fn nothing_found() -> Refusal {
+/// 404.
+pub(crate) fn nothing_found() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, "nothing found".to_owned(), None)
 }
 
