@@ -44,9 +44,9 @@ pub fn read(bytes: &[u8], options: &Options<'_>, limits: &Limits) -> Result<Part
     for chunk in &chunks {
         recording.chunk(chunk, limits)?;
     }
-    // Both measure the same time.
-    if recording.settings.has_execution_samples || recording.totals.has(Kind::Cpu) {
-        recording.totals.forget(Kind::CpuTime);
+    // Both measure the same time. What a clock drove is the truer, and is only there when somebody wanted it.
+    if recording.totals.has(Kind::CpuTime) {
+        recording.totals.forget(Kind::Cpu);
     }
     let period = recording.period(Kind::Cpu);
     let Recording { mut assembly, totals, settings, .. } = recording;
@@ -77,8 +77,6 @@ struct Settings {
     wall_interval: Nanos,
     /// CPU time from a sample to the next; 0 when it was told a rate.
     cpu_time_interval: Nanos,
-    /// Whether threads that run are sampled.
-    has_execution_samples: bool,
 }
 
 struct Recording<'a> {
@@ -286,7 +284,6 @@ impl Settings {
             ("event", _) => self.event = value.chars().take(256).collect(),
             ("interval", _) => self.interval = events::nanos(&value),
             ("period", "jdk.ExecutionSample") => self.interval = events::nanos(&value),
-            ("enabled", "jdk.ExecutionSample") => self.has_execution_samples |= value == "true",
             ("throttle", "jdk.CPUTimeSample") => self.cpu_time_interval = events::nanos(&value),
             ("wall", _) => self.wall_interval = events::nanos(&value),
             _ => {}
