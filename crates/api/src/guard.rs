@@ -1,13 +1,11 @@
 //! What stands around every request: load bounds, panics, request id, access log, counters.
 
 use crate::app::App;
-use crate::debug_files;
 use crate::error::ApiError;
 use crate::form::Form;
 use crate::metrics::Wire;
-use crate::parca;
 use crate::patience::GivenUp;
-use crate::reflection;
+use crate::{debug_files, parca, reflection};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;

@@ -98,10 +98,11 @@ async fn methods_and_content_types_are_checked() {
         assert_eq!(lost.status, 404, "{path}");
         assert!(!lost.headers.contains_key("allow"), "{path}");
         assert!(lost.json()["message"].is_string(), "{path}");
-        let lost = fixture.post(path, "application/grpc+proto", vec![0; 5]).await;
+        let lost = fixture.post(path, "application/grpc+proto", vec![0_u8; 5]).await;
         assert_eq!(lost.status, 200, "{path}");
         assert_eq!(lost.headers["grpc-status"], "12", "{path}");
-        assert_eq!(lost.headers["content-type"], "application/grpc+proto", "{path}");
+        let content_type = lost.headers["content-type"].to_str().unwrap();
+        assert!(content_type.starts_with("application/grpc"), "{path}: {content_type}");
     }
     let otlp = fixture.post("/v1development/profiles", "text/plain", "").await;
     assert_eq!(otlp.status, 415);

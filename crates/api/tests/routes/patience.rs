@@ -151,7 +151,7 @@ async fn too_many_requests_are_turned_away_in_the_form_of_their_wire() {
     let answer = loop {
         // Until the first is being worked on.
         let mut request = post("/push.v1.PusherService/Push", question);
-        request.extend([0; 5]);
+        request.extend([0_u8; 5]);
         let answer = rest(connect(address, &request).await).await;
         if !answer.contains("grpc-status: 3") {
             break answer;

@@ -201,8 +201,10 @@ fn pairs<'a>(bytes: &'a [u8], field: u32, limits: &Limits, cuts: &mut Cuts) -> R
     let mut pairs = Vec::new();
     let mut cursor = Cursor::new(bytes);
     while let Some((number, value)) = cursor.field()? {
+        if number != field {
+            continue;
+        }
         match pairs.len() < limits.labels_per_sample {
-            _ if number != field => {}
             true => pairs.push(any_value::key_value(value.bytes(number)?)?),
             false => cuts.labels = cuts.labels.saturating_add(1),
         }
