@@ -2,131 +2,17 @@
 //! too): tables of strings, functions, frames and stacks, and for each thread its samples.
 //! <https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md>
 
+mod file;
+
 use crate::assembly::{Assembly, SMALLER};
 use crate::list::{self, List, Text};
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip, json_text};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
+use file::{File, FrameTable, FuncTable, MAX, StackTable, Thread, Weight};
 use hashbrown::HashMap;
-use serde::Deserialize;
-use std::borrow::Cow;
 use std::fmt;
 
 const WRITER: &str = "save the profile again from the Firefox Profiler, or repair the program that writes it";
-/// Entries of a table.
-const MAX: usize = 2 << 20;
-/// Threads of all processes.
-const MAX_THREADS: usize = 16 << 10;
-
-#[derive(Deserialize)]
-struct File<'a> {
-    meta: Meta,
-    #[serde(borrow)]
-    threads: List<Thread<'a>, MAX_THREADS>,
-    /// Tables that all threads share, in newer files.
-    #[serde(default, borrow)]
-    shared: Tables<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    /// Milliseconds between samples.
-    interval: f64,
-    /// Milliseconds since the epoch.
-    #[serde(default)]
-    start_time: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Thread<'a> {
-    #[serde(default, borrow)]
-    name: Cow<'a, str>,
-    #[serde(default, borrow)]
-    process_name: Option<Cow<'a, str>>,
-    samples: Samples<'a>,
-    #[serde(flatten, borrow)]
-    tables: Tables<'a>,
-}
-
-/// The tables of a thread, or those that all share. Each is in one of both places.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tables<'a> {
-    #[serde(default, borrow)]
-    string_array: Option<List<Text<'a>, MAX>>,
-    #[serde(default)]
-    func_table: Option<FuncTable>,
-    #[serde(default)]
-    frame_table: Option<FrameTable>,
-    #[serde(default)]
-    stack_table: Option<StackTable>,
-    /// Of all threads, from version 58 on.
-    #[serde(default)]
-    sources: Option<Sources>,
-}
-
-impl Tables<'_> {
-    /// Whether any of the tables that frames are made of is here.
-    fn have_frames(&self) -> bool {
-        let Self { string_array, func_table, frame_table, .. } = self;
-        string_array.is_some() || func_table.is_some() || frame_table.is_some()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FuncTable {
-    name: List<u32, MAX>,
-    /// Strings, up to version 57 of the format.
-    #[serde(default)]
-    file_name: List<Option<u32>, MAX>,
-    /// Entries of [`Sources`], from version 58 on.
-    #[serde(default)]
-    source: List<Option<u32>, MAX>,
-    #[serde(default, rename = "isJS")]
-    is_js: List<bool, MAX>,
-}
-
-/// Files, by the strings of their names.
-#[derive(Deserialize)]
-struct Sources {
-    filename: List<u32, MAX>,
-}
-
-#[derive(Deserialize)]
-struct FrameTable {
-    func: List<u32, MAX>,
-    #[serde(default)]
-    line: List<Option<i64>, MAX>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StackTable {
-    frame: List<u32, MAX>,
-    /// The caller of each stack, up to version 65 of the format.
-    #[serde(default)]
-    prefix: Option<List<Option<u32>, MAX>>,
-    /// How far in front of each stack its caller is, 0 for none; from version 66 on.
-    #[serde(default)]
-    prefix_offset: Option<List<u32, MAX>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Samples<'a> {
-    #[serde(default)]
-    stack: Option<List<Option<u32>, MAX>>,
-    #[serde(default)]
-    weight: Option<List<Weight, MAX>>,
-    #[serde(default, borrow)]
-    weight_type: Option<Cow<'a, str>>,
-}
-
-/// What a sample weighs; null is nothing.
-#[derive(Clone, Copy, Default, Deserialize)]
-struct Weight(#[serde(deserialize_with = "list::or_default")] f64);
 
 /// Reads a profile, gzip or plain. Each thread becomes a part, labelled `thread_name` and `process_name`.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Parts, Error> {
@@ -231,36 +117,6 @@ impl Unit {
             Self::Milliseconds => ([(weight * 1e6).round() as i64, 0], 1),
             Self::Bytes => ([weight.round() as i64, 0], 1),
         }
-    }
-}
-
-impl StackTable {
-    /// The caller of a stack, which comes before it in the table, or else the file is damaged.
-    fn caller(&self, at: u32) -> Option<u32> {
-        match (&self.prefix_offset, &self.prefix) {
-            (Some(offsets), _) => {
-                let offset = offsets.0.get(at as usize).copied().filter(|&offset| offset > 0)?;
-                // Beyond the first stack it comes out at the other end: no caller either.
-                Some(at.wrapping_sub(offset))
-            }
-            (None, Some(prefixes)) => prefixes.0.get(at as usize).copied().flatten(),
-            (None, None) => None,
-        }
-    }
-
-    /// For each stack the one that is kept of it: itself, or the caller at which it is as deep as is allowed.
-    fn kept(&self, depth: usize) -> Vec<u32> {
-        let count = self.frame.0.len();
-        let (mut kept, mut depths) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for at in 0..count {
-            // Callers come first in the table. Where that is not so, reading the stack says it.
-            let caller = self.caller(at as u32).map(|caller| caller as usize);
-            let above: u32 = caller.and_then(|caller| depths.get(caller)).copied().unwrap_or_default();
-            let of_caller = caller.and_then(|caller| kept.get(caller)).copied().unwrap_or_default();
-            kept.push(if (above as usize) < depth { at as u32 } else { of_caller });
-            depths.push(above.saturating_add(1));
-        }
-        kept
     }
 }
 
