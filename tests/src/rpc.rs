@@ -126,6 +126,12 @@ impl Wire {
     pub const ALL: [Self; 5] =
         [Self::ConnectJson, Self::ConnectProto, Self::Grpc, Self::GrpcWeb, Self::GrpcWebText];
 
+    /// Whether messages are framed and a refusal is a status in trailers, as gRPC has it.
+    #[must_use]
+    pub fn is_framed(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb | Self::GrpcWebText)
+    }
+
     fn content_type(self) -> &'static str {
         match self {
             Self::ConnectJson => "application/json",
@@ -194,7 +200,7 @@ pub async fn call(
         Coding::Plain => message,
         Coding::Gzip => gzip::deflate(&message),
     };
-    let framed = matches!(wire, Wire::Grpc | Wire::GrpcWeb | Wire::GrpcWebText);
+    let framed = wire.is_framed();
     let body = if framed { frame(u8::from(coding == Coding::Gzip), &message)? } else { message };
     let body = match wire {
         // Pieces may be encoded one by one.

@@ -284,7 +284,8 @@ fn spawn(mut command: Command, stderr: &Arc<Mutex<String>>) -> Result<(Child, St
         .with_context(|| format!("starting {}", command.get_program().display()))?;
     let pipe = child.stderr.take().context("stderr of the server")?;
     let log = Arc::clone(stderr);
-    std::thread::Builder::new().name("server-stderr".into()).spawn(move || collect(pipe, &log))?;
+    let collector =
+        std::thread::Builder::new().name("server-stderr".into()).spawn(move || collect(pipe, &log))?;
     let (tell, told) = mpsc::channel();
     let pipe = child.stdout.take().context("stdout of the server")?;
     std::thread::Builder::new().name("server-stdout".into()).spawn(move || {
@@ -300,6 +301,8 @@ fn spawn(mut command: Command, stderr: &Arc<Mutex<String>>) -> Result<(Child, St
         Err(reason) => {
             let _ = child.kill();
             let status = child.wait()?;
+            // What it wrote last may still be in the pipe.
+            let _ = collector.join();
             let log = stderr.lock().unwrap_or_else(PoisonError::into_inner);
             match reason {
                 RecvTimeoutError::Disconnected => bail!("the server ended ({status}); its stderr:\n{log}"),

@@ -392,7 +392,7 @@ async fn label_sets_of_one_moment_share_its_duration() -> Result<()> {
         let samples = answer["series"][0]["samples"].as_array().context("samples")?;
         let [sample] = samples.as_slice() else { bail!("{answer}") };
         ensure!((sample["valuePerSecond"].as_f64().context("rate")? - 0.4).abs() < 1e-9, "{step}: {answer}");
-        ensure!(sample["count"] == 2 && number(&sample["duration"]) == 1_000_000_000, "{answer}");
+        ensure!(number(&sample["count"]) == 2 && number(&sample["duration"]) == 1_000_000_000, "{answer}");
     }
 
     // The label comes with the samples of a pprof.

@@ -196,7 +196,7 @@ async fn a_refusal_has_the_same_code_and_message_everywhere() -> Result<()> {
             let answer = call(&http2, &server, wire, Coding::Plain, method, &request).await?;
             let place = format!("{} {request} over {wire:?}", method.path);
             let Err(refusal) = answer.message else { anyhow::bail!("{place}: {answer:?}") };
-            let http = if matches!(wire, Wire::Grpc | Wire::GrpcWeb) { 200 } else { http };
+            let http = if wire.is_framed() { 200 } else { http };
             let unknown_path = refusal.http == 404 && code == "unimplemented";
             ensure!(refusal.code == code && (refusal.http == http || unknown_path), "{place}: {refusal:?}");
             ensure!(!refusal.message.is_empty(), "{place}: no message");

@@ -89,6 +89,11 @@ impl Strings {
         self.ends.len() <= 1
     }
 
+    /// All strings, one behind the other: to look for what none of them may have.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Bytes of text held.
     pub fn text_bytes(&self) -> usize {
         self.text.len()
