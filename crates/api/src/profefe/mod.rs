@@ -10,7 +10,7 @@ pub(crate) use traces::{Bounds, Trace, Traces};
 use uploads::Upload;
 use whole::Parts;
 
-use crate::app::App;
+use crate::app::{App, blocking};
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::{body, not_found, pprof, times};
@@ -169,11 +169,16 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answer<Json<Value>> {
             limit: MAX_LISTED,
         };
         let rows = app.profiles(&query).await?.profiles;
-        let types = |upload: &&Upload<'_>| {
-            wanted.is_none_or(|wanted| profefe_type(&upload.first.series.profile_type.name) == wanted)
-        };
-        let uploads = uploads::of(&rows);
-        entries.extend(uploads.iter().filter(types).map(|upload| (upload.first.time, profile_entry(upload))));
+        let wanted = wanted.map(str::to_owned);
+        let found = blocking(move || {
+            let uploads = uploads::of(&rows).into_iter();
+            let of_type = uploads.filter(|upload| {
+                let own = profefe_type(&upload.first.series.profile_type.name);
+                wanted.as_deref().is_none_or(|wanted| own == wanted)
+            });
+            of_type.map(|upload| (upload.first.time, profile_entry(&upload))).collect::<Vec<_>>()
+        });
+        entries.extend(found.await?);
     }
     if wanted.is_none_or(|wanted| wanted == TRACE) {
         let takes = move |trace: &Trace| {

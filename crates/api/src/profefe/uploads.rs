@@ -10,6 +10,11 @@ use everflame_lake::ProfileId;
 use everflame_profile::{Labels, Nanos, SERVICE_NAME};
 use everflame_query::ProfileInfo;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
+
+/// How often an id is looked for that could follow from another, for all rows together. An upload's own rows
+/// take few; this bounds what many uploads of one moment cost.
+const MAX_TRIES: usize = 1 << 24;
 
 /// The rows of one upload.
 pub(super) struct Upload<'a> {
@@ -52,7 +57,16 @@ pub(super) fn of(rows: &[ProfileInfo]) -> Vec<Upload<'_>> {
     for row in rows {
         groups.entry((row.time, row.series.service(), &row.series.profile_type.name)).or_default().push(row);
     }
-    let mut uploads: Vec<Upload<'_>> = groups.into_values().flat_map(of_group).collect();
+    let mut groups: Vec<Vec<&ProfileInfo>> = groups.into_values().collect();
+    // Small ones first: what they do not need is left for the large ones.
+    groups.sort_by_key(Vec::len);
+    let (mut tries, mut left) = (MAX_TRIES, rows.len());
+    let mut uploads = Vec::new();
+    for group in groups {
+        let of_a_row = tries / left.max(1);
+        left -= group.len();
+        uploads.extend(of_group(group, of_a_row, &mut tries));
+    }
     let of_samples: HashSet<&str> = uploads
         .iter()
         .flat_map(|upload| upload.rows().map(move |row| (upload, row)))
@@ -67,15 +81,20 @@ pub(super) fn of(rows: &[ProfileInfo]) -> Vec<Upload<'_>> {
     uploads
 }
 
-fn of_group(group: Vec<&ProfileInfo>) -> Vec<Upload<'_>> {
+/// The uploads of rows that may be of one. For each row, at most `of_a_row` ids are looked for, which are taken
+/// off `tries`.
+fn of_group<'a>(mut group: Vec<&'a ProfileInfo>, of_a_row: usize, tries: &mut usize) -> Vec<Upload<'a>> {
     let ids: HashSet<ProfileId> = group.iter().map(|row| row.id).collect();
-    let most = u32::try_from(group.len()).unwrap_or(MAX_ROWS).min(MAX_ROWS);
+    let most = u32::try_from(group.len().min(of_a_row)).unwrap_or(MAX_ROWS).min(MAX_ROWS);
+    // Uploads have UUIDs; of the ids that follow from them, one in 64 looks like one.
+    group.sort_by_key(|row| Uuid::from_u128(row.id.0).get_version().is_none());
     let mut firsts: HashMap<ProfileId, ProfileId> = HashMap::new();
     for row in &group {
         // Once it is known to follow from another, nothing follows from it.
         if !firsts.contains_key(&row.id) {
             let derived = (1..most).map(|number| row_id(row.id, number)).filter(|id| ids.contains(id));
             firsts.extend(derived.map(|id| (id, row.id)));
+            *tries = tries.saturating_sub(most as usize);
         }
     }
     let (others, first): (Vec<_>, Vec<_>) = group.into_iter().partition(|row| firsts.contains_key(&row.id));
@@ -140,5 +159,23 @@ pub(super) mod tests {
         check(std::slice::from_ref(&alike), &[(7, 1, r#"{handler="/a", pod="p"}"#)]);
         let rows = [alike, row(8, 0, &[("pod", "q"), ("handler", "/a")]), row(8, 1, &[("pod", "q")])];
         check(&rows, &[(7, 1, r#"{pod="p"}"#), (8, 2, r#"{pod="q"}"#)]);
+    }
+
+    #[test]
+    fn the_rows_of_a_large_upload_are_found_and_many_uploads_of_one_moment_are_bounded() {
+        let uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef).as_u128();
+        let mut rows: Vec<_> = (0..3_000).rev().map(|number| row(uuid, number, &[])).collect();
+        let mut group = of(&rows);
+        assert_eq!(group.len(), 1);
+        assert_eq!(group.remove(0).rows().count(), 3_000);
+        // Of so many of one moment, each is tried as often as is allowed, and not more.
+        rows.extend((0..2_000).map(|upload| row(upload, 0, &[])));
+        let tries = |rows: &[ProfileInfo], of_a_row| {
+            let mut tries = MAX_TRIES;
+            of_group(rows.iter().collect(), of_a_row, &mut tries);
+            MAX_TRIES - tries
+        };
+        assert_eq!(tries(&rows[3_000..3_500], 1_000), 500 * 500);
+        assert_eq!(tries(&rows[3_000..], 100), 2_000 * 100);
     }
 }
