@@ -1,7 +1,7 @@
 //! What can be seen in a file of any format that is read: a call tree for each thing that it measures.
 
 use crate::error::ApiError;
-use everflame_formats::{Error, ErrorKind, Format, Limits, Part, flamebearer, folded, otlp, pprof};
+use everflame_formats::{Error, ErrorKind, Format, Limits, Part, flamebearer, folded, gzip, otlp, pprof};
 use everflame_profile::{Profile, ProfileType, Tree, ValueType};
 
 /// One thing that a file measures.
@@ -43,12 +43,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<View>, ApiError> {
                     parts.iter().for_each(|part| add_all(&mut views, &part.profile));
                     return Ok(views);
                 }
-                // Text that is no pprof may still be folded stacks; what is neither gets pprof's fault.
+                // Text that is no pprof may still be folded stacks.
                 let text = folded::read(bytes, folded::Lines::Counted, &limits).map(|text| text.profile);
                 match (other, text) {
                     (_, Ok(profile)) if !profile.samples.is_empty() => add_all(&mut views, &profile),
-                    (Err(error), _) => return Err(refusal(error)),
                     (Ok(_), _) => {}
+                    (Err(of_pprof), of_folded) => match (first_of_text(bytes, &limits), of_folded) {
+                        // A document: no line of it is at fault.
+                        (Some('{' | '[' | '<'), _) | (Some(_), Ok(_)) => {}
+                        (Some(_), Err(of_folded)) => return Err(refusal(of_folded)),
+                        (None, _) => return Err(refusal(of_pprof)),
+                    },
                 }
             }
         }
@@ -60,6 +65,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<View>, ApiError> {
         ));
     }
     Ok(views)
+}
+
+/// What text begins with; `None` when `bytes` are none, gzip or plain.
+fn first_of_text(bytes: &[u8], limits: &Limits) -> Option<char> {
+    let body = gzip::inflate_if_gzip(bytes, limits).ok()?;
+    let text = std::str::from_utf8(&body).ok()?;
+    let is_text = text.chars().all(|found| !found.is_control() || found.is_whitespace());
+    text.trim_start().chars().next().filter(|_| is_text)
 }
 
 /// The profiles of an OTLP export, protobuf or JSON; `None` when it is no such thing.
@@ -88,4 +101,22 @@ fn add(views: &mut Vec<View>, sample: ValueType, tree: Tree) {
     let name = if same == 0 { sample.kind.clone() } else { format!("{} ({})", sample.kind, same + 1) };
     let profile_type = ProfileType { name: sample.kind.clone(), sample, period: ValueType::default() };
     views.push(View { name, profile_type, tree });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_gets_the_fault_that_helps() {
+        let fault = |bytes: &[u8]| read(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        for lines in ["main;work 3\nmain;rest many\n".as_bytes(), &gzip::deflate(b"main;work 3\nmain many")] {
+            assert!(fault(lines).starts_with(r#"folded: line 2: "many" after the last space"#));
+        }
+        assert!(fault(b"\x0a\x05ab\xff").starts_with("pprof: "));
+        for other in ["{\"some\": \"thing else\"}", "<svg viewBox=\"0 0 1 1\"></svg>", "word"] {
+            assert!(fault(other.as_bytes()).starts_with("profile: nothing is measured"), "{other}");
+        }
+        assert_eq!(read(b"main;work 3\n").map_or(0, |views| views.len()), 1);
+    }
 }
