@@ -8,7 +8,7 @@ use crate::assembly::{Assembly, SMALLER};
 use crate::list::{self, List, Text};
 use crate::{Error, ErrorKind, Limits, Part, Parts, gzip, json_text};
 use everflame_profile::{Frame, FrameKind, Nanos, Profile, ValueType};
-use file::{File, FrameTable, FuncTable, MAX, StackTable, Thread, Weight};
+use file::{File, FrameTable, FuncTable, MAX, StackTable, Tables, Thread, Weight};
 use hashbrown::HashMap;
 use std::fmt;
 
@@ -120,6 +120,15 @@ impl Unit {
     }
 }
 
+/// A table of the thread, or else that of all threads.
+fn own_or_shared<'a, T>(
+    thread: &'a Thread<'a>,
+    file: &'a File<'a>,
+    table: impl Fn(&'a Tables<'a>) -> Option<&'a T>,
+) -> Option<&'a T> {
+    table(&thread.tables).or_else(|| table(&file.shared))
+}
+
 struct Reader<'a> {
     place: Place,
     strings: &'a [Text<'a>],
@@ -143,44 +152,25 @@ impl<'a> Reader<'a> {
         kept: &'a [u32],
         locations: &'a mut HashMap<u32, u32>,
     ) -> Result<Self, Error> {
-        let (own, shared) = (&thread.tables, &file.shared);
         let missing = |what: &str| Error::malformed(place, format_args!("it has no {what}"), WRITER);
+        let strings = own_or_shared(thread, file, |tables| tables.string_array.as_ref());
+        let functions = own_or_shared(thread, file, |tables| tables.func_table.as_ref());
+        let sources = own_or_shared(thread, file, |tables| tables.sources.as_ref());
+        let frames = own_or_shared(thread, file, |tables| tables.frame_table.as_ref());
+        let stacks = own_or_shared(thread, file, |tables| tables.stack_table.as_ref());
+        let stacks = stacks.ok_or_else(|| missing("stackTable"))?;
+        if stacks.prefix.is_none() && stacks.prefix_offset.is_none() {
+            return Err(missing("prefix or prefixOffset in its stackTable"));
+        }
         Ok(Self {
             place,
             kept,
             locations,
-            strings: own
-                .string_array
-                .as_ref()
-                .or(shared.string_array.as_ref())
-                .ok_or_else(|| missing("stringArray"))?
-                .0
-                .as_slice(),
-            functions: own
-                .func_table
-                .as_ref()
-                .or(shared.func_table.as_ref())
-                .ok_or_else(|| missing("funcTable"))?,
-            sources: own
-                .sources
-                .as_ref()
-                .or(shared.sources.as_ref())
-                .map(|sources| sources.filename.0.as_slice())
-                .unwrap_or_default(),
-            frames: own
-                .frame_table
-                .as_ref()
-                .or(shared.frame_table.as_ref())
-                .ok_or_else(|| missing("frameTable"))?,
-            stacks: own
-                .stack_table
-                .as_ref()
-                .or(shared.stack_table.as_ref())
-                .ok_or_else(|| missing("stackTable"))
-                .and_then(|stacks| match (&stacks.prefix, &stacks.prefix_offset) {
-                    (None, None) => Err(missing("prefix or prefixOffset in its stackTable")),
-                    _ => Ok(stacks),
-                })?,
+            strings: strings.ok_or_else(|| missing("stringArray"))?.0.as_slice(),
+            functions: functions.ok_or_else(|| missing("funcTable"))?,
+            sources: sources.map(|sources| sources.filename.0.as_slice()).unwrap_or_default(),
+            frames: frames.ok_or_else(|| missing("frameTable"))?,
+            stacks,
             weights: thread.samples.weight.as_ref().map(|weights| weights.0.as_slice()),
         })
     }
