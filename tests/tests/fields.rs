@@ -105,6 +105,9 @@ async fn of_merged_stacks() -> Result<()> {
             (stacks, json!({"maxNodes": 2}), names, json!(["total", "main", "work", "other"])),
             (stacks, json!({"format": "PROFILE_FORMAT_FLAMEGRAPH"}), total, json!("95")),
             (stacks, json!({"format": "PROFILE_FORMAT_TREE"}), "/tree", json!(tree)),
+            (stacks, json!({"format": "PROFILE_FORMAT_OF_LATER"}), total, json!("95")),
+            (stacks, json!({"format": 77}), total, json!("95")),
+            (stacks, json!({"format": 4, "maxNodes": -1}), "/pprof/profile/sample/0/value/0", json!("85")),
             (stacks, json!({"format": 4}), "/pprof/profile/sample/0/value/0", json!("85")),
             (stacks, json!({"stackTraceSelector": idle}), total, json!("10")),
             (
@@ -138,6 +141,7 @@ async fn of_merged_stacks() -> Result<()> {
             ),
             ("SelectMergeProfile", json!({}), sample, json!("85")),
             ("SelectMergeProfile", json!({"maxNodes": 1}), sample, json!("85")),
+            ("SelectMergeProfile", json!({"maxNodes": -1}), sample, json!("85")),
             ("SelectMergeProfile", json!({"stackTraceSelector": idle}), sample, json!("10")),
             ("SelectMergeProfile", json!({"profileIdSelector": [IDS[1]]}), sample, json!("50")),
             ("SelectMergeProfile", json!({"traceIdSelector": [TRACE]}), sample, json!("30")),

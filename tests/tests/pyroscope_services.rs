@@ -145,6 +145,11 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
         let get = json!({"id": id, "profileType": "samples", "maxNodes": 100});
         ensure!(answer(&server, wire, rpc::AD_HOC_GET, get).await? == found);
         ids.push(id.to_owned());
+        let unnamed = answer(&server, wire, rpc::AD_HOC_UPLOAD, json!({"profile": base64(&file)})).await?;
+        let id_of_it = unnamed["id"].as_str().context("no id")?;
+        ensure!(id_of_it.len() == 26 + 1 && id_of_it.ends_with('-'), "{id_of_it}");
+        let get = json!({"id": id_of_it, "profileType": "samples"});
+        ensure!(answer(&server, wire, rpc::AD_HOC_GET, get).await? == unnamed);
         for (name, what) in [
             ("folded", "main;work 3\nmain 4\n".to_owned()),
             ("perf", "a 1 [000] 1.0: 1 cycles:\n\t1 work (/bin/a)\n\t2 main (/bin/a)\n\n".to_owned()),
@@ -168,7 +173,6 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
         for (method, request, expect) in [
             (rpc::AD_HOC_UPLOAD, json!({"name": "x", "profile": base64(b"{}")}), "invalid_argument"),
             (rpc::AD_HOC_UPLOAD, json!({"name": "x", "profile": "no base64!"}), "invalid_argument"),
-            (rpc::AD_HOC_UPLOAD, json!({"profile": base64(&file)}), "invalid_argument"),
             (rpc::AD_HOC_GET, json!({"id": "../../etc/passwd"}), "invalid_argument"),
             (rpc::AD_HOC_GET, json!({"id": "01HF7YAT3VZZZZZZZZZZZZZZZZ-x"}), "not_found"),
             (rpc::AD_HOC_GET, json!({"id": id, "profileType": "cpu"}), "invalid_argument"),
@@ -182,7 +186,7 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
     server.restart()?;
     let found = answer(&server, Wire::Grpc, rpc::AD_HOC_LIST, json!({})).await?;
     let listed = found["profiles"].as_array().context("no list")?;
-    ensure!(listed.len() == 4 * Wire::ALL.len(), "{}", listed.len());
+    ensure!(listed.len() == 5 * Wire::ALL.len(), "{}", listed.len());
     ensure!(listed.last().is_some_and(|oldest| oldest["id"] == ids[0].as_str()), "{found}");
     ensure!(listed.iter().all(|one| one["name"].is_string() && one["uploadedAt"].is_string()), "{found}");
     Ok(())
@@ -200,9 +204,13 @@ async fn probes() -> Result<()> {
             );
         }
         let flags = answer(&server, wire, rpc::FEATURE_FLAGS, json!({})).await?;
-        let utf8 = flags["featureFlags"].as_array().into_iter().flatten();
-        let utf8 = utf8.filter(|flag| flag["name"] == "utf8LabelNames" && flag["enabled"] == true);
-        ensure!(utf8.count() == 1, "{flags}");
+        for name in ["utf8LabelNames", "pyroscopeRuler", "pyroscopeRulerFunctions"] {
+            let all = flags["featureFlags"].as_array().into_iter().flatten();
+            ensure!(
+                all.filter(|flag| flag["name"] == name && flag["enabled"] == true).count() == 1,
+                "{flags}"
+            );
+        }
         let query = json!({"start": 1, "end": 2, "query": "{}"});
         ensure!(answer(&server, wire, rpc::ANALYZE, query).await? == json!({}));
     }

@@ -14,8 +14,8 @@ const QUERIER_API: u64 = 1;
 /// What Pyroscope's clients ask for by name, whether it is here, and what it is.
 const FLAGS: [(&str, bool, &str); 4] = [
     ("v2StorageLayer", true, "Queries answer as those of Pyroscope's second storage layer"),
-    ("pyroscopeRuler", false, "Metrics from profiles by recording rules"),
-    ("pyroscopeRulerFunctions", false, "Recording rules for single functions"),
+    ("pyroscopeRuler", true, "Metrics from profiles by recording rules"),
+    ("pyroscopeRulerFunctions", true, "Recording rules for single functions"),
     ("utf8LabelNames", true, "Label names of any characters"),
 ];
 

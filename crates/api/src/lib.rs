@@ -23,7 +23,7 @@ mod form;
 mod grpc_web_text;
 mod guard;
 mod ingest;
-mod json_objects;
+mod json_messages;
 mod kept;
 mod lake;
 mod links;

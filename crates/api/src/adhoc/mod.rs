@@ -57,9 +57,6 @@ impl AdHocProfileService for AdHoc {
         request: ServiceRequest<'_, AdHocProfilesUploadRequest>,
     ) -> ServiceResult<AdHocProfilesGetResponse> {
         let request = request.to_owned_message();
-        if request.name.is_empty() {
-            return Err(ApiError::invalid("name is missing; send the name of the file").into());
-        }
         let max_nodes = max_nodes(request.max_nodes)?;
         let now = self.clock.now().div_euclid(1_000_000);
         let id = format!("{}-{}", ulid(now, Uuid::new_v4().as_u128()), sanitized(&request.name));

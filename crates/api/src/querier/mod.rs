@@ -20,7 +20,7 @@ use encode::{GraphAnswer, SeriesAnswer};
 use everflame_formats::dot;
 use everflame_query::{Aggregation, Exemplars, GoPgo, Merged, SeriesQuery, StackQuery};
 use http::HeaderMap;
-use requests::Filters;
+use requests::{Filters, MOST_MAX_NODES};
 use spans::SeriesOrSpans;
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ impl QuerierService for Querier {
         let times = (request.start, request.end);
         let query = requests::stack_query(&request.profile_typeID, &request.label_selector, times, filters)?;
         let max_nodes = requests::max_nodes(request.max_nodes)?;
-        let format = format(request.format)?;
+        let format = format(request.format);
         let merged = self.0.stacks(&query).await?;
         let headers = scan_headers::of(&merged.stats, &merged.warnings);
         let mut answer = SelectMergeSpanProfileResponse::default();
@@ -141,7 +141,6 @@ impl QuerierService for Querier {
         request: ServiceRequest<'_, SelectMergeProfileRequest>,
     ) -> ServiceResult<PreEncoded<Profile>> {
         let request = request.to_owned_message();
-        requests::max_nodes(request.max_nodes)?;
         let filters = Filters {
             traces: &request.trace_id_selector,
             profiles: &request.profile_id_selector,
@@ -200,15 +199,8 @@ impl QuerierService for Querier {
         };
         let left = side("left", request.left.as_option())?;
         let right = side("right", request.right.as_option())?;
-        if left.profile_type != right.profile_type {
-            return Err(ApiError::invalid(format_args!(
-                "left is {} and right is {}; compare profiles of one type",
-                left.profile_type, right.profile_type
-            ))
-            .into());
-        }
-        let max_nodes =
-            requests::max_nodes(request.left.max_nodes)?.max(requests::max_nodes(request.right.max_nodes)?);
+        let asked = |request: &SelectMergeStacktracesRequest| request.max_nodes.unwrap_or_default();
+        let max_nodes = requests::max_nodes(Some(asked(&request.left).max(asked(&request.right))))?;
         let (left, right) = futures::try_join!(self.0.stacks(&left), self.0.stacks(&right))?;
         let (mut stats, mut warnings) = (left.stats, left.warnings.clone());
         stats.add(&right.stats);
@@ -251,7 +243,13 @@ impl QuerierService for Querier {
 fn stacks_of(
     request: &SelectMergeStacktracesRequest,
 ) -> Result<(StackQuery, usize, ProfileFormat), ApiError> {
-    Ok((stack_query(request)?, requests::max_nodes(request.max_nodes)?, format(request.format)?))
+    let format = format(request.format);
+    // A pprof has all that there is, whatever was asked for.
+    let max_nodes = match format {
+        ProfileFormat::PROFILE_FORMAT_PPROF => MOST_MAX_NODES,
+        _ => requests::max_nodes(request.max_nodes)?,
+    };
+    Ok((stack_query(request)?, max_nodes, format))
 }
 
 /// The answer to `SelectMergeStacktraces`, and the headers that say what it read.
@@ -307,13 +305,10 @@ fn stack_query(request: &SelectMergeStacktracesRequest) -> Result<StackQuery, Ap
 }
 
 /// The format that is asked for, when there is such a one.
-fn format(format: EnumValue<ProfileFormat>) -> Result<ProfileFormat, ApiError> {
-    match format {
-        EnumValue::Known(format) => Ok(format),
-        EnumValue::Unknown(number) => Err(ApiError::invalid(format_args!(
-            "format {number} is not known; send 1 (flame graph), 2 (tree), 3 (DOT) or 4 (pprof)"
-        ))),
-    }
+/// The format that is asked for. One that is not known here may be of a later client, which can do with a flame
+/// graph as it can with an older server's.
+fn format(format: EnumValue<ProfileFormat>) -> ProfileFormat {
+    format.as_known().unwrap_or(ProfileFormat::PROFILE_FORMAT_FLAMEGRAPH)
 }
 
 fn series_query(request: SelectSeriesRequest) -> Result<SeriesQuery, ApiError> {
