@@ -165,6 +165,26 @@ async fn the_answers_hold_what_the_descriptions_say() -> Result<()> {
     let sides = json!({"left": question("compile"), "right": question("gofmt")});
     let diff = server.connect(rpc::DIFF.path, &sides).await?;
     ensure!(diff["flamegraph"]["rightTicks"] == graph["total"], "{}", diff["flamegraph"]["rightTicks"]);
+    // The larger number of nodes counts for both, also beside one that is no number of nodes.
+    for (left, right, names) in [
+        (json!(3), Value::Null, 3),
+        (Value::Null, json!(3), 3),
+        (json!(-1), json!(3), 3),
+        (json!(9), json!(3), 9),
+    ] {
+        let sides = json!({
+            "left": with(question("compile"), "maxNodes", left),
+            "right": with(question("compile"), "maxNodes", right),
+        });
+        let diff = server.connect(rpc::DIFF.path, &sides).await?;
+        let found = diff["flamegraph"]["names"].as_array().map_or(0, Vec::len);
+        ensure!(found > 2 && found <= names + 2, "{found} names");
+    }
+    // Sides may be of two types, which is for whoever asks to know.
+    let other = with(question("compile"), "profileTypeID", json!("memory:alloc_space:bytes:space:bytes"));
+    let sides = json!({"left": question("gofmt"), "right": other});
+    let diff = server.connect(rpc::DIFF.path, &sides).await?;
+    ensure!(diff["flamegraph"]["leftTicks"] == graph["total"], "{diff}");
     let stats = server.connect(rpc::PROFILE_STATS.path, &json!({})).await?;
     ensure!(stats["dataIngested"] == true, "{stats}");
     Ok(())
@@ -262,5 +282,16 @@ async fn odd_label_names_are_for_those_who_ask() -> Result<()> {
     }
     let malformed = server.http().post(&url).header("accept", ";;;").json(&json!({"start": 1, "end": 2}));
     ensure!(malformed.send().await?.status() == 400);
+    Ok(())
+}
+
+#[tokio::test]
+async fn bodies_may_come_in_small_frames() -> Result<()> {
+    let server = Server::start()?;
+    let lines = (0..3_000).map(|at| Ok::<_, std::io::Error>(format!("main;f{at} 1\n")));
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(lines));
+    let query = [("name", "lines"), ("format", "folded")];
+    let answer = http2()?.post(server.url("/ingest")).query(&query).body(body).send().await?;
+    ensure!(answer.status() == 200, "{}", answer.text().await?);
     Ok(())
 }

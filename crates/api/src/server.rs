@@ -7,7 +7,7 @@ use crate::capabilities::Capabilities;
 use crate::debug_files::Turns;
 use crate::debuginfo::{self, Debuginfo};
 use crate::guard;
-use crate::json_objects::JsonObjects;
+use crate::json_messages::JsonMessages;
 use crate::kept::Kept;
 use crate::links::Links;
 use crate::load::Load;
@@ -51,6 +51,11 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
+/// Bytes that may be under way to a request over HTTP/2, and to all of a connection. Half of the latter is also what
+/// small frames that are not read yet may cost together, 256 bytes each, before the connection is closed as an attack:
+/// some senders write a frame for each line.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Pause after the operating system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests of one HTTP/2 connection that are worked on at once.
@@ -205,7 +210,7 @@ impl Server {
             .with_compression(
                 CompressionRegistry::new().register(BoundedGzip(self.app.load.budget().clone())),
             )
-            .with_interceptor(JsonObjects);
+            .with_interceptor(JsonMessages);
         let routes = [
             "/push.v1.PusherService/{method}",
             "/querier.v1.QuerierService/{method}",
@@ -337,7 +342,8 @@ pub(crate) fn connections(patience: Patience) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
