@@ -177,11 +177,11 @@ async fn the_tenant_has_a_rate_of_its_own() -> Result<()> {
             "stackTable": [{}, {"locationIndices": [1]}],
         },
     });
-    let send = async || {
+    let send = async |server: &Server| {
         let answer = server.http().post(server.url("/v1development/profiles")).json(&export).send().await?;
         refusal(answer).await
     };
-    let (status, retry, text) = send().await?;
+    let (status, retry, text) = send(&server).await?;
     let body: Value = serde_json::from_str(&text)?;
     ensure!(status == 429 && body["code"] == 8 && retry.is_some(), "{status} {body}");
     ensure!(
@@ -190,6 +190,31 @@ async fn the_tenant_has_a_rate_of_its_own() -> Result<()> {
     );
     let found = dropped(&server, "reason=tenant_rate").await?;
     ensure!(found.len() == 1 && found[0]["service"].is_null(), "{found:?}");
+    // What is larger than a full bucket passes when it is full, all of it, and is paid for once.
+    let server = Server::start_with(&["--rate-burst=1h", "--max-profiles-per-second=1"])?;
+    let (status, _, text) = send(&server).await?;
+    ensure!(status == 200 && !text.contains("rejected"), "{status} {text}");
+    ensure!(ingest(&server, "next", FOLDED).await?.0 == 429);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_in_part_says_whether_to_come_again() -> Result<()> {
+    let server =
+        Server::start_with(&["--rate-burst=1h", "--limit-overrides={service_name=\"slow\"} bytes=1"])?;
+    ensure!(ingest(&server, "slow", &format!("{} 1\n", "a".repeat(4_000))).await?.0 == 200);
+    let profile = pprof(0, &[(&[1], 5, "")], &["a"]);
+    let of = |name, service| push_message(&[("__name__", name), ("service_name", service)], "", &profile);
+    let (good, slow, wrong) = (of("process_cpu", "shop"), of("process_cpu", "slow"), of("", "shop"));
+    for (parts, status) in
+        [([&good, &wrong, &slow], 429), ([&slow, &wrong, &good], 429), ([&good, &wrong, &good], 400)]
+    {
+        let message = parts.map(|part| part.as_slice()).concat();
+        let push = server.http().post(server.url("/push.v1.PusherService/Push"));
+        let answer = push.header("content-type", "application/proto").body(message).send().await?;
+        let (found, retry, text) = refusal(answer).await?;
+        ensure!(found == status && retry.is_some() == (status == 429), "{found} {retry:?} {text}");
+    }
     Ok(())
 }
 

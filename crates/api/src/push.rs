@@ -26,14 +26,17 @@ impl PusherService for Pusher {
         let mut stored = futures::stream::iter(samples)
             .map(|(place, sample)| async move { ingest.push(sample).await.map_err(|error| (place, error)) })
             .buffered(AT_ONCE);
-        let (mut refused, mut first) = (0, None);
+        let (mut refused, mut told) = (0, None);
         while let Some(result) = stored.next().await {
             if let Err(fault) = result {
                 refused += 1;
-                first.get_or_insert(fault);
+                told = Some(match told.take() {
+                    Some(first) if passes_later(&first) || !passes_later(&fault) => first,
+                    _ => fault,
+                });
             }
         }
-        match first {
+        match told {
             None => Response::ok(PushResponse::default()),
             Some(((series, sample), error)) if all > 1 => {
                 let place =
@@ -42,6 +45,15 @@ impl PusherService for Pusher {
             }
             Some((_, error)) => Err(refusal(error).into()),
         }
+    }
+}
+
+/// Whether a profile that was not stored is when it comes again. If one is, the sender must hear of that: it sends
+/// the message again, of which what was stored is recognised.
+fn passes_later((_, error): &(Place, everflame_ingest::Error)) -> bool {
+    match error.kind() {
+        ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Internal => true,
+        ErrorKind::InvalidArgument | ErrorKind::Unprocessable | ErrorKind::TooLarge => false,
     }
 }
 

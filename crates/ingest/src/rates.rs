@@ -68,8 +68,11 @@ impl Bound {
         *level = (*level + self.rate as f64 * elapsed as f64 / SECOND).min(self.capacity);
     }
 
-    /// How long until `cost` may be taken; nothing when it may be now.
+    /// How long until `cost` may be taken; nothing when it may be now, and what costs nothing may always.
     fn wait(self, level: f64, cost: u64) -> Option<Nanos> {
+        if cost == 0 {
+            return None;
+        }
         let lacking = (cost as f64).min(self.capacity) - level;
         // A token that is there but for rounding is there.
         (lacking > 1e-6).then(|| (lacking / self.rate as f64 * SECOND).ceil() as Nanos)
@@ -219,6 +222,8 @@ mod tests {
         assert_eq!(take(1, S), Err(8 * S + S / 100));
         assert_eq!(take(1_000, 9 * S), Err(S));
         assert_eq!(take(1_000, 10 * S), Ok(()));
+        // What was paid for as a whole is not asked for again in parts.
+        assert_eq!(take(0, 10 * S), Ok(()));
     }
 
     #[test]
