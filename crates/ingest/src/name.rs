@@ -1,7 +1,7 @@
 //! The parameter `name` of `/ingest`: `app{key=value,key2=value2}`.
 //!
-//! Keys and values are trimmed, values are raw (no quotes, no escapes). The last of equal keys wins, an
-//! unclosed pair is dropped, `__name__` in the braces replaces the application.
+//! Keys and values are trimmed, values are raw (no quotes, no escapes). The last of equal keys wins, a last pair
+//! that is unclosed or has no `=` is dropped, `__name__` in the braces replaces the application.
 
 use crate::error::Error;
 use everflame_profile::PROFILE_NAME;
@@ -34,7 +34,8 @@ pub fn parse_name(name: &str) -> Result<AppName, Error> {
         };
         rest = next;
         let Some((key, value)) = pair.split_once('=') else {
-            if pair.trim().is_empty() {
+            // Agents do not escape values: what follows a comma in the last one is cut off.
+            if pair.trim().is_empty() || next.is_empty() {
                 continue;
             }
             return Err(Error::invalid(format!(
@@ -106,6 +107,8 @@ mod tests {
         check("app{a=1,b=2,a=3}", "app | b=2 | a=3");
         check("app{a=1,b=2", "app | a=1");
         check("app{a=1,}", "app | a=1");
+        check("app{a=x,z}", "app | a=x");
+        check("app{a}", "app | ");
         check("app{a=}", "app | a=");
         check("app{__name__=other,a=1}", "other | a=1");
         check("app{a=1}{b=2}", "app | a=1");
@@ -119,6 +122,6 @@ mod tests {
         check("größe", "error name: the application name \"größe\" contains 'ö'");
         check("app{=1}", "error name: a label in the braces has no key");
         check("app{a-b=1}", "error name: the label key \"a-b\" contains '-'");
-        check("app{a}", "error name: \"a\" in the braces is not a pair");
+        check("app{a,b=1}", "error name: \"a\" in the braces is not a pair");
     }
 }
