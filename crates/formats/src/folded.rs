@@ -17,6 +17,8 @@ pub enum Lines {
 
 /// Reads folded stacks into a profile of `samples` in `count`; the caller knows what they really measure.
 ///
+/// Text of which every line is skipped, blank ones aside, is refused: it is something else.
+///
 /// The frames' suffixes (`_[k]` kernel, `_[j]` just-in-time compiled, `_[i]` inlined) stay part of the
 /// names. Invalid UTF-8 becomes U+FFFD.
 pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Error> {
@@ -28,9 +30,15 @@ pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Erro
         Profile { sample_types: vec![ValueType::new("samples", "count")], ..Profile::default() };
     let mut stack = Vec::new();
     let mut entries = 0usize;
+    let mut skipped = None;
     for (at, line) in text.split('\n').enumerate() {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let Some((frames, count)) = split_line(line, lines, at)? else { continue };
+        let Some((frames, count)) = split_line(line, lines, at)? else {
+            if !(line.trim().is_empty() || line.starts_with('#')) {
+                skipped.get_or_insert((at, line));
+            }
+            continue;
+        };
         stack.clear();
         // Leaf first, so that the depth limit cuts the leaf side.
         let depth = match frames.is_empty() {
@@ -58,6 +66,13 @@ pub fn read(bytes: &[u8], lines: Lines, limits: &Limits) -> Result<Decoded, Erro
                 "send a shorter span at once",
             ));
         }
+    }
+    if let Some((at, line)) = skipped.filter(|_| profile.samples.is_empty()) {
+        return Err(Error::malformed(
+            format_args!("folded: line {}", at + 1),
+            format_args!("{:?} has no count, and neither has any other line", shortened(line)),
+            "end each line with a space and the count, as in `main;work 3`",
+        ));
     }
     // A name is a frame is a location: all three have the same index, the nameless one included.
     let strings = names.into_strings();
@@ -180,6 +195,11 @@ mod tests {
     fn refuses_with_the_line() {
         let error = read(b"a 1\nb x\n", Lines::Counted, &Limits::default()).unwrap_err();
         assert!(error.to_string().starts_with("folded: line 2: \"x\" after the last space"), "{error}");
+        for text in [&b"\na;b\nc\n"[..], b"main;work\t3\n", b"PK\x03\x04x"] {
+            let error = read(text, Lines::Counted, &Limits::default()).unwrap_err();
+            assert!(error.to_string().contains("has no count, and neither has any other line"), "{error}");
+        }
+        assert!(read(b"#\n \n", Lines::Counted, &Limits::default()).unwrap().profile.samples.is_empty());
         let limits = Limits { samples: 2, ..Limits::default() };
         assert_eq!(
             read(b"a 1\na 1\na 1", Lines::Counted, &limits).unwrap_err().kind(),

@@ -114,9 +114,10 @@ mod tests {
             assert!(fault(lines).starts_with(r#"folded: line 2: "many" after the last space"#));
         }
         assert!(fault(b"\x0a\x05ab\xff").starts_with("pprof: "));
-        for other in ["{\"some\": \"thing else\"}", "<svg viewBox=\"0 0 1 1\"></svg>", "word"] {
+        for other in ["{\"some\": \"thing else\"}", "<svg viewBox=\"0 0 1 1\"></svg>", "# word\n"] {
             assert!(fault(other.as_bytes()).starts_with("profile: nothing is measured"), "{other}");
         }
+        assert!(fault(b"word").starts_with(r#"folded: line 1: "word" has no count"#));
         assert_eq!(read(b"main;work 3\n").map_or(0, |views| views.len()), 1);
     }
 }
