@@ -5,6 +5,7 @@
 //! common table expression becomes a copy of it.
 
 use crate::SqlError;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as Ast, Visit, Visitor, visit_relations};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -24,6 +25,33 @@ const SHORT_WORD: usize = 64;
 const MAX_WORDS: usize = 32 << 10;
 /// Reads of tables in a plan, each mention of a common table expression replaced by what it mentions.
 const MAX_TABLES: u64 = 128;
+
+/// Refuses joins that would keep rows without any column, unless a table bounds how many there are: they weigh nothing
+/// by the count of the memory limit.
+pub(super) fn joins(plan: &dyn ExecutionPlan) -> Result<(), SqlError> {
+    let children = plan.children();
+    if is_join(plan)
+        && children.first().is_some_and(|kept| kept.schema().fields().is_empty() && makes_rows(kept.as_ref()))
+    {
+        return Err(SqlError::TooLarge(
+            "rows are joined with all others only to be counted; count each side by itself and multiply, or join them \
+             ON a column"
+                .to_owned(),
+        ));
+    }
+    children.into_iter().try_for_each(|child| joins(child.as_ref()))
+}
+
+fn is_join(plan: &dyn ExecutionPlan) -> bool {
+    plan.name().ends_with("JoinExec")
+}
+
+/// Whether more rows come out than tables hold: joins multiply them, and series are made of nothing.
+fn makes_rows(plan: &dyn ExecutionPlan) -> bool {
+    is_join(plan)
+        || plan.name() == "LazyMemoryExec"
+        || plan.children().into_iter().any(|child| makes_rows(child.as_ref()))
+}
 
 /// Refuses a text that is too long, or too deep to be parsed and planned.
 pub(super) fn text(text: &str) -> Result<(), SqlError> {

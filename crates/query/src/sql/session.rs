@@ -22,6 +22,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SessionStateDefaults, config::SessionConfig};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use everflame_lake::Level;
 use std::sync::{Arc, OnceLock};
@@ -146,7 +147,11 @@ async fn run(
     let plan = growth.bound(plan)?;
     let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reading.verify_plan(&plan)?;
-    let rows = session.execute_logical_plan(plan).await?.execute_stream().await?;
+    let frame = session.execute_logical_plan(plan).await?;
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await?;
+    checks::joins(plan.as_ref())?;
+    let rows = execute_stream(plan, task)?;
     let (schema, batches) = collect(rows, limits).await?;
     Ok(SqlAnswer { schema, batches, stats: context.stats(), warnings: context.warnings() })
 }
