@@ -78,7 +78,7 @@ pub struct HeatmapQuery {
     pub values: ValueRange,
     /// One heatmap for each combination of values of these labels; one for all when empty.
     pub group_by: Vec<String>,
-    /// At most so many heatmaps, those with the largest sums.
+    /// At most so many heatmaps, those that count most.
     pub limit: Option<usize>,
     /// Whether cells name what is largest in them.
     pub exemplars: Exemplars,
@@ -102,11 +102,12 @@ impl HeatmapQuery {
 /// How many profiles, or spans, there are by time and value.
 #[derive(Clone, Debug, Default)]
 pub struct Heatmap {
-    /// The values that the bands lie between; `None` when nothing was found.
+    /// The values that the bands lie between: where the question left an end open, the least or the largest that
+    /// was found, or 0 when all are below. `None` when nothing was found.
     pub values: Option<ValueRange>,
     /// Where each band begins: its first value.
     pub bands: Vec<i64>,
-    /// The heatmaps, the largest sum first.
+    /// The heatmaps, the one that counts most first.
     pub series: Vec<HeatmapSeries>,
     /// What was read.
     pub stats: ScanStats,
@@ -184,14 +185,9 @@ struct Cell {
     largest: Largest,
 }
 
-/// What fell into cells.
+/// What fell into cells, by group, point and band.
 #[derive(Debug, Default)]
-pub(crate) struct Cells {
-    /// By group, point and band.
-    cells: HashMap<(u32, u32, u16), Cell>,
-    /// Sum of values by group.
-    sums: HashMap<u32, i128>,
-}
+pub(crate) struct Cells(HashMap<(u32, u32, u16), Cell>);
 
 /// About what a cell takes, the spare room of the map included, and again in the answer.
 const CELL_BYTES: usize = 2 * size_of::<((u32, u32, u16), Cell)>() + size_of::<HeatmapCell>();
@@ -205,22 +201,18 @@ impl Cells {
         largest: Largest,
         control: &Control,
     ) -> Result<(), Interrupt> {
-        *self.sums.entry(group).or_default() += i128::from(largest.value);
-        let before = self.cells.len();
-        let cell = self.cells.entry((group, point, band)).or_insert(Cell { count: 0, largest });
+        let before = self.0.len();
+        let cell = self.0.entry((group, point, band)).or_insert(Cell { count: 0, largest });
         cell.add(&Cell { count: 1, largest });
-        match self.cells.len() > before {
+        match self.0.len() > before {
             true => control.charge(CELL_BYTES),
             false => Ok(()),
         }
     }
 
     fn merge(&mut self, other: Self) {
-        for (group, sum) in other.sums {
-            *self.sums.entry(group).or_default() += sum;
-        }
-        for (key, cell) in other.cells {
-            self.cells.entry(key).and_modify(|known| known.add(&cell)).or_insert(cell);
+        for (key, cell) in other.0 {
+            self.0.entry(key).and_modify(|known| known.add(&cell)).or_insert(cell);
         }
     }
 }
@@ -320,7 +312,7 @@ impl Grouping {
     pub(crate) fn cells_of_spans(
         &self,
         rows: &[SpanRow],
-        bands: Bands,
+        bands: &Bands,
         control: &Control,
     ) -> Result<Cells, Interrupt> {
         let mut cells = Cells::default();
@@ -334,11 +326,11 @@ impl Grouping {
 
     /// Makes heatmaps of what fell into cells.
     pub(crate) fn finish_heatmap(&self, query: &HeatmapQuery, cells: Cells) -> Vec<HeatmapSeries> {
-        let Cells { cells, sums } = cells;
-        let mut sorted: Vec<_> = cells.into_iter().collect();
+        let mut sorted: Vec<_> = cells.0.into_iter().collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         let groups = sorted.chunk_by(|((a, ..), _), ((b, ..), _)| a == b).filter_map(|cells| {
             let ((group, ..), _) = cells.first()?;
+            let count: u64 = cells.iter().map(|(_, cell)| cell.count).sum();
             let cells = cells.iter().map(|((_, point, band), cell)| HeatmapCell {
                 time: self.time(*point),
                 band: *band,
@@ -349,7 +341,7 @@ impl Grouping {
                 },
             });
             let series = HeatmapSeries { labels: self.labels(*group)?.clone(), cells: cells.collect() };
-            Some((sums.get(group).copied().unwrap_or_default(), series))
+            Some((count, series))
         });
         let mut groups: Vec<_> = groups.collect();
         groups.sort_by(|(a, left), (b, right)| b.cmp(a).then_with(|| left.labels.cmp(&right.labels)));
@@ -394,8 +386,8 @@ impl Engine {
                     heatmap.took(found.stats, found.warnings);
                     bounds = found.partial;
                 }
-                heatmap.values = query.values.closed(bounds);
-                let Some(bands) = heatmap.bands(query.bands) else { return Ok(heatmap) };
+                let Some(bands) = Bands::new(query.values, bounds, query.bands) else { return Ok(heatmap) };
+                heatmap.between(&bands);
                 let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
                 let Scanned { partial, stats, warnings } =
                     self.scan(vec![(scan, profiles())], &snapshot, &control).await?;
@@ -413,9 +405,10 @@ impl Engine {
                 heatmap.took(stats, warnings);
                 let rows: Vec<SpanRow> = spans::rows(&partial).collect();
                 let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
-                heatmap.values = query.values.closed(ValueRange::around(totals));
-                let Some(bands) = heatmap.bands(query.bands) else { return Ok(heatmap) };
-                match grouping.cells_of_spans(&rows, bands, &control) {
+                let bounds = ValueRange::around(totals);
+                let Some(bands) = Bands::new(query.values, bounds, query.bands) else { return Ok(heatmap) };
+                heatmap.between(&bands);
+                match grouping.cells_of_spans(&rows, &bands, &control) {
                     Ok(cells) => cells,
                     Err(Interrupt::TooLarge(error)) => return Err(error),
                     Err(other) => return Err(Error::Stopped(format!("{other:?}"))),
@@ -434,10 +427,8 @@ impl Heatmap {
         self.warnings.dedup();
     }
 
-    /// The bands between its values, also written into it; `None` when there are no values.
-    fn bands(&mut self, count: NonZeroU16) -> Option<Bands> {
-        let bands = Bands::new(self.values?, count);
-        self.bands = bands.starts();
-        Some(bands)
+    fn between(&mut self, bands: &Bands) {
+        self.values = Some(bands.values);
+        self.bands.clone_from(&bands.starts);
     }
 }

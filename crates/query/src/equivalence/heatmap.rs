@@ -25,12 +25,11 @@ fn count(query: &HeatmapQuery, entries: &[(Labels, i64, i64)]) -> (Option<ValueR
     let found = entries.iter().map(|((.., value), _)| *value).filter(|value| query.values.contains(*value));
     let found = ValueRange::around(found);
     let mut counted = Counted::new();
-    let Some(values) = query.values.closed(found) else { return (None, counted) };
-    let (width, bands) = (i128::from(values.max) - i128::from(values.min), i128::from(query.bands.get()));
+    let Some(bands) = Bands::new(query.values, found, query.bands) else { return (None, counted) };
+    let values = bands.values;
     for ((labels, time, value), point) in entries {
         if values.contains(*value) {
-            let above = i128::from(*value) - i128::from(values.min);
-            let band = (above * bands / width.max(1)).min(bands - 1) as u16;
+            let band = bands.starts.iter().rposition(|start| start <= value).unwrap() as u16;
             let cell = counted.entry((labels.clone(), point, band)).or_insert((0, *time, *value));
             *cell = match (*value, -*time) > (cell.2, -cell.1) {
                 true => (cell.0 + 1, *time, *value),
@@ -97,7 +96,7 @@ proptest! {
             let rows: Vec<SpanRow> = spans::rows(&found.partial).collect();
             prop_assert!(rows.iter().all(|row| row.trace == u128::from(row.span) * 10));
             let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
-            let values = query.values.closed(ValueRange::around(totals));
+            let bands = Bands::new(query.values, ValueRange::around(totals), query.bands);
             let mut sums: BTreeMap<(Labels, u64), (i64, i128)> = BTreeMap::new();
             for profile in case.taken(range) {
                 for sample in profile.samples.iter().filter(|sample| sample.span > 0) {
@@ -107,23 +106,77 @@ proptest! {
                 }
             }
             let entries: Vec<_> = sums.into_iter().map(|((labels, _), (time, sum))| (labels, time, clamp(sum))).collect();
-            let cells = values.map(|values| {
-                grouping.cells_of_spans(&rows, Bands::new(values, query.bands), &control).unwrap()
-            });
-            ((values, cells), count(&query, &entries))
+            let cells = bands.as_ref().map(|bands| grouping.cells_of_spans(&rows, bands, &control).unwrap());
+            ((bands, cells), count(&query, &entries))
         } else {
             let scan = Arc::new(BoundsScan { grouping: grouping.clone(), within: query.values });
             let found = run(&scan, &tables.profiles, &tables.head, range);
-            let values = query.values.closed(found.partial);
-            let cells = values.map(|values| {
-                let scan = Arc::new(CellScan { grouping: grouping.clone(), bands: Bands::new(values, query.bands) });
+            let bands = Bands::new(query.values, found.partial, query.bands);
+            let cells = bands.clone().map(|bands| {
+                let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
                 run(&scan, &tables.profiles, &tables.head, range).partial
             });
             let entries: Vec<_> = case.taken(range).map(|profile| (group(profile), profile.time * 1000, profile.total())).collect();
-            ((values, cells), count(&query, &entries))
+            ((bands, cells), count(&query, &entries))
         };
-        let (values, cells) = got;
-        let got = cells.map(|cells| counted(grouping.finish_heatmap(&query, cells))).unwrap_or_default();
-        prop_assert_eq!((values, got), expect);
+        let (bands, cells) = got;
+        let got = cells.map(|cells| grouping.finish_heatmap(&query, cells)).unwrap_or_default();
+        let counts: Vec<u64> =
+            got.iter().map(|series| series.cells.iter().map(|cell| cell.count).sum()).collect();
+        prop_assert!(counts.is_sorted_by(|a, b| a >= b));
+        prop_assert_eq!((bands.map(|bands| bands.values), counted(got)), expect);
     }
+}
+
+#[test]
+fn heatmaps_that_count_most_are_kept() {
+    let series = series();
+    let profile = |at: usize, series: usize, value: i64| {
+        let samples = vec![TestSample { stack: 1, value, span: 0 }];
+        TestProfile { series, id: ProfileId(at as u128), time: at as i64 * 1_000_000, duration: 0, samples }
+    };
+    // Pods of service a: one huge profile without a name, three and two small ones of 1 and 2.
+    let rows = [
+        profile(1, 3, 5000),
+        profile(2, 4, 5),
+        profile(3, 4, 5),
+        profile(4, 4, 5),
+        profile(5, 5, 7),
+        profile(6, 5, 7),
+    ];
+    let profile_type: ProfileType = CPU.parse().unwrap();
+    let range = TimeRange::new(10 * SECOND, 10 * SECOND);
+    let mut over_time = SeriesQuery::new(profile_type.clone(), Selector::all(), range, 10 * SECOND);
+    over_time.group_by = vec!["pod".into()];
+    let grouping =
+        Arc::new(Grouping::new(&over_time, selection(&series, Some(&profile_type), &Selector::all())));
+    let layout = Layout { group_rows: 10, page_rows: 10, dictionary: true, deltas: false, cut: true };
+    let rows: Vec<_> = rows.into_iter().map(|row| (row, 0)).collect();
+    let tables = store(&series, &rows, layout);
+    let check = |limit: Option<usize>, expect: &[(&str, u64)]| {
+        let query = HeatmapQuery {
+            of: Single::Profile,
+            profile_type: profile_type.clone(),
+            selector: Selector::all(),
+            range,
+            until: range.until,
+            step: over_time.step,
+            bands: NonZeroU16::new(20).unwrap(),
+            values: ValueRange::ALL,
+            group_by: over_time.group_by.clone(),
+            limit,
+            exemplars: Exemplars::None,
+        };
+        let bands = Bands::new(query.values, Some(ValueRange { min: 5, max: 5000 }), query.bands).unwrap();
+        let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
+        let cells = run(&scan, &tables.profiles, &tables.head, over_time.covered()).partial;
+        let got = grouping.finish_heatmap(&query, cells);
+        let got: Vec<_> = got
+            .iter()
+            .map(|series| (series.labels.get("pod"), series.cells.iter().map(|cell| cell.count).sum::<u64>()))
+            .collect();
+        assert_eq!(got, expect);
+    };
+    check(None, &[("1", 3), ("2", 2), ("", 1)]);
+    check(Some(2), &[("1", 3), ("2", 2)]);
 }
