@@ -2,7 +2,7 @@
 
 import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { Heatmap } from "../api/openapi";
-import { areaOf, type Area, cellsOf, type Corner, countIn, roundTimes, spanName, strength, ticksOf } from "../profile/heatmap";
+import { areaOf, type Area, cellsOf, type Corner, countIn, firstAlike, roundTimes, spanName, strength, ticksOf } from "../profile/heatmap";
 import { formatValue, unitOf } from "../profile/units";
 import { clock } from "../shell/clock";
 import { canvasColors, useTheme } from "../style/theme";
@@ -187,7 +187,8 @@ function paint(canvas: HTMLCanvasElement, map: Heatmap, plot: Plot, sampleUnit: 
     context.globalAlpha = strength(count, most);
     const x = edge(plot.left + column * plot.cellWidth);
     const y = edge(plot.top + (plot.bands - 1 - band) * plot.cellHeight);
-    context.fillRect(x, y, Math.max(1 / ratio, edge(plot.left + (column + 1) * plot.cellWidth) - x), Math.max(1 / ratio, edge(plot.top + (plot.bands - band) * plot.cellHeight) - y));
+    const bottom = edge(plot.top + (plot.bands - firstAlike(map, band)) * plot.cellHeight);
+    context.fillRect(x, y, Math.max(1 / ratio, edge(plot.left + (column + 1) * plot.cellWidth) - x), Math.max(1 / ratio, bottom - y));
   }
   context.globalAlpha = 1;
 }
@@ -215,7 +216,7 @@ function drawValues(context: CanvasRenderingContext2D, map: Heatmap, plot: Plot,
   const { min, max } = map.values;
   context.textAlign = "right";
   for (const tick of ticksOf(map, MOST_VALUE_TICKS, unitOf(sampleUnit).unit === "bytes" ? 2 : 10)) {
-    const share = max > min ? (tick - min) / (max - min) : 0.5 / plot.bands;
+    const share = max > min ? (tick - min) / (max - min) : 0.5;
     const y = plot.top + plot.height * (1 - share);
     context.fillStyle = colors.line;
     context.fillRect(plot.left, Math.round(y), plot.width, 1);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Heatmap } from "../api/openapi";
-import { areaOf, bandOf, cellsOf, countIn, roundTimes, strength, ticksOf } from "./heatmap";
+import { areaOf, bandOf, cellsOf, countIn, firstAlike, roundTimes, strength, ticksOf } from "./heatmap";
 
 const map: Heatmap = {
   type: "",
@@ -42,13 +42,18 @@ test.each([
 
 const steps = (bands: number[], values: { min: number; max: number }, cells: Heatmap["cells"]): Heatmap => ({ ...map, bands, values, cells });
 test.each([
-  ["all profiles have one value", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 0, 5]]), 2, "10–10", 5],
-  ["and the cell itself is chosen", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 0, 5]]), 0, "10–10", 5],
+  ["all profiles have one value", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 2, 5]]), 0, "10–10", 5],
+  ["and the cell itself is chosen", steps([10, 10, 10], { min: 10, max: 10 }, [[0, 2, 5]]), 2, "10–10", 5],
   ["an empty band narrower than 1", steps([10, 11, 11, 11, 12], { min: 10, max: 12 }, [[0, 3, 4], [0, 4, 2]]), 1, "11–11", 4],
   ["the last of such bands", steps([10, 11, 11, 11, 12], { min: 10, max: 12 }, [[0, 3, 4], [0, 4, 2]]), 3, "11–11", 4],
 ] as const)("%s", (_, narrow, band, values, count) => {
   const area = areaOf(narrow, { column: 0, band }, { column: 0, band });
   expect([`${area.min}–${area.max}`, countIn(narrow, area)]).toEqual([values, count]);
+});
+
+test("bands that begin alike are one", () => {
+  const narrow = steps([1, 1, 2, 2], { min: 1, max: 3 }, []);
+  expect([0, 1, 2, 3].map((band) => firstAlike(narrow, band))).toEqual([0, 0, 2, 2]);
 });
 
 test("one is seen, and more is stronger", () => {

@@ -33,7 +33,7 @@ export function areaOf(map: Heatmap, a: Corner, b: Corner): Area {
 export function cellsOf(map: Heatmap, area: Area): { left: number; right: number; low: number; high: number } | null {
   const left = Math.max(0, Math.floor((area.from - map.start) / map.step));
   const right = Math.min(map.columns - 1, Math.floor((area.until - map.start) / map.step));
-  const low = Math.max(0, map.bands.indexOf(map.bands[bandOf(map, area.min)]!));
+  const low = Math.max(0, firstAlike(map, bandOf(map, area.min)));
   const high = bandOf(map, area.max);
   return left > right || high < 0 || low > high ? null : { left, right, low, high };
 }
@@ -41,6 +41,11 @@ export function cellsOf(map: Heatmap, area: Area): { left: number; right: number
 /** The band of a value, the last of those that begin where it does; -1 below the first. */
 export function bandOf(map: Heatmap, value: number): number {
   return map.bands.findLastIndex((first) => first <= value);
+}
+
+/** The first of the bands that begin where `band` does: narrower than 1, together they are one value. */
+export function firstAlike(map: Heatmap, band: number): number {
+  return map.bands.indexOf(map.bands[band]!);
 }
 
 /** How many fell into an area, by whole cells. */
