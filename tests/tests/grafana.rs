@@ -360,3 +360,36 @@ async fn drilldown() -> Result<()> {
     ensure!(graph["flamegraph"]["levels"].as_array().map(Vec::len) == Some(2), "{graph}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_span_of_several_profiles() -> Result<()> {
+    const LONG: [Sent; 4] = [
+        ("a", 0, &[("work", 30, SPANS[0])]),
+        ("a", 60, &[("work", 40, SPANS[0]), ("idle", 7, "")]),
+        ("b", 60, &[("work", 10, SPANS[0])]),
+        ("a", 120, &[("work", 20, SPANS[0])]),
+    ];
+    let grafana = Grafana(Server::start()?);
+    for sent in LONG {
+        grafana.ask(rpc::PUSH, push(sent)?).await?;
+    }
+    // It counts in each of them; that of the same time in another pod is the same.
+    let expect = [(0, "30"), (60, "50"), (120, "20")];
+    let at = json!({"end": (T + 120) * 1000, "step": 60.0, "exemplarType": 3});
+    let mut of_spans = at.clone();
+    of_spans["queryType"] = json!(2);
+    let found = grafana.ask(rpc::HEATMAP, question(of_spans)).await?;
+    let slots = found["series"][0]["slots"].as_array().context("no slots")?;
+    let series = grafana.ask(rpc::SELECT_SERIES, question(at)).await?;
+    let points = series["series"][0]["points"].as_array().context("no points")?;
+    ensure!((slots.len(), points.len()) == (3, 3), "{found} {series}");
+    for (entry, (after, value)) in slots.iter().chain(points).zip(expect.iter().chain(&expect)) {
+        ensure!(entry["timestamp"] == millis(*after), "{entry}");
+        let exemplars = entry["exemplars"].as_array().context("no exemplars")?;
+        ensure!(exemplars.len() == 1 && exemplars[0]["spanId"] == SPANS[0], "{entry}");
+        ensure!(exemplars[0]["value"] == *value && exemplars[0]["timestamp"] == millis(*after), "{entry}");
+    }
+    let counts = slots.iter().flat_map(|slot| slot["counts"].as_array().into_iter().flatten());
+    ensure!(counts.filter(|count| **count == "1").count() == 3, "{found}");
+    Ok(())
+}

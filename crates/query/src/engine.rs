@@ -249,13 +249,14 @@ impl Engine {
         let mut filter = SampleFilter {
             spans: (!query.spans.is_empty()).then(|| query.spans.iter().copied().collect()),
             traces: (!query.traces.is_empty()).then(|| query.traces.iter().copied().collect()),
-            profiles: None,
+            ..SampleFilter::default()
         };
         let mut first = Scanned::<()>::default();
         let area = query.area.unwrap_or(Area::of_profiles());
         if query.area.is_some() && area.of == Single::Span {
             let found = self.spans_in(&area, range, &selection, &snapshot, &control).await?;
-            filter.spans = Some(found.partial.iter().map(|span| span.span).collect());
+            range = range.both(area.times);
+            filter.spans_of_profiles = Some(found.partial.iter().map(|span| span.key).collect());
             first = Scanned { partial: (), stats: found.stats, warnings: found.warnings };
         } else if query.area.is_some() || !query.profiles.is_empty() {
             range = range.both(area.times);
@@ -278,8 +279,7 @@ impl Engine {
             filter.profiles = Some(rows.map(|row| (row.position, row.time.div_euclid(1000))).collect());
             first = Scanned { partial: (), stats: found.stats, warnings: found.warnings };
         }
-        let is_whole = filter.spans.is_none() && filter.traces.is_none() && filter.profiles.is_none();
-        let parts = match is_whole {
+        let parts = match filter.is_none() {
             true => cover(&snapshot, Table::Samples, level, range, Detail::Sum),
             // Sums know neither spans nor single profiles.
             false => vec![Part { range, window: 0, files: snapshot.samples.clone() }],

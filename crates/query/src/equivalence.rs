@@ -8,6 +8,7 @@ use crate::profiles::ProfileScan;
 use crate::samples::{SampleFilter, StackScan};
 use crate::scan::{self, Control, Interrupt, Scan, Scanned, Shared};
 use crate::selection::{Selection, label_value};
+use crate::spans::SpanKey;
 use crate::test_tables::*;
 use crate::time_series::{CallSiteScan, Grouping};
 use crate::totals::TotalScan;
@@ -181,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn stacks_add_up(case in cases(), layout in layouts(), by in 0..4usize) {
+    fn stacks_add_up(case in cases(), layout in layouts(), by in 0..5usize) {
         let tables = store(&case.series, &case.rows, layout);
         let selection = selection(&case.series, Some(&case.profile_type), &case.selector);
         let asked: BTreeSet<ProfileId> = (0..30).map(|id| ProfileId(id * 2)).collect();
@@ -198,6 +199,15 @@ proptest! {
             }
             _ => {}
         }
+        // Some spans of some profiles; one of a trace that nothing belongs to.
+        let is_asked = |profile: &TestProfile, span: u64| span > 0 && (profile.time / 1_000_000 + span as i64) % 2 == 0;
+        if by == 4 {
+            let samples = case.rows.iter().flat_map(|(profile, _)| profile.samples.iter().map(move |sample| (profile, sample.span)));
+            let asked = samples.filter(|(profile, span)| is_asked(profile, *span));
+            let keys = asked.map(|(profile, span)| SpanKey::new(profile.time * 1000, span, u128::from(span) * 10));
+            let other = case.rows.iter().map(|(profile, _)| SpanKey::new(profile.time * 1000, 1, 7));
+            filter.spans_of_profiles = Some(keys.chain(other).collect());
+        }
         let times: BTreeSet<(usize, i64)> = case.taken(case.range).filter(|profile| asked.contains(&profile.id))
             .map(|profile| (profile.series, profile.time)).collect();
         let mut expect: BTreeMap<StackId, i128> = BTreeMap::new();
@@ -207,6 +217,7 @@ proptest! {
                     1 => [1, 3].contains(&sample.span),
                     2 => sample.span == 2,
                     3 => times.contains(&(profile.series, profile.time)),
+                    4 => is_asked(profile, sample.span),
                     _ => true,
                 };
                 if counts {

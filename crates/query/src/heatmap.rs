@@ -10,7 +10,7 @@ use crate::plan::Unit;
 use crate::profiles::{COLUMNS, ProfileRow, rows_of_head, rows_of_unit};
 use crate::scan::{Control, Interrupt, Scan, Scanned};
 use crate::selection::Selection;
-use crate::spans::{self, SpanRow, SpanScan};
+use crate::spans::{self, SpanKey, SpanRow, SpanScan};
 use crate::time_series::Grouping;
 use crate::{
     Engine, Error, Exemplars, Limits, ScanStats, Selector, SeriesQuery, TimeRange, ValueRange, Warning,
@@ -28,7 +28,7 @@ pub enum Single {
     /// A profile, with its total.
     #[default]
     Profile,
-    /// A span, with the sum of its samples, at the time of its first profile.
+    /// A span of a profile, with the sum of its samples there, at the time of the profile.
     Span,
 }
 
@@ -86,7 +86,7 @@ pub struct HeatmapQuery {
 
 impl HeatmapQuery {
     /// The question about totals over time that has the same groups and points.
-    fn over_time(&self) -> SeriesQuery {
+    pub(crate) fn over_time(&self) -> SeriesQuery {
         let (profile_type, selector) = (self.profile_type.clone(), self.selector.clone());
         let mut query = SeriesQuery::new(profile_type, selector, self.range, self.step);
         query.group_by = self.group_by.clone();
@@ -174,7 +174,7 @@ struct Largest {
 impl Largest {
     /// The same one is chosen in whatever order they come.
     fn beats(&self, other: &Self) -> bool {
-        let key = |of: &Self| (of.time, of.profile, of.span, of.position);
+        let key = |of: &Self| (of.time, of.profile, of.span, of.trace, of.position);
         self.value > other.value || self.value == other.value && key(self) < key(other)
     }
 }
@@ -311,13 +311,14 @@ impl Grouping {
     /// The cells of spans.
     pub(crate) fn cells_of_spans(
         &self,
-        rows: &[SpanRow],
+        rows: impl Iterator<Item = SpanRow>,
         bands: &Bands,
         control: &Control,
     ) -> Result<Cells, Interrupt> {
         let mut cells = Cells::default();
-        for &SpanRow { group, span, trace, position, time, total } in rows {
+        for SpanRow { group, key, position, time, total } in rows {
             let (Some(point), Some(band)) = (self.point(time), bands.of(total)) else { continue };
+            let SpanKey { span, trace, .. } = key;
             let largest = Largest { value: total, time, position, profile: None, span, trace };
             cells.add(group, point, band, largest, control)?;
         }
@@ -403,16 +404,20 @@ impl Engine {
                 let Scanned { partial, stats, warnings } =
                     self.scan(vec![(scan, part)], &snapshot, &control).await?;
                 heatmap.took(stats, warnings);
-                let rows: Vec<SpanRow> = spans::rows(&partial).collect();
-                let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
-                let bounds = ValueRange::around(totals);
+                let totals = spans::rows(&partial).map(|row| row.total);
+                let bounds = ValueRange::around(totals.filter(|&total| query.values.contains(total)));
                 let Some(bands) = Bands::new(query.values, bounds, query.bands) else { return Ok(heatmap) };
                 heatmap.between(&bands);
-                match grouping.cells_of_spans(&rows, &bands, &control) {
-                    Ok(cells) => cells,
-                    Err(Interrupt::TooLarge(error)) => return Err(error),
-                    Err(other) => return Err(Error::Stopped(format!("{other:?}"))),
-                }
+                let (grouping, control) = (grouping.clone(), control.clone());
+                blocking(move || {
+                    grouping.cells_of_spans(spans::rows(&partial), &bands, &control).map_err(|error| {
+                        match error {
+                            Interrupt::TooLarge(error) => error,
+                            other => Error::Stopped(format!("{other:?}")),
+                        }
+                    })
+                })
+                .await?
             }
         };
         heatmap.series = grouping.finish_heatmap(&query, cells);

@@ -10,6 +10,7 @@ use crate::plan::Unit;
 use crate::row_group::{self, Fault, binary, ids, numbers, same_dictionary};
 use crate::scan::{Control, Interrupt, Scan};
 use crate::selection::Selection;
+use crate::spans::SpanKey;
 use arrow::array::{Array, BinaryArray, RecordBatch};
 use everflame_lake::{HeadChunk, HeadProfile};
 use everflame_profile::StackId;
@@ -31,8 +32,17 @@ pub(crate) struct SampleFilter {
     pub(crate) spans: Option<HashSet<u64>>,
     /// Only those of these traces; all when `None`.
     pub(crate) traces: Option<HashSet<u128>>,
+    /// Only those of these spans of single profiles; all when `None`.
+    pub(crate) spans_of_profiles: Option<HashSet<SpanKey>>,
     /// Only those of the profiles with this position in the selection and this time in microseconds.
     pub(crate) profiles: Option<HashSet<(u32, i64)>>,
+}
+
+impl SampleFilter {
+    /// Whether all samples count.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self { spans: None, traces: None, spans_of_profiles: None, profiles: None })
+    }
 }
 
 /// Adds up samples by stack.
@@ -98,7 +108,11 @@ impl Scan for StackScan {
                 let trace = self.filter.traces.as_ref().map_or(Some(()), |wanted| {
                     has(traces.get(at).is_some_and(|trace| wanted.contains(trace)))
                 });
-                if span.is_some() && trace.is_some() {
+                let key = self.filter.spans_of_profiles.as_ref().map_or(Some(()), |wanted| {
+                    let (&span, &trace) = (spans.get(at)?, traces.get(at)?);
+                    has(wanted.contains(&SpanKey::new(profile.time, span, trace)))
+                });
+                if span.is_some() && trace.is_some() && key.is_some() {
                     dense.add_one(stack as usize, value);
                 }
             }
@@ -119,7 +133,9 @@ impl Scan for StackScan {
 impl StackScan {
     /// What of a unit this scan takes; `None` when samples are chosen one by one.
     fn fragment(&self, unit: &Unit) -> Option<Fragment> {
-        let SampleFilter { spans: None, traces: None, profiles: None } = self.filter else { return None };
+        if !self.filter.is_none() {
+            return None;
+        }
         Some(Fragment {
             file: unit.source.file.id,
             row_group: unit.row_group,
@@ -130,14 +146,15 @@ impl StackScan {
 
     /// The columns that the rows of a unit are chosen by and added up from.
     fn needed(&self, unit: &Unit) -> Vec<&'static str> {
-        let by_profile = self.filter.profiles.is_some();
+        let SampleFilter { spans, traces, spans_of_profiles, profiles } = &self.filter;
+        let (by_profile, by_both) = (profiles.is_some(), spans_of_profiles.is_some());
         let wanted = [
             ("stack_id", true),
             ("value", true),
             ("series_id", unit.check_series || by_profile),
-            ("time", unit.check_time || by_profile),
-            ("span_id", self.filter.spans.is_some()),
-            ("trace_id", self.filter.traces.is_some()),
+            ("time", unit.check_time || by_profile || by_both),
+            ("span_id", spans.is_some() || by_both),
+            ("trace_id", traces.is_some() || by_both),
         ];
         wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name).collect()
     }
@@ -215,6 +232,14 @@ impl StackScan {
             keep_rows(mask, binary(batch, "trace_id")?, |id| {
                 <[u8; 16]>::try_from(id).is_ok_and(|id| traces.contains(&u128::from_be_bytes(id)))
             });
+        }
+        if let Some(wanted) = &self.filter.spans_of_profiles {
+            let (spans, traces) = (binary(batch, "span_id")?, binary(batch, "trace_id")?);
+            let rows = numbers(batch, "time")?.iter().zip(spans.iter()).zip(traces.iter());
+            for (keep, ((&time, span), trace)) in mask.iter_mut().zip(rows) {
+                let key = SpanKey::of_row(time, span, trace);
+                *keep &= u8::from(*keep != 0 && key.is_some_and(|key| wanted.contains(&key)));
+            }
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
 //! Single spans: which piece of work took how much, when. Reads samples that know their span.
+//!
+//! As Pyroscope has it, a span is counted once for each profile that knows it: what its samples add up to there, at
+//! the time of that profile. One that lasts over three profiles is three entries.
 
 use crate::cover::Part;
 use crate::engine::{Answer, blocking, select};
@@ -24,26 +27,26 @@ pub struct SpanQuery {
     pub profile_type: ProfileType,
     /// Which series.
     pub selector: Selector,
-    /// When the profiles started that the spans are added up over.
+    /// When the profiles started.
     pub range: TimeRange,
-    /// Which of the spans: their time is that of their first profile.
+    /// Which of the spans: their time is that of the profile.
     pub area: Area,
     /// At most so many.
     pub limit: usize,
 }
 
-/// A span, as far as profiles know it.
+/// A span, as far as one profile knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanInfo {
     /// Its identity.
     pub span: u64,
     /// The trace that it belongs to; 0 when that is not known.
     pub trace: u128,
-    /// Labels and type of the series of its first profile.
+    /// Labels and type of the series of the profile; of the first, when several of the same time know it.
     pub series: Arc<Series>,
-    /// When its first profile started, nanoseconds since the epoch.
+    /// When the profile started, nanoseconds since the epoch.
     pub time: Nanos,
-    /// What its samples add up to.
+    /// What its samples in the profile add up to.
     pub total: i64,
 }
 
@@ -64,33 +67,55 @@ impl Answer for SpanList {
     }
 }
 
-/// A span of one group of series, added up.
+/// What samples have in common that count as one: the profiles that one upload makes differ in their labels only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SpanKey {
+    /// The millisecond of their profile, as clients know times.
+    millis: i64,
+    pub(crate) span: u64,
+    /// 0 when it is not known.
+    pub(crate) trace: u128,
+}
+
+impl SpanKey {
+    pub(crate) fn new(time: Nanos, span: u64, trace: u128) -> Self {
+        Self { millis: time.div_euclid(1_000_000), span, trace }
+    }
+
+    /// That of a row of a file; `None` when it does not know its span.
+    pub(crate) fn of_row(micros: i64, span: Option<&[u8]>, trace: Option<&[u8]>) -> Option<Self> {
+        let span = <[u8; 8]>::try_from(span?).ok().map(u64::from_be_bytes)?;
+        let trace = trace.and_then(|id| <[u8; 16]>::try_from(id).ok()).map_or(0, u128::from_be_bytes);
+        Some(Self::new(micros.saturating_mul(1000), span, trace))
+    }
+}
+
+/// A span of one profile and one group of series, added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpanRow {
     pub(crate) group: u32,
-    pub(crate) span: u64,
-    pub(crate) trace: u128,
-    /// Position in the selection of the series of its first profile.
+    pub(crate) key: SpanKey,
+    /// Position in the selection of the series of the profile.
     pub(crate) position: u32,
     pub(crate) time: Nanos,
     pub(crate) total: i64,
 }
 
-/// What is known of a span.
+/// What is known of a span of one profile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanSum {
     sum: i128,
-    /// Time, position and trace of its first sample: the same whatever order they come in.
-    first: (Nanos, u32, u128),
+    /// Time and position of its first sample: the same whatever order they come in.
+    first: (Nanos, u32),
 }
 
 /// Sums by group and span.
-pub(crate) type SpanSums = HashMap<(u32, u64), SpanSum>;
+pub(crate) type SpanSums = HashMap<(u32, SpanKey), SpanSum>;
 
 /// About what an entry of [`SpanSums`] takes, the spare room of the map included.
-const SPAN_BYTES: usize = 2 * size_of::<((u32, u64), SpanSum)>();
+const SPAN_BYTES: usize = 2 * size_of::<((u32, SpanKey), SpanSum)>();
 
-/// Adds up samples by span.
+/// Adds up samples by span and profile.
 pub(crate) struct SpanScan {
     pub(crate) selection: Arc<Selection>,
     pub(crate) range: TimeRange,
@@ -131,14 +156,12 @@ impl Scan for SpanScan {
             let (spans, traces) = (binary(&batch, "span_id")?, binary(&batch, "trace_id")?);
             let rows = series.keys.iter().zip(times).zip(values).zip(spans.iter()).zip(traces.iter());
             for ((((&key, &time), &value), span), trace) in rows {
-                let Some(Ok(span)) = span.map(<[u8; 8]>::try_from) else { continue };
+                let Some(span) = SpanKey::of_row(time, span, trace) else { continue };
                 let position = lookup.get(key).copied().unwrap_or(NONE);
                 if position == NONE || time < from || time > until {
                     continue;
                 }
-                let trace = trace.and_then(|id| <[u8; 16]>::try_from(id).ok()).map_or(0, u128::from_be_bytes);
-                let first = (time.saturating_mul(1000), position, trace);
-                self.take(u64::from_be_bytes(span), value, first, control, into)?;
+                self.take(span, value, (time.saturating_mul(1000), position), control, into)?;
             }
         }
         Ok(())
@@ -162,7 +185,8 @@ impl Scan for SpanScan {
             for ((&value, &span), &trace) in
                 values.iter().zip(spans).zip(traces).filter(|((_, span), _)| **span != 0)
             {
-                self.take(span, value, (profile.time, position, trace), control, into)?;
+                let key = SpanKey::new(profile.time, span, trace);
+                self.take(key, value, (profile.time, position), control, into)?;
             }
         }
         Ok(rows)
@@ -178,16 +202,16 @@ impl Scan for SpanScan {
 impl SpanScan {
     fn take(
         &self,
-        span: u64,
+        key: SpanKey,
         value: i64,
-        first: (Nanos, u32, u128),
+        first: (Nanos, u32),
         control: &Control,
         into: &mut SpanSums,
     ) -> Result<(), Interrupt> {
         let group = self.group_of.get(first.1 as usize).copied().unwrap_or_default();
         let sum = SpanSum { sum: i128::from(value), first };
         let before = into.len();
-        into.entry((group, span)).and_modify(|known| known.add(&sum)).or_insert(sum);
+        into.entry((group, key)).and_modify(|known| known.add(&sum)).or_insert(sum);
         match into.len() > before {
             true => control.charge(SPAN_BYTES),
             false => Ok(()),
@@ -204,9 +228,9 @@ impl SpanSum {
 
 /// The spans as rows, in no order.
 pub(crate) fn rows(sums: &SpanSums) -> impl Iterator<Item = SpanRow> {
-    sums.iter().map(|(&(group, span), sum)| {
-        let (time, position, trace) = sum.first;
-        SpanRow { group, span, trace, position, time, total: clamp(sum.sum) }
+    sums.iter().map(|(&(group, key), sum)| {
+        let (time, position) = sum.first;
+        SpanRow { group, key, position, time, total: clamp(sum.sum) }
     })
 }
 
@@ -240,17 +264,17 @@ impl Engine {
         let found = self.spans_in(&query.area, query.range, &selection, &snapshot, &control).await?;
         let mut rows = found.partial;
         rows.sort_unstable_by(|a, b| {
-            b.total.cmp(&a.total).then_with(|| (a.time, a.span).cmp(&(b.time, b.span)))
+            b.total.cmp(&a.total).then_with(|| (a.time, a.key).cmp(&(b.time, b.key)))
         });
         rows.truncate(query.limit);
-        let spans = rows.into_iter().filter_map(|SpanRow { span, trace, position, time, total, .. }| {
+        let spans = rows.into_iter().filter_map(|SpanRow { key, position, time, total, .. }| {
             let series = selection.series.get(position as usize)?.series.clone();
-            Some(SpanInfo { span, trace, series, time, total })
+            Some(SpanInfo { span: key.span, trace: key.trace, series, time, total })
         });
         Ok(SpanList { spans: spans.collect(), stats: found.stats, warnings: found.warnings })
     }
 
-    /// The spans of an area, added up over `range`, in no order.
+    /// The spans of an area, of profiles within `range`, in no order.
     pub(crate) async fn spans_in(
         &self,
         area: &Area,
@@ -259,13 +283,12 @@ impl Engine {
         snapshot: &Arc<Snapshot>,
         control: &Arc<Control>,
     ) -> Result<Scanned<Vec<SpanRow>>, Error> {
+        let range = range.both(area.times);
         let part = Part { range, window: 0, files: snapshot.samples.clone() };
         let scan = SpanScan { selection: selection.clone(), range, group_of: Vec::new() };
         let found = self.scan(vec![(Arc::new(scan), part)], snapshot, control).await?;
         let Scanned { partial, stats, warnings } = found;
-        let partial = rows(&partial)
-            .filter(|span| area.times.contains(span.time) && area.values.contains(span.total))
-            .collect();
+        let partial = rows(&partial).filter(|span| area.values.contains(span.total)).collect();
         Ok(Scanned { partial, stats, warnings })
     }
 }

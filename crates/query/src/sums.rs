@@ -23,7 +23,8 @@ const SMALL: u64 = i64::MAX as u64 / BATCH_ROWS as u64;
 impl StackScan {
     /// Adds up a row group. With [`Fault::Unsupported`], `found` is as it was.
     pub(crate) fn add_pages(&self, unit: &Unit, control: &Control, found: &mut Found) -> Result<(), Fault> {
-        if self.filter.spans.is_some() || self.filter.traces.is_some() {
+        let filter = &self.filter;
+        if filter.spans.is_some() || filter.traces.is_some() || filter.spans_of_profiles.is_some() {
             return Err(Fault::Unsupported);
         }
         let ranges = unit.row_ranges();

@@ -33,12 +33,12 @@ export interface Heatmap {
   /** Milliseconds of a column. */
   step: number;
   columns: number;
-  /** Least and largest value; null when nothing was found. */
+  /** What the bands lie between: min and max of the question, or the least and the largest value, and up to 0 at least; null when nothing was found. */
   values: {
     min: number;
     max: number;
   } | null;
-  /** First value of each band. */
+  /** First value of each band, cut to a whole number; of bands that begin alike the last has what lies there. */
   bands: number[];
   /** Column, band and count of each cell that something fell into. */
   cells: [number, number, number][];
@@ -286,7 +286,7 @@ export interface Answers {
   "/api/v1/heatmap": Heatmap;
   /** Single profiles. */
   "/api/v1/profiles": Profiles;
-  /** Single spans, the largest first. */
+  /** Single spans, once for each profile that knows them, the largest first. */
   "/api/v1/spans": Spans;
   /** What came in, what is stored, and what goes next. */
   "/api/v1/status": Status;

@@ -39,7 +39,8 @@ export function SinglesTable({ singles, of, one, format, pprof, onChoose }: Prop
         </thead>
         <tbody>
           {singles.map((single) => (
-            <tr key={single.id} aria-selected={single.id === one}>
+            // A span is there once for each of its profiles.
+            <tr key={`${single.id} ${single.time}`} aria-selected={single.id === one}>
               <td className="singles-time">{clock.moment(single.time)}</td>
               <td className="singles-number">
                 <strong>{format(single.total)}</strong>

@@ -305,6 +305,68 @@ async fn single_profiles_by_time_and_value() {
 }
 
 #[tokio::test]
+async fn single_spans_by_time_and_value() {
+    let fixture = Fixture::new().await;
+    // One span that works for 30 ns and a minute later collects garbage for 900, beside another of 40.
+    let profile = |at: i64, samples: &[(i64, i64, i64)]| {
+        let sample = |&(stack, link, value): &(i64, i64, i64)| json!({"stackIndex": stack, "linkIndex": link, "values": [value.to_string()]});
+        json!({
+            "sampleType": {"typeStrindex": 1, "unitStrindex": 2},
+            "samples": samples.iter().map(sample).collect::<Vec<_>>(),
+            "timeUnixNano": (1_700_000_000_000_000_000 + at * 1_000_000_000).to_string(),
+        })
+    };
+    let link = |id: &str| json!({"traceId": id.repeat(2), "spanId": id});
+    let export = json!({
+        "resourceProfiles": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "traced"}}]},
+            "scopeProfiles": [{"profiles": [
+                profile(0, &[(1, 1, 30)]), profile(60, &[(2, 1, 900), (1, 2, 40)]),
+            ]}],
+        }],
+        "dictionary": {
+            "functionTable": [{}, {"nameStrindex": 3}, {"nameStrindex": 4}],
+            "locationTable": [{}, {"lines": [{"functionIndex": 1}]}, {"lines": [{"functionIndex": 2}]}],
+            "stringTable": ["", "wall", "nanoseconds", "work", "gc"],
+            "attributeTable": [{}], "mappingTable": [{}],
+            "linkTable": [{}, link("00000000000000f1"), link("00000000000000f2")],
+            "stackTable": [{}, {"locationIndices": [1]}, {"locationIndices": [2]}],
+        },
+    });
+    let sent = fixture.post("/v1development/profiles", "application/json", export.to_string()).await;
+    assert_eq!(sent.status, 200, "{:?}", String::from_utf8_lossy(&sent.body));
+    let query =
+        "query=wall:wall:nanoseconds::{service_name=\"traced\"}&from=1700000000000&until=1700000119999";
+    let heatmap = fixture.get(&format!("/api/v1/heatmap?{query}&of=spans&x=2&y=2")).await.json();
+    assert_eq!(heatmap["cells"], json!([[0, 0, 1], [1, 0, 1], [1, 1, 1]]));
+    assert_eq!(heatmap["values"], json!({ "min": 30, "max": 900 }));
+    let spans = async |part: &str| {
+        let list = fixture.get(&format!("/api/v1/spans?{query}{part}")).await.json();
+        let spans = list["spans"].as_array().unwrap().iter();
+        spans
+            .map(|span| (span["id"].clone(), span["time"].clone(), span["total"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let span = |id: &str, time: i64, total: i64| (json!(id), json!(time), json!(total));
+    let all = [
+        span("00000000000000f1", 1_700_000_060_000, 900),
+        span("00000000000000f2", 1_700_000_060_000, 40),
+        span("00000000000000f1", 1_700_000_000_000, 30),
+    ];
+    assert_eq!(spans("").await, all);
+    assert_eq!(spans("&min=100").await, all[..1]);
+    assert_eq!(spans("&end=1700000059999").await, all[2..]);
+    // What a part adds up to is what these spans did in these profiles, not elsewhere.
+    for (part, name, other) in
+        [("min=100", "gc", "work"), ("max=35", "work", "gc"), ("end=1700000059999", "work", "gc")]
+    {
+        let answer = fixture.get(&format!("/api/v1/flamegraph?{query}&of=spans&{part}")).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == 200 && text.contains(name) && !text.contains(other), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn recording_rules_make_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let config = ServerConfig { data: Some(folder.path().into()), ..Default::default() };

@@ -94,19 +94,20 @@ proptest! {
             let found = run(&scan, &tables.samples, &tables.head, range);
             prop_assert_eq!(&found.warnings, &[]);
             let rows: Vec<SpanRow> = spans::rows(&found.partial).collect();
-            prop_assert!(rows.iter().all(|row| row.trace == u128::from(row.span) * 10));
+            prop_assert!(rows.iter().all(|row| row.key.trace == u128::from(row.key.span) * 10));
             let totals = rows.iter().map(|row| row.total).filter(|&total| query.values.contains(total));
             let bands = Bands::new(query.values, ValueRange::around(totals), query.bands);
-            let mut sums: BTreeMap<(Labels, u64), (i64, i128)> = BTreeMap::new();
+            let mut sums: BTreeMap<(Labels, i64, u64), (i64, i128)> = BTreeMap::new();
             for profile in case.taken(range) {
                 for sample in profile.samples.iter().filter(|sample| sample.span > 0) {
                     let time = profile.time * 1000;
-                    let sum = sums.entry((group(profile), sample.span)).or_insert((time, 0));
+                    let key = (group(profile), time.div_euclid(1_000_000), sample.span);
+                    let sum = sums.entry(key).or_insert((time, 0));
                     *sum = (sum.0.min(time), sum.1 + i128::from(sample.value));
                 }
             }
-            let entries: Vec<_> = sums.into_iter().map(|((labels, _), (time, sum))| (labels, time, clamp(sum))).collect();
-            let cells = bands.as_ref().map(|bands| grouping.cells_of_spans(&rows, bands, &control).unwrap());
+            let entries: Vec<_> = sums.into_iter().map(|((labels, ..), (time, sum))| (labels, time, clamp(sum))).collect();
+            let cells = bands.as_ref().map(|bands| grouping.cells_of_spans(rows.iter().copied(), bands, &control).unwrap());
             ((bands, cells), count(&query, &entries))
         } else {
             let scan = Arc::new(BoundsScan { grouping: grouping.clone(), within: query.values });
@@ -128,55 +129,84 @@ proptest! {
     }
 }
 
+/// A profile with one sample.
+fn profile(id: u128, series: usize, second: i64, value: i64, span: u64) -> (TestProfile, usize) {
+    let samples = vec![TestSample { stack: 1, value, span }];
+    (TestProfile { series, id: ProfileId(id), time: second * 1_000_000, duration: 0, samples }, 0)
+}
+
+/// Asks for CPU time of all services by pod, with points a minute apart until the third minute.
+fn question(of: Single) -> HeatmapQuery {
+    HeatmapQuery {
+        of,
+        profile_type: CPU.parse().unwrap(),
+        selector: Selector::all(),
+        range: TimeRange::new(0, 180 * SECOND),
+        until: 180 * SECOND,
+        step: 60 * SECOND,
+        bands: NonZeroU16::new(20).unwrap(),
+        values: ValueRange::ALL,
+        group_by: Vec::new(),
+        limit: None,
+        exemplars: Exemplars::Largest,
+    }
+}
+
+fn grouped(series: &[SeriesMatch], query: &HeatmapQuery) -> Arc<Grouping> {
+    let selection = selection(series, Some(&query.profile_type), &query.selector);
+    Arc::new(Grouping::new(&query.over_time(), selection))
+}
+
+const LAYOUT: Layout = Layout { group_rows: 10, page_rows: 10, dictionary: true, deltas: false, cut: true };
+
 #[test]
 fn heatmaps_that_count_most_are_kept() {
     let series = series();
-    let profile = |at: usize, series: usize, value: i64| {
-        let samples = vec![TestSample { stack: 1, value, span: 0 }];
-        TestProfile { series, id: ProfileId(at as u128), time: at as i64 * 1_000_000, duration: 0, samples }
-    };
-    // Pods of service a: one huge profile without a name, three and two small ones of 1 and 2.
-    let rows = [
-        profile(1, 3, 5000),
-        profile(2, 4, 5),
-        profile(3, 4, 5),
-        profile(4, 4, 5),
-        profile(5, 5, 7),
-        profile(6, 5, 7),
-    ];
-    let profile_type: ProfileType = CPU.parse().unwrap();
-    let range = TimeRange::new(10 * SECOND, 10 * SECOND);
-    let mut over_time = SeriesQuery::new(profile_type.clone(), Selector::all(), range, 10 * SECOND);
-    over_time.group_by = vec!["pod".into()];
-    let grouping =
-        Arc::new(Grouping::new(&over_time, selection(&series, Some(&profile_type), &Selector::all())));
-    let layout = Layout { group_rows: 10, page_rows: 10, dictionary: true, deltas: false, cut: true };
-    let rows: Vec<_> = rows.into_iter().map(|row| (row, 0)).collect();
-    let tables = store(&series, &rows, layout);
+    // Three small ones of a pod, two of another, and a huge one.
+    let rows = [(3, 5000), (4, 5), (4, 5), (4, 5), (5, 7), (5, 7)].into_iter().zip(1..);
+    let rows: Vec<_> = rows.map(|((series, value), at)| profile(at, series, at as i64, value, 0)).collect();
+    let tables = store(&series, &rows, LAYOUT);
     let check = |limit: Option<usize>, expect: &[(&str, u64)]| {
-        let query = HeatmapQuery {
-            of: Single::Profile,
-            profile_type: profile_type.clone(),
-            selector: Selector::all(),
-            range,
-            until: range.until,
-            step: over_time.step,
-            bands: NonZeroU16::new(20).unwrap(),
-            values: ValueRange::ALL,
-            group_by: over_time.group_by.clone(),
-            limit,
-            exemplars: Exemplars::None,
-        };
+        let query = HeatmapQuery { group_by: vec!["pod".into()], limit, ..question(Single::Profile) };
+        let grouping = grouped(&series, &query);
         let bands = Bands::new(query.values, Some(ValueRange { min: 5, max: 5000 }), query.bands).unwrap();
         let scan = Arc::new(CellScan { grouping: grouping.clone(), bands });
-        let cells = run(&scan, &tables.profiles, &tables.head, over_time.covered()).partial;
+        let cells = run(&scan, &tables.profiles, &tables.head, grouping.covered).partial;
         let got = grouping.finish_heatmap(&query, cells);
-        let got: Vec<_> = got
-            .iter()
-            .map(|series| (series.labels.get("pod"), series.cells.iter().map(|cell| cell.count).sum::<u64>()))
-            .collect();
+        let count = |series: &HeatmapSeries| series.cells.iter().map(|cell| cell.count).sum();
+        let got: Vec<(&str, u64)> =
+            got.iter().map(|series| (series.labels.get("pod"), count(series))).collect();
         assert_eq!(got, expect);
     };
     check(None, &[("1", 3), ("2", 2), ("", 1)]);
     check(Some(2), &[("1", 3), ("2", 2)]);
+}
+
+#[test]
+fn a_span_counts_once_for_each_profile() {
+    let series = series();
+    let rows = [
+        profile(1, 3, 0, 30, 170),
+        // Two label sets of one upload.
+        profile(2, 3, 60, 40, 170),
+        profile(2, 4, 60, 10, 170),
+        profile(3, 3, 120, 20, 170),
+        profile(3, 3, 120, 5, 0),
+    ];
+    let tables = store(&series, &rows, LAYOUT);
+    let query = question(Single::Span);
+    let grouping = grouped(&series, &query);
+    let scan =
+        SpanScan { selection: grouping.selection.clone(), range: grouping.covered, group_of: Vec::new() };
+    let found = run(&Arc::new(scan), &tables.samples, &tables.head, grouping.covered).partial;
+    let bands = Bands::new(query.values, Some(ValueRange { min: 20, max: 50 }), query.bands).unwrap();
+    let cells = grouping.cells_of_spans(spans::rows(&found), &bands, &Control::new(&Limits::default()));
+    let found = grouping.finish_heatmap(&query, cells.unwrap());
+    let cells = found.iter().flat_map(|series| &series.cells);
+    let got = cells.map(|cell| {
+        let HeatmapExemplar { span, trace, time, value, .. } = *cell.exemplar.as_ref().unwrap();
+        (cell.time / SECOND, cell.count, span, trace, time / SECOND, value)
+    });
+    let expect = [(0, 1, 170, 1700, 0, 30), (60, 1, 170, 1700, 60, 50), (120, 1, 170, 1700, 120, 20)];
+    assert_eq!(got.collect::<Vec<_>>(), expect);
 }
