@@ -77,6 +77,8 @@ pub const FLAMEGRAPH_ARROW: i64 = 5;
 /// Number of a report type.
 pub const SOURCE: i64 = 6;
 /// Number of a report type.
+pub const TABLE_ARROW: i64 = 7;
+/// Number of a report type.
 pub const METADATA: i64 = 8;
 
 /// What a call over `wire` brought: the message, or the refusal.

@@ -101,6 +101,20 @@ fn columns(answer: &Value, names: &[&str]) -> Result<Vec<Vec<String>>> {
     names.iter().map(column).collect()
 }
 
+/// The rows of `columns`, in the order of their texts.
+fn lines_of(columns: &[Vec<String>]) -> Vec<String> {
+    let count = columns.first().map_or(0, Vec::len);
+    let line = |row: usize| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" ");
+    let mut lines: Vec<String> = (0..count).map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// What the record of `answer` has in the columns that are wanted, a line a row, sorted.
+fn rows(answer: &Value, names: &[&str]) -> Result<Vec<String>> {
+    Ok(lines_of(&columns(answer, names)?))
+}
+
 #[tokio::test]
 async fn arrow_flame_graphs_and_tables() -> Result<()> {
     let server = Server::start()?;
@@ -122,10 +136,7 @@ async fn arrow_flame_graphs_and_tables() -> Result<()> {
         &answer["flamegraphArrow"],
         &["function_name", "cumulative", "flat", "parent", "depth", "value_offset"],
     )?;
-    let mut rows: Vec<String> = (0..shown[0].len())
-        .map(|row| shown.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" "))
-        .collect();
-    rows.sort();
+    let rows = lines_of(&shown);
     ensure!(shown[0][0] == "-" && shown[1][0] == "82" && shown[3][0] == "-1", "{shown:?}");
     ensure!(rows.iter().any(|row| row.starts_with("main.main 82 0 0 1 0")), "{rows:?}");
     ensure!(rows.iter().any(|row| row.starts_with("main.work 60 60 1 2")), "{rows:?}");
@@ -150,7 +161,7 @@ async fn arrow_flame_graphs_and_tables() -> Result<()> {
         columns(&chart["flamegraphArrow"], &["timestamp"])?[0].contains(&(now - now % 1_000).to_string())
     );
 
-    let answer = ask(&server, QUERY, &report(&query, 7)).await?;
+    let answer = ask(&server, QUERY, &report(&query, TABLE_ARROW)).await?;
     let shown =
         columns(&answer["tableArrow"], &["function_name", "flat", "cumulative", "callers", "callees"])?;
     ensure!(shown[0].len() == 3, "{shown:?}");
@@ -298,6 +309,27 @@ async fn filters_and_differences() -> Result<()> {
         names(&answer) == owned(&[("main.idle", 50, 30), ("main.work", 30, -30), ("main.main", 80, 0)]),
         "{answer}"
     );
+    // So is the side that is shown when it is the lighter one, in every report.
+    let swapped = |kind: i64| {
+        let diff = json!({"a": single(now), "b": single(now - 60_000_000_000)});
+        json!({"mode": 1, "diff": diff, "reportType": kind})
+    };
+    let answer = ask(&server, QUERY, &swapped(TOP)).await?;
+    ensure!(
+        names(&answer) == owned(&[("main.work", 60, 30), ("main.idle", 20, -30), ("main.main", 80, 0)]),
+        "{answer}"
+    );
+    ensure!(answer["total"] == "80", "{answer}");
+    let answer = ask(&server, QUERY, &swapped(FLAMEGRAPH_ARROW)).await?;
+    let shown = rows(&answer["flamegraphArrow"], &["function_name", "cumulative", "diff"])?;
+    ensure!(shown == ["- 80 0", "main.idle 20 -30", "main.main 80 0", "main.work 60 30"], "{shown:?}");
+    let answer = ask(&server, QUERY, &swapped(TABLE_ARROW)).await?;
+    let shown = rows(&answer["tableArrow"], &["function_name", "cumulative", "cumulative_diff"])?;
+    ensure!(shown == ["main.idle 20 -30", "main.main 80 -", "main.work 60 30"], "{shown:?}");
+    let answer = ask(&server, QUERY, &swapped(CALLGRAPH)).await?;
+    ensure!(answer["callgraph"]["cumulative"] == "80" && answer["total"] == "80", "{answer}");
+    let answer = ask(&server, QUERY, &swapped(FLAMEGRAPH_TABLE)).await?;
+    ensure!(answer["flamegraph"]["root"]["cumulative"] == "80" && answer["total"] == "80", "{answer}");
     let answer = ask(&server, QUERY, &with(request(true), "reportType", json!(PPROF))).await?;
     let found = read(&BASE64.decode(answer["pprof"].as_str().context("pprof")?)?)?;
     ensure!(found.totals() == [40], "{:?}", found.totals());

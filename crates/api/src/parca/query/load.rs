@@ -79,7 +79,8 @@ pub(super) async fn load(app: &App, selection: &Selection, apart: &Apart) -> Res
     finish(vec![(parts, Side::Only)], selection).await
 }
 
-/// Right less left. Unless `absolute`, the lighter side is scaled up to the heavier one.
+/// Right less left. Unless `absolute`, the lighter side is scaled up to the heavier one: of the right side its values,
+/// too, so that value less difference is what the left side weighs.
 pub(super) async fn difference(
     app: &App,
     left: &Selection,
@@ -92,20 +93,38 @@ pub(super) async fn difference(
     if a.profile_type != b.profile_type && left.query.profile_type == right.query.profile_type {
         (a, b) = futures::try_join!(raw_parts(app, left), raw_parts(app, right))?;
     }
-    let (left_total, right_total) = (a.total(), b.total());
-    let scale = |own: i64, other: i64| match !absolute && own > 0 && other > own {
-        true => other as f64 / own as f64,
-        false => 1.0,
+    let (left_scale, right_scale) = match absolute {
+        true => (1.0, 1.0),
+        false => (scale(a.total(), b.total()), scale(b.total(), a.total())),
     };
-    let left_scale = scale(left_total, right_total);
-    let right_scale = scale(right_total, left_total);
     finish(vec![(b, Side::Right(right_scale)), (a, Side::Left(left_scale))], right).await
 }
 
+/// What makes the total `own` as heavy as `other`, when it is the lighter one.
+fn scale(own: i64, other: i64) -> f64 {
+    if own > 0 && other > own { other as f64 / own as f64 } else { 1.0 }
+}
+
+/// What stacks are to a report: all there are, or one side of a comparison and its scale.
+#[derive(Clone, Copy, Debug)]
 enum Side {
     Only,
     Left(f64),
     Right(f64),
+}
+
+impl Side {
+    /// Value and difference of a stack that weighs `value`.
+    fn weigh(self, value: i64) -> (i64, i64) {
+        match self {
+            Self::Only => (value, 0),
+            Self::Right(scale) => {
+                let value = scaled(value, scale);
+                (value, value)
+            }
+            Self::Left(scale) => (0, scaled(value, -scale)),
+        }
+    }
 }
 
 /// An answer of the engine.
@@ -148,11 +167,7 @@ async fn finish(sides: Vec<(Parts, Side)>, selection: &Selection) -> Result<Load
             for Part { merged, labels, time } in found {
                 stats.add(&merged.stats);
                 warnings.extend(merged.warnings.iter().cloned());
-                builder.add(&merged, labels, time, |value| match side {
-                    Side::Only => (value, 0),
-                    Side::Right(scale) => (value, scaled(value, scale)),
-                    Side::Left(scale) => (0, scaled(value, -scale)),
-                });
+                builder.add(&merged, labels, time, |value| side.weigh(value));
             }
         }
         let profile_type = profile_type.unwrap_or_else(|| ProfileType {
@@ -171,8 +186,8 @@ fn scaled(value: i64, scale: f64) -> i64 {
     } else if scale == -1.0 {
         value.saturating_neg()
     } else {
-        // Floats saturate when they become integers.
-        (value as f64 * scale).round() as i64
+        // Fractions are cut off, as the peer does it; floats saturate when they become integers.
+        (value as f64 * scale) as i64
     }
 }
 
@@ -337,4 +352,33 @@ fn too_many_moments() -> ApiError {
     ApiError::invalid(format_args!(
         "more than {MAX_MOMENTS} profiles would be told apart by their time; ask for a shorter range, or for fewer series"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Value and difference of each of two stacks, those of the right side first.
+    fn check(left: [i64; 2], right: [i64; 2], expect: [(i64, i64); 4]) {
+        let (left_total, right_total) = (left.iter().sum(), right.iter().sum());
+        let (left_side, right_side) =
+            (Side::Left(scale(left_total, right_total)), Side::Right(scale(right_total, left_total)));
+        let found = [
+            right_side.weigh(right[0]),
+            right_side.weigh(right[1]),
+            left_side.weigh(left[0]),
+            left_side.weigh(left[1]),
+        ];
+        assert_eq!(found, expect, "{left:?} {right:?}");
+    }
+
+    #[test]
+    fn the_lighter_side_is_scaled_up() {
+        check([100, 300], [50, 50], [(200, 200), (200, 200), (0, -100), (0, -300)]);
+        check([50, 50], [100, 300], [(100, 100), (300, 300), (0, -200), (0, -200)]);
+        check([1, 3], [3, 1], [(3, 3), (1, 1), (0, -1), (0, -3)]);
+        check([2, 3], [1, 2], [(1, 1), (3, 3), (0, -2), (0, -3)]);
+        check([0, 0], [1, 2], [(1, 1), (2, 2), (0, 0), (0, 0)]);
+        check([i64::MAX - 1, 1], [1, 0], [(i64::MAX, i64::MAX), (0, 0), (0, 1 - i64::MAX), (0, -1)]);
+    }
 }
