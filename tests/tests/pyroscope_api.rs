@@ -132,11 +132,41 @@ async fn reflection_describes_every_service() -> Result<()> {
         "parca.query.v1alpha1.QueryService",
         "parca.profilestore.v1alpha1.ProfileStoreService",
         "opentelemetry.proto.collector.profiles.v1development.ProfilesService Export",
-        "grpc.health.v1.Health Check",
+        "grpc.health.v1.Health Check Watch",
     ] {
         ensure!(printed.lines().any(|line| line.starts_with(service)), "no {service} in\n{printed}");
     }
     let called: Value = serde_json::from_str(printed.lines().last().context("nothing printed")?)?;
     ensure!(called.is_object(), "{called}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_is_asked_and_watched() -> Result<()> {
+    let python = match prepare("grpc-python")? {
+        Prepared::Ready(command) => command,
+        Prepared::Missing(reason) => return skip("gRPC health", &reason),
+    };
+    let mut server = Server::start()?;
+    let pid = server.pid().to_string();
+    let program = everflame_tests::program("grpc-python/health.py");
+    let printed = run(&python, &[&program, server.base(), &pid])?;
+    ensure!(
+        printed.lines().collect::<Vec<_>>()
+            == [
+                "Check  SERVING",
+                "Check parca.query.v1alpha1.QueryService SERVING",
+                "Check no.Service NOT_FOUND",
+                "Watch parca.query.v1alpha1.QueryService SERVING",
+                "Watch no.Service SERVICE_UNKNOWN",
+                "Watch parca.query.v1alpha1.QueryService NOT_SERVING",
+                "Watch parca.query.v1alpha1.QueryService ended OK",
+                "Watch no.Service ended OK",
+            ],
+        "{printed}"
+    );
+    // Nobody who listens keeps the server from ending.
+    server.shutdown()?;
+    ensure!(!server.stderr().contains("grace period"), "{}", server.stderr());
     Ok(())
 }

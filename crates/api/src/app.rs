@@ -2,6 +2,7 @@
 
 use crate::debug_files::Turns;
 use crate::error::ApiError;
+use crate::health::Serving;
 use crate::links::Links;
 use crate::load::Load;
 use crate::metrics::Metrics;
@@ -100,6 +101,7 @@ pub(crate) struct App {
     pub(crate) traces: Traces,
     pub(crate) rules: Rules,
     pub(crate) sources: Sources,
+    pub(crate) serving: Arc<Serving>,
 }
 
 impl App {

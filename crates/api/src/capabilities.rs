@@ -1,12 +1,10 @@
-//! The small RPC services by which clients find out what a server is: version, feature flags, health.
+//! The small RPC services by which clients find out what a server is: version, feature flags.
 
 use crate::wire::capabilities::v1::{
     FeatureFlag, FeatureFlagsService, GetFeatureFlagsRequest, GetFeatureFlagsResponse,
 };
-use crate::wire::grpc::health::v1::health_check_response::ServingStatus;
-use crate::wire::grpc::health::v1::{Health, HealthCheckRequest, HealthCheckResponse};
 use crate::wire::version::v1::{Version, VersionRequest, VersionResponse};
-use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};
+use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};
 
 /// The querier API that is spoken here.
 const QUERIER_API: u64 = 1;
@@ -44,29 +42,5 @@ impl FeatureFlagsService for Capabilities {
             ..Default::default()
         });
         Response::ok(GetFeatureFlagsResponse { feature_flags: feature_flags.collect(), ..Default::default() })
-    }
-}
-
-impl Health for Capabilities {
-    async fn check(
-        &self,
-        _context: RequestContext,
-        request: ServiceRequest<'_, HealthCheckRequest>,
-    ) -> ServiceResult<HealthCheckResponse> {
-        let known = [
-            "",
-            "push.v1.PusherService",
-            "querier.v1.QuerierService",
-            "settings.v1.SettingsService",
-            "adhocprofiles.v1.AdHocProfileService",
-            "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
-        ];
-        if !known.contains(&request.view().service) {
-            return Err(ConnectError::not_found(format!(
-                "service {:?} is not served here; ask for one of {known:?}",
-                request.view().service
-            )));
-        }
-        Response::ok(HealthCheckResponse { status: ServingStatus::SERVING.into(), ..Default::default() })
     }
 }

@@ -22,6 +22,7 @@ mod flamebearer;
 mod form;
 mod grpc_web_text;
 mod guard;
+mod health;
 mod ingest;
 mod json_messages;
 mod kept;

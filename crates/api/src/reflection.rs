@@ -1,7 +1,9 @@
 //! gRPC reflection: which services and messages there are, for grpcurl and whoever else asks before calling.
 
+use buffa_descriptor::DescriptorPool;
 use connectrpc::Router;
 use connectrpc_reflection::{ReflectionError, Reflector, install};
+use std::sync::LazyLock;
 
 /// The protocol files that this build was made from.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -21,6 +23,13 @@ pub(crate) fn register(router: Router) -> Router {
             router
         }
     }
+}
+
+/// The services and messages of this build; nothing when its descriptors are damaged, which [`register`] says.
+pub(crate) fn descriptors() -> Option<&'static DescriptorPool> {
+    static POOL: LazyLock<Option<DescriptorPool>> =
+        LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+    POOL.as_ref()
 }
 
 fn reflector() -> Result<Reflector, ReflectionError> {

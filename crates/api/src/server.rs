@@ -7,6 +7,7 @@ use crate::capabilities::Capabilities;
 use crate::debug_files::Turns;
 use crate::debuginfo::{self, Debuginfo};
 use crate::guard;
+use crate::health::Serving;
 use crate::json_messages::JsonMessages;
 use crate::kept::Kept;
 use crate::links::Links;
@@ -112,6 +113,7 @@ impl Server {
             links,
             watch,
             sources,
+            serving: Arc::new(Serving::default()),
             ingest,
             engine,
             lake,
@@ -197,8 +199,8 @@ impl Server {
             use crate::wire::grpc::health::v1::HealthExt;
             use crate::wire::version::v1::VersionExt;
             let services = VersionExt::register(capabilities.clone(), services);
-            let services = FeatureFlagsServiceExt::register(capabilities.clone(), services);
-            HealthExt::register(capabilities, services)
+            let services = FeatureFlagsServiceExt::register(capabilities, services);
+            HealthExt::register(self.app.serving.clone(), services)
         };
         let services = reflection::register(services);
         let limits = Limits::default()
@@ -328,6 +330,7 @@ impl Server {
             });
         }
         drop(listener);
+        self.app.serving.stop();
         if tokio::time::timeout(self.app.config.shutdown_grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still running at the end of the grace period");
         }
