@@ -397,8 +397,10 @@ async fn totals_over_time() -> Result<()> {
     ensure!(by_job == [("job=made".to_owned(), expect.clone())], "{by_job:?}");
     let all = lines(&ask(&server, QUERY_RANGE, &request(json!([]))).await?);
     ensure!(all == [(String::new(), expect)], "{all:?}");
-    let one = lines(&ask(&server, QUERY_RANGE, &with(request(json!(["pod"])), "limit", json!(1))).await?);
-    ensure!(one.len() == 1 && one[0].0 == "pod=x", "{one:?}");
+    // A limit is read by nobody, as in the peer.
+    let pods = lines(&ask(&server, QUERY_RANGE, &with(request(json!(["pod"])), "limit", json!(1))).await?);
+    let pods: Vec<&str> = pods.iter().map(|(labels, _)| labels.as_str()).collect();
+    ensure!(pods == ["pod=x", "pod=y"], "{pods:?}");
     Ok(())
 }
 

@@ -91,22 +91,9 @@ pub(in super::super) async fn query_range(
             if asked.query.delta { "" } else { ", and add :delta to types that have it" }
         )));
     }
-    let limit = usize::try_from(request.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-    let series = heaviest(lines, limit).into_iter().map(|(labels, line)| series(&asked, &labels, &line));
+    let series = lines.iter().map(|(labels, line)| series(&asked, labels, line));
     let answer = QueryRangeResponse { series: series.collect(), ..Default::default() };
     Ok((scan_headers::of(&read.stats, &read.warnings), answer))
-}
-
-/// The lines with the largest sums, in the order of their labels.
-fn heaviest(lines: Lines, limit: usize) -> Vec<(Labels, BTreeMap<i64, Bucket>)> {
-    let mut lines: Vec<_> = lines.into_iter().collect();
-    if lines.len() > limit {
-        let sum = |line: &BTreeMap<i64, Bucket>| line.values().map(|bucket| bucket.value).sum::<f64>();
-        lines.sort_by(|(_, a), (_, b)| sum(b).total_cmp(&sum(a)));
-        lines.truncate(limit);
-        lines.sort_by(|(a, _), (b, _)| a.cmp(b));
-    }
-    lines
 }
 
 fn series(asked: &Asked, labels: &Labels, line: &BTreeMap<i64, Bucket>) -> MetricsSeries {
@@ -407,6 +394,5 @@ mod tests {
             })
             .collect();
         assert_eq!(rows, [vec![(12, 3, 2)], vec![(33, 1, 1)]]);
-        assert_eq!(heaviest(lines, 1)[0].0.get("pod"), "x");
     }
 }
