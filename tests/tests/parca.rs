@@ -194,6 +194,16 @@ async fn the_gateway_answers_as_the_services_do() -> Result<()> {
         .post("/api/shouldinitiateupload", &json_type, br#"{"buildId": "abcdef", "hash": "1"}"#.to_vec())
         .await?;
     ensure!(status == 200 && should.contains("reason"), "{should}");
+    // What an answer does not say is there as well.
+    let (_, none) = server.get_json("/api/profiles/labels", &[("match", "{job=\"nobody\"}")]).await?;
+    ensure!(none == json!({"labelNames": [], "warnings": []}), "{none}");
+    ensure!(top["filtered"] == "0" && top["top"]["list"][0]["diff"] == "0", "{top}");
+    ensure!(
+        range["series"][0]["labelset"]["labels"][0] == json!({"name": "job", "value": "gofmt"}),
+        "{range}"
+    );
+    let (status, targets) = server.get_json("/api/targets", &[("state", "STATE_ACTIVE")]).await?;
+    ensure!((status, &targets) == (200, &json!({"targets": {}})), "{targets}");
     // The other wires are where they were.
     ensure!(server.get_json("/api/v1/status", &[]).await?.0 == 200);
     ensure!(server.get("/api/0/services", &[]).await?.0 == 200);
@@ -359,7 +369,7 @@ async fn agents_go_on() -> Result<()> {
     );
     let (status, rest) = server.get_json("/api/agents", &[]).await?;
     ensure!(status == 200 && rest["agents"][0]["id"] == "n1", "{rest}");
-    ensure!(server.get_json("/api/targets", &[]).await? == (200, json!({})));
+    ensure!(server.get_json("/api/targets", &[]).await? == (200, json!({"targets": {}})));
     let (json_type, crash) =
         ([("content-type", "application/json")], br#"{"stderr": "panic: why"}"#.to_vec());
     ensure!(server.post("/api/telemetry/panic", &json_type, crash).await? == (200, "{}".to_owned()));

@@ -5,6 +5,7 @@
 
 mod agents;
 mod debuginfo;
+mod defaults;
 mod query;
 mod records;
 mod rest;

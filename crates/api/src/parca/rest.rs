@@ -1,10 +1,11 @@
 //! The JSON gateway: what the services answer on plain paths below `/api`.
 //!
 //! Parameters of a GET name the fields of the request, `.` between a field and one of its own, in either
-//! spelling; of a POST the body is the request. A refusal has the number of its gRPC status.
+//! spelling; of a POST the body is the request. Answers have all their fields, also those that say nothing. A refusal
+//! has the number of its gRPC status.
 
 use super::agents::Agents;
-use super::{debuginfo, query, store, telemetry};
+use super::{debuginfo, defaults, query, store, telemetry};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -18,8 +19,10 @@ use axum::Router;
 use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use buffa::MessageName;
 use bytes::Bytes;
 use everflame_ingest::ParcaSeries;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,7 +32,19 @@ use std::sync::Arc;
 /// Fields that may be given several times, in both spellings.
 const LISTS: [&str; 4] = ["match", "sum_by", "sumBy", "fields"];
 /// Fields that are yes or no, in both spellings.
-const FLAGS: [&str; 5] = ["absolute", "invert_call_stack", "invertCallStack", "source_only", "sourceOnly"];
+const FLAGS: [&str; 11] = [
+    "absolute",
+    "invert_call_stack",
+    "invertCallStack",
+    "source_only",
+    "sourceOnly",
+    "show_python",
+    "showPython",
+    "show_ruby",
+    "showRuby",
+    "show_interpreted_only",
+    "showInterpretedOnly",
+];
 /// How deep a parameter may reach into the fields of fields.
 const MAX_DEPTH: usize = 8;
 
@@ -100,7 +115,7 @@ fn asked<M, T, F>(
 ) -> impl Fn(Uri) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
 where
     M: DeserializeOwned + Send + 'static,
-    T: Serialize,
+    T: Serialize + MessageName,
     F: Future<Output = Answer<T>> + Send + 'static,
 {
     let app = app.clone();
@@ -122,7 +137,7 @@ fn sent<M, T, F>(
 ) -> impl Fn(Request) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
 where
     M: DeserializeOwned + Send + 'static,
-    T: Serialize,
+    T: Serialize + MessageName,
     F: Future<Output = Result<T, ApiError>> + Send + 'static,
 {
     let app = app.clone();
@@ -237,9 +252,16 @@ fn place(fields: &mut Map<String, Value>, path: &[&str], value: &str) -> Result<
     }
 }
 
-fn answer<T: Serialize>(result: Answer<T>) -> Response {
-    match result {
-        Ok((headers, answer)) => (headers, axum::Json(answer)).into_response(),
+fn answer<T: Serialize + MessageName>(result: Answer<T>) -> Response {
+    let json = result.and_then(|(headers, answer)| {
+        let json = defaults::written_out(&answer);
+        Ok((
+            headers,
+            json.map_err(|error| ApiError::internal(format_args!("the answer is no JSON: {error}")))?,
+        ))
+    });
+    match json {
+        Ok((headers, json)) => ([(CONTENT_TYPE, "application/json")], headers, json).into_response(),
         Err(error) => refused(&error),
     }
 }
@@ -283,13 +305,15 @@ mod tests {
     #[test]
     fn parameters_name_fields() {
         let uri = "/x?mode=MODE_MERGE&merge.query=a:b:c:d:e&merge.start=2026-01-02T03:04:05Z&merge.end=2026-01-02T03:04:06.5Z\
-            &report_type=2&nodeTrimThreshold=0.5&group_by.fields=labels.a&group_by.fields=timestamp&invert_call_stack=true";
+            &report_type=2&nodeTrimThreshold=0.5&group_by.fields=labels.a&group_by.fields=timestamp&invert_call_stack=true\
+            &runtime_filter.show_python=true&runtime_filter.showRuby=false";
         let request: queries::QueryRequest = of_query(&uri.parse().unwrap(), Map::new()).unwrap();
         assert_eq!(request.mode, EnumValue::from(2));
         assert_eq!(request.report_type, EnumValue::from(2));
         assert_eq!(request.node_trim_threshold, Some(0.5));
         assert_eq!(request.group_by.fields, ["labels.a", "timestamp"]);
         assert_eq!(request.invert_call_stack, Some(true));
+        assert_eq!((request.runtime_filter.show_python, request.runtime_filter.show_ruby), (true, false));
         let Some(queries::__buffa::oneof::query_request::Options::Merge(merge)) = request.options else {
             panic!()
         };
