@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use everflame_tests::debug_files::UPLOAD;
 use everflame_tests::parca::*;
-use everflame_tests::rpc::{Coding, Wire};
-use everflame_tests::{Server, stacks_of};
+use everflame_tests::rpc::{Coding, Wire, call_with, http2};
+use everflame_tests::{Message, Server, stacks_of};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -387,6 +388,33 @@ async fn agents_go_on() -> Result<()> {
     let before = ask(&server, QUERY, &report(&format!("{CPU}{{job=\"compile\"}}"), TOP)).await?;
     ask(&server, WRITE_RAW, &again).await?;
     ensure!(ask(&server, QUERY, &report(&format!("{CPU}{{job=\"compile\"}}"), TOP)).await? == before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn sources_are_refused_with_a_word() -> Result<()> {
+    let server = Server::start()?;
+    // SOURCES and SOURCE_MAP.
+    for kind in [2_u64, 3] {
+        let file = json!({"buildId": "d4c1b9a7e2", "hash": "x", "type": kind, "force": true});
+        let should = ask(&server, SHOULD, &file).await?;
+        ensure!(should == json!({"reason": "Sources are not kept by this server."}), "{should}");
+        let info = Message::new().bytes(1, "d4c1b9a7e2").bytes(2, "x").number(3, kind);
+        let first = Message::new().bytes(1, info).finish();
+        let file = with(file, "size", json!(5));
+        let initiated = ask_over(&server, Wire::Grpc, Coding::Plain, INITIATE, &file).await?;
+        let uploaded = call_with(&http2()?, &server, UPLOAD, &[first]).await?.message;
+        for refused in [initiated, uploaded] {
+            let refusal = refused.err().context("sources were taken")?;
+            ensure!(
+                refusal.code == "failed_precondition" && refusal.message.starts_with("sources are not kept"),
+                "{refusal:?}"
+            );
+        }
+        let finished = json!({"buildId": "d4c1b9a7e2", "uploadId": "x", "type": kind});
+        let refusal = ask_over(&server, Wire::Grpc, Coding::Plain, FINISHED, &finished).await?.err();
+        ensure!(refusal.as_ref().is_some_and(|refusal| refusal.code == "not_found"), "{refusal:?}");
+    }
     Ok(())
 }
 

@@ -245,6 +245,55 @@ async fn source_files_and_their_lines() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_recursive_function_counts_once_a_stack() -> Result<()> {
+    let server = Server::start()?;
+    let stacks: [(&[u64], i64, &str); 2] = [(&[2, 2, 2, 1], 10, ""), (&[2, 1], 1, "")];
+    let profile = made_pprof(now_ms()? * 1_000_000, &stacks, &["main.main", "main.fib"]);
+    let series = raw(&[("__name__", "process_cpu"), ("job", "made")], &[&profile]);
+    ask(&server, WRITE_RAW, &write(&[series])).await?;
+    let query = "process_cpu:samples:count:cpu:nanoseconds:delta{job=\"made\"}";
+    let expect = ["main.fib 11 11", "main.main 11 0"];
+    let answer = ask(&server, QUERY, &report(query, TABLE_ARROW)).await?;
+    let shown = rows(&answer["tableArrow"], &["function_name", "cumulative", "flat"])?;
+    ensure!(shown == expect, "{shown:?}");
+    for (kind, list) in [(TOP, "/top/list"), (CALLGRAPH, "/callgraph/nodes")] {
+        let answer = ask(&server, QUERY, &report(query, kind)).await?;
+        let node = |node: &Value| {
+            let name = node["meta"]["function"]["name"].as_str().unwrap_or("?");
+            format!("{name} {} {}", number(&node["cumulative"]), number(&node["flat"]))
+        };
+        let nodes = answer.pointer(list).and_then(Value::as_array).context("nodes")?;
+        let mut shown: Vec<String> = nodes.iter().map(node).collect();
+        shown.sort();
+        ensure!(shown == expect, "{list}: {shown:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn filters_of_runtimes_change_nothing() -> Result<()> {
+    let server = Server::start()?;
+    let stacks: [(&[u64], i64, &str); 2] = [(&[3, 2, 1], 10, ""), (&[4, 1], 1, "")];
+    let functions = ["main", "_PyEval_EvalFrameDefault", "work.py", "rb_vm_exec"];
+    let profile = made_pprof(now_ms()? * 1_000_000, &stacks, &functions);
+    let series = raw(&[("__name__", "process_cpu"), ("job", "made")], &[&profile]);
+    ask(&server, WRITE_RAW, &write(&[series])).await?;
+    let plain = report("process_cpu:samples:count:cpu:nanoseconds:delta{job=\"made\"}", TOP);
+    let answer = ask(&server, QUERY, &plain).await?;
+    ensure!(answer["top"]["list"].as_array().map(Vec::len) == Some(4), "{answer}");
+    for filter in [
+        json!({}),
+        json!({"showPython": true}),
+        json!({"showRuby": true}),
+        json!({"showPython": true, "showRuby": true, "showInterpretedOnly": true}),
+    ] {
+        let filtered = ask(&server, QUERY, &with(plain.clone(), "runtimeFilter", filter.clone())).await?;
+        ensure!(filtered == answer, "{filter}: {filtered}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn filters_and_differences() -> Result<()> {
     let server = Server::start()?;
     let now = now_ms()? * 1_000_000;
