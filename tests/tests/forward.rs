@@ -174,7 +174,7 @@ async fn an_end_that_misbehaves() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_counted() -> Result<()> {
     let manners =
-        [Manner::Answer(413, "", ""), Manner::Answer(400, "", "no such tenant"), Manner::Answer(200, "", "")];
+        [Manner::Answer(413, "", ""), Manner::Answer(401, "", "no such tenant"), Manner::Answer(200, "", "")];
     let far = FarEnd::start(&[Manner::Hang].into_iter().chain(manners).collect::<Vec<_>>()).await?;
     let server = Server::start_with(&["--forward-url", far.url()])?;
     send(&server, &uploads(1..2)?).await?;

@@ -23,7 +23,14 @@ const REQUEST_ENTRIES: usize = 256;
 /// How often the spool is synced, and looked at when nobody says that there is more.
 const TICK: Duration = Duration::from_secs(1);
 
+/// After so many answers that it is too much for now, less is sent at once: some ends never take what is more than
+/// they take in a second.
+const TOO_FAST: u32 = 2;
+
 type OnUnsent = Box<dyn Fn(Unsent) + Send + Sync>;
+
+/// What is still to be sent, request by request, with the bodies of those that were made already.
+type Parts = VecDeque<(Vec<Entry>, Option<Bytes>)>;
 
 /// Sends what is in a spool to one place.
 pub struct Forwarder {
@@ -80,7 +87,10 @@ impl Forwarder {
                     reason: UnsentReason::Spool,
                     profiles: 1,
                     bytes: 0,
-                    message: format!("the spool: {why}; the rest of it is not forwarded"),
+                    message: format!(
+                        "the spool: {why}; the rest of it is not forwarded, and nobody knows how many profiles that is \
+                         (they count as one)"
+                    ),
                 });
             }
             if let Some(first) = chunk.entries.first() {
@@ -93,8 +103,8 @@ impl Forwarder {
 
     /// Sends `entries` until all of them were taken, refused, or dropped to make room.
     async fn deliver(&mut self, entries: Vec<Entry>) {
-        let mut parts = VecDeque::from([(entries, None)]);
-        let mut attempt = 0;
+        let mut parts: Parts = VecDeque::from([(entries, None)]);
+        let (mut attempt, mut too_fast) = (0, 0);
         while let Some((mut part, made)) = parts.pop_front() {
             let before = part.len();
             part.retain(|entry| !self.spool.is_behind(entry.end));
@@ -107,13 +117,15 @@ impl Forwarder {
                 self.advance(end).await;
                 continue;
             };
-            match self.client.send(body.clone(), self.clock.now()).await {
+            let reply = self.client.send(body.clone(), self.clock.now()).await;
+            too_fast = if matches!(reply, Reply::TooFast { .. }) { too_fast + 1 } else { 0 };
+            match reply {
                 Reply::Taken { rejected, why } => {
                     attempt = 0;
                     self.taken(&part, rejected, why);
                     self.advance(end).await;
                 }
-                Reply::Later { after, why } => {
+                Reply::Later { after, why } | Reply::TooFast { after, why } => {
                     attempt += 1;
                     self.spool.counters.retries.fetch_add(1, Relaxed);
                     let wait = backoff::wait(attempt, after, &mut self.jitter);
@@ -122,15 +134,17 @@ impl Forwarder {
                     } else {
                         tracing::debug!(%why, ?wait, attempt, "forwarding is tried again");
                     }
-                    parts.push_front((part, Some(body)));
+                    if too_fast >= TOO_FAST && part.len() > 1 {
+                        too_fast = 0;
+                        halve(part, &mut parts);
+                    } else {
+                        parts.push_front((part, Some(body)));
+                    }
                     tokio::time::sleep(wait).await;
                 }
-                Reply::TooLarge { .. } if part.len() > 1 => {
-                    let rest = part.split_off(part.len() / 2);
-                    parts.push_front((rest, None));
-                    parts.push_front((part, None));
-                }
-                Reply::TooLarge { why } | Reply::Refused { why } => {
+                // One of them may be at fault, and the others are taken without it.
+                Reply::TooLarge { .. } | Reply::Invalid { .. } if part.len() > 1 => halve(part, &mut parts),
+                Reply::TooLarge { why } | Reply::Invalid { why } | Reply::Refused { why } => {
                     attempt = 0;
                     self.refused(&part, &why);
                     self.advance(end).await;
@@ -237,6 +251,13 @@ impl std::fmt::Debug for Forwarder {
     }
 }
 
+/// Puts both halves of `part` in front, in their order.
+fn halve(mut part: Vec<Entry>, parts: &mut Parts) {
+    let rest = part.split_off(part.len() / 2);
+    parts.push_front((rest, None));
+    parts.push_front((part, None));
+}
+
 /// Ends a task when it goes.
 struct Stop(tokio::task::JoinHandle<()>);
 
@@ -255,3 +276,6 @@ async fn sync_often(spool: Arc<Spool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,11 +79,13 @@ impl RemoteWriter {
             let body = body(samples.get(..count).unwrap_or_default());
             match self.send(body, now).await {
                 Reply::Taken { .. } => drop(samples.drain(..count)),
-                Reply::Later { after, why } => {
+                Reply::Later { after, why } | Reply::TooFast { after, why } => {
                     self.attempts += 1;
                     return Written::Later(backoff::wait(self.attempts, after, &mut self.jitter), why);
                 }
-                Reply::TooLarge { why } | Reply::Refused { why } => return Written::Refused(why),
+                Reply::TooLarge { why } | Reply::Invalid { why } | Reply::Refused { why } => {
+                    return Written::Refused(why);
+                }
             }
             self.attempts = 0;
         }
@@ -97,7 +99,7 @@ impl RemoteWriter {
             .header(CONTENT_ENCODING, "snappy")
             .header("x-prometheus-remote-write-version", "0.1.0");
         match send::answer(request).await {
-            Ok((head, body, _)) => reply::of_http(head.status, send::retry_after(&head.headers, now), &body),
+            Ok((head, body, _)) => reply::of_http(&head, send::retry_after(&head.headers, now), &body),
             Err(why) => Reply::Later { after: None, why },
         }
     }

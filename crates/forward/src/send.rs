@@ -72,10 +72,17 @@ impl Client {
         };
         let after = |headers: &HeaderMap| retry_after(headers, now);
         if self.target.protocol != Protocol::OtlpGrpc || !head.status.is_success() {
-            return match (reply::of_http(head.status, after(&head.headers), &body), self.target.protocol) {
-                // Only OTLP answers with a message that says more.
-                (Reply::Taken { .. }, Protocol::Push) => Reply::Taken { rejected: 0, why: String::new() },
-                (reply, _) => reply,
+            let is_success = head.status.is_success();
+            if is_success && reply::is_page(&head.headers, &body) {
+                let why = reply::something_else(self.target.endpoint(), &head, &body);
+                return Reply::Later { after: None, why };
+            }
+            return match reply::of_http(&head, after(&head.headers), &body) {
+                // Only OTLP says in an answer of success what was not taken.
+                Reply::Taken { .. } if is_success && self.target.protocol == Protocol::Push => {
+                    Reply::Taken { rejected: 0, why: String::new() }
+                }
+                reply => reply,
             };
         }
         // An answer without a message has its status in front.

@@ -1,6 +1,7 @@
 //! What the other end of an export says: partial success, and when to come back.
 
 use crate::pprof::wire::{Cursor, Value};
+use serde_json::Value as Json;
 use std::time::Duration;
 
 /// Profiles that were not taken and why, as an `ExportProfilesServiceResponse` says it; nothing when all
@@ -10,6 +11,18 @@ pub fn rejected(answer: &[u8]) -> Option<(u64, String)> {
     let count = find(partial, 1).and_then(|value| value.number(1).ok()).unwrap_or_default();
     let message = find(partial, 2).and_then(|value| value.bytes(2).ok()).unwrap_or_default();
     let message = String::from_utf8_lossy(message).into_owned();
+    (count > 0 || !message.is_empty()).then_some((count, message))
+}
+
+/// The same of an answer in JSON, in which numbers of 64 bits are texts.
+pub fn rejected_json(answer: &[u8]) -> Option<(u64, String)> {
+    let answer: Json = serde_json::from_slice(answer).ok()?;
+    let partial = answer.get("partialSuccess").or_else(|| answer.get("partial_success"))?;
+    let count = partial.get("rejectedProfiles").or_else(|| partial.get("rejected_profiles"));
+    let count = count.and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()));
+    let message = partial.get("errorMessage").or_else(|| partial.get("error_message"));
+    let message = message.and_then(Json::as_str).unwrap_or_default().to_owned();
+    let count = count.unwrap_or_default();
     (count > 0 || !message.is_empty()).then_some((count, message))
 }
 
@@ -52,6 +65,25 @@ mod tests {
         assert_eq!(rejected(b"\x0a\x07\x08\x02\x12\x03why"), Some((2, "why".to_owned())));
         assert_eq!(rejected(b"\x0a\x07\x08\x02\x12\x03wh"), None);
         assert_eq!(rejected(b"<html>"), None);
+    }
+
+    #[test]
+    fn answers_in_json() {
+        for (answer, expect) in [
+            (r#"{"partialSuccess":{"rejectedProfiles":"3","errorMessage":"why"}}"#, Some((3, "why"))),
+            (r#"{"partial_success":{"rejected_profiles":3}}"#, Some((3, ""))),
+            (r#"{"partialSuccess":{"errorMessage":"a warning"}}"#, Some((0, "a warning"))),
+            (r#"{"partialSuccess":{"rejectedProfiles":-1}}"#, None),
+            (r#"{"partialSuccess":{}}"#, None),
+            (r#"{"partialSuccess":null}"#, None),
+            ("{}", None),
+            ("[]", None),
+            ("3", None),
+            ("", None),
+        ] {
+            let expect = expect.map(|(count, why)| (count, why.to_owned()));
+            assert_eq!(rejected_json(answer.as_bytes()), expect, "{answer}");
+        }
     }
 
     #[test]

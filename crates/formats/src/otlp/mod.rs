@@ -24,7 +24,7 @@ mod stacks;
 mod v1_7;
 mod write;
 
-pub use answer::{rejected, retry_delay};
+pub use answer::{rejected, rejected_json, retry_delay};
 pub use export::{Export, read};
 pub use json::{read as read_json, to_protobuf};
 pub use write::ExportWriter;
