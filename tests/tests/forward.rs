@@ -113,6 +113,40 @@ async fn over_opentelemetry() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_may_forward_to_each_other() -> Result<()> {
+    for protocol in ["push", "otlp-http", "otlp-grpc"] {
+        let addresses = [free_address()?, free_address()?];
+        let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+        let start = |own: usize| {
+            let url = format!("http://{}", addresses[1 - own]);
+            let flags: [&str; 6] =
+                ["--extra-listen", &addresses[own], "--forward-url", &url, "--forward-protocol", protocol];
+            Server::start_on(folders[own].path(), &flags)
+        };
+        let servers = [start(0)?, start(1)?];
+        let all = uploads(1..41)?;
+        send(&servers[0], &all[..20]).await?;
+        send(&servers[1], &all[20..]).await?;
+        // Each sends what it had itself, and what it had from the other, where that ends.
+        for server in &servers {
+            until("everything went round", async || {
+                Ok(server.metric("everflame_forward_sent_total ").await? >= 40.0)
+            })
+            .await
+            .context(protocol)?;
+        }
+        for server in &servers {
+            until("all is sent", async || Ok(server.metric("everflame_forward_spool_bytes ").await? == 0.0))
+                .await?;
+            ensure!(server.metric("everflame_forward_sent_total ").await? == 40.0, "{protocol}");
+            ensure!(server.metric("everflame_forward_returned_total ").await? > 0.0, "{protocol}");
+            check_uploads(server, &all, &[]).await.context(protocol)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_misbehaves() -> Result<()> {
     let manners = [
         Manner::Answer(500, "", "broken"),

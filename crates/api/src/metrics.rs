@@ -362,6 +362,7 @@ fn encode_forward(forward: &ForwardStatus, encoder: &mut DescriptorEncoder<'_>) 
         ("forward_sent", "Profiles that the other end took", forward.sent),
         ("forward_sent_bytes", "Bytes of the spool that they took", forward.sent_bytes),
         ("forward_retries", "Requests that failed and are sent again", forward.retries),
+        ("forward_returned", "Uploads that were sent on, and came back", forward.returned),
     ];
     encode_counters(encoder, counters)?;
     let help = "Profiles that are stored here and were not sent on";

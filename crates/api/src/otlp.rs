@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use buffa::Message;
 use connectrpc::{RequestContext, Response as RpcResponse, ServiceRequest, ServiceResult};
+use everflame_forward::Via;
 use everflame_ingest::{OtlpEncoding, OtlpStored};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -30,10 +31,11 @@ pub(crate) struct Exports(pub(crate) Arc<App>);
 impl ProfilesService for Exports {
     async fn export(
         &self,
-        _context: RequestContext,
+        context: RequestContext,
         request: ServiceRequest<'_, ExportProfilesServiceRequest>,
     ) -> ServiceResult<ExportProfilesServiceResponse> {
-        let stored = self.0.ingest.otlp(request.bytes().clone(), OtlpEncoding::Protobuf).await;
+        let via = Via::of_request(context.headers());
+        let stored = self.0.ingest.otlp(request.bytes().clone(), OtlpEncoding::Protobuf, via).await;
         RpcResponse::ok(answer(stored.map_err(refusal)?))
     }
 }
@@ -49,7 +51,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
     };
     let stored = async {
         let body = body::read_upload(&head.headers, body, &app, "").await.map_err(ApiError::without_422)?;
-        app.ingest.otlp(body, encoding).await.map_err(refusal)
+        app.ingest.otlp(body, encoding, Via::of_request(&head.headers)).await.map_err(refusal)
     };
     match stored.await {
         Ok(stored) => encoded(StatusCode::OK, encoding, answer(stored)),

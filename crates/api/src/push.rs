@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::wire::push::v1::{PushRequest, PushResponse, PusherService};
 use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};
+use everflame_forward::Via;
 use everflame_ingest::{ErrorKind, PushSample};
 use futures::StreamExt;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ pub(crate) struct Pusher(pub(crate) Arc<App>);
 impl PusherService for Pusher {
     async fn push(
         &self,
-        _context: RequestContext,
+        context: RequestContext,
         request: ServiceRequest<'_, PushRequest>,
     ) -> ServiceResult<PushResponse> {
-        let samples = samples(&request)?;
+        let samples = samples(&request, &Via::of_request(context.headers()))?;
         let all = samples.len();
         let ingest = &self.0.ingest;
         let mut stored = futures::stream::iter(samples)
@@ -68,8 +69,11 @@ fn refusal(error: everflame_ingest::Error) -> ApiError {
 /// Where an upload stands in its message: number of the series, number of the sample.
 type Place = (usize, usize);
 
-/// The uploads of a message with their places.
-fn samples(request: &ServiceRequest<'_, PushRequest>) -> Result<Vec<(Place, PushSample)>, ConnectError> {
+/// The uploads of a message that came through `via`, with their places.
+fn samples(
+    request: &ServiceRequest<'_, PushRequest>,
+    via: &Via,
+) -> Result<Vec<(Place, PushSample)>, ConnectError> {
     let body = request.bytes();
     let mut samples = Vec::new();
     for (series_at, series) in request.view().series.iter().enumerate() {
@@ -84,7 +88,7 @@ fn samples(request: &ServiceRequest<'_, PushRequest>) -> Result<Vec<(Place, Push
             let id = Uuid::try_parse(sample.ID).ok().filter(|id| !id.is_nil()).map(|id| id.as_u128());
             samples.push((
                 (series_at, at),
-                PushSample { labels, pprof: body.slice_ref(sample.raw_profile), id },
+                PushSample { labels, pprof: body.slice_ref(sample.raw_profile), id, via: via.clone() },
             ));
         }
     }

@@ -103,21 +103,23 @@ impl Forwarder {
 
     /// Sends `entries` until all of them were taken, refused, or dropped to make room.
     async fn deliver(&mut self, entries: Vec<Entry>) {
-        let mut parts: Parts = VecDeque::from([(entries, None)]);
+        // A request names one chain.
+        let runs = entries.chunk_by(|one, next| one.via == next.via);
+        let mut parts: Parts = runs.map(|run| (run.to_vec(), None)).collect();
         let (mut attempt, mut too_fast) = (0, 0);
         while let Some((mut part, made)) = parts.pop_front() {
             let before = part.len();
             part.retain(|entry| !self.spool.is_behind(entry.end));
             let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
             self.spool.wait_since(first.arrived);
-            let end = last.end;
+            let (end, via) = (last.end, first.via.then(self.spool.id));
             let made: Option<Bytes> = made.filter(|_| part.len() == before);
             let made = if made.is_some() { made } else { self.body(&part).await };
             let Some(body) = made else {
                 self.advance(end).await;
                 continue;
             };
-            let reply = self.client.send(body.clone(), self.clock.now()).await;
+            let reply = self.client.send(body.clone(), &via, self.clock.now()).await;
             too_fast = if matches!(reply, Reply::TooFast { .. }) { too_fast + 1 } else { 0 };
             match reply {
                 Reply::Taken { rejected, why } => {

@@ -7,9 +7,30 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// What a segment begins with; the last byte is the version.
-pub(crate) const MAGIC: [u8; 8] = *b"EFSPOOL\x01";
+pub(crate) const MAGIC: [u8; 8] = *b"EFSPOOL\x02";
 pub(crate) const MAGIC_BYTES: u64 = MAGIC.len() as u64;
 const EXTENSION: &str = "spool";
+
+/// What the frames of a segment hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 1: they do not say which servers they came through.
+    WithoutVia,
+    /// 2: they do.
+    WithVia,
+}
+
+impl Version {
+    /// That of a segment that begins with `magic`.
+    fn of(magic: [u8; MAGIC.len()]) -> Option<Self> {
+        let ([own @ .., _], [name @ .., version]) = (MAGIC, magic);
+        match version {
+            1 if name == own => Some(Self::WithoutVia),
+            2 if name == own => Some(Self::WithVia),
+            _ => None,
+        }
+    }
+}
 
 /// A segment on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +73,7 @@ pub(crate) enum Next {
 /// Reads a segment frame by frame.
 pub(crate) struct Reader {
     file: BufReader<File>,
+    version: Version,
     position: Position,
     until: u64,
 }
@@ -62,16 +84,17 @@ impl Reader {
         let mut file = File::open(path(folder, segment.number))?;
         let position = Position { segment: segment.number, offset: offset.max(MAGIC_BYTES) };
         let mut magic = [0; MAGIC.len()];
-        let until = match file.read_exact(&mut magic) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
-            Err(error) => return Err(error),
-            Ok(()) if magic != MAGIC => {
+        let read = file.read_exact(&mut magic);
+        let (version, until) = match (read, Version::of(magic)) {
+            (Err(error), _) if error.kind() == ErrorKind::UnexpectedEof => (Version::WithVia, 0),
+            (Err(error), _) => return Err(error),
+            (Ok(()), None) => {
                 return Err(io::Error::new(ErrorKind::InvalidData, "it is not of this version of the spool"));
             }
-            Ok(()) => segment.bytes,
+            (Ok(()), Some(version)) => (version, segment.bytes),
         };
         file.seek(SeekFrom::Start(position.offset))?;
-        Ok(Self { file: BufReader::with_capacity(1 << 16, file), position, until })
+        Ok(Self { file: BufReader::with_capacity(1 << 16, file), version, position, until })
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Next> {
@@ -95,7 +118,7 @@ impl Reader {
             return Ok(Next::Damaged);
         }
         self.position.offset += (FRAME_BYTES + length) as u64;
-        Ok(entry::read(&body, crc, self.position).map_or(Next::Damaged, Next::Entry))
+        Ok(entry::read(&body, crc, self.version, self.position).map_or(Next::Damaged, Next::Entry))
     }
 
     /// Whether there was enough to fill `bytes`: somebody may have cut the file off.

@@ -2,6 +2,7 @@
 
 use crate::reply::{self, Reply};
 use crate::target::{Protocol, Target};
+use crate::via::{VIA_HEADER, Via};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::{Bytes, BytesMut};
@@ -51,9 +52,11 @@ impl Client {
         }
     }
 
-    /// Sends `body`; `now` is the time, for answers that name one.
-    pub(crate) async fn send(&self, body: Bytes, now: Nanos) -> Reply {
+    /// Sends `body`, which came through `via`, this server being the last; `now` is the time, for answers that name
+    /// one.
+    pub(crate) async fn send(&self, body: Bytes, via: &Via, now: Nanos) -> Reply {
         let request = self.http.post(self.target.url.clone()).headers(self.target.headers.clone()).body(body);
+        let request = request.header(VIA_HEADER, via.to_string());
         let request = match self.target.protocol {
             Protocol::Push => {
                 request.header(CONTENT_TYPE, "application/proto").header(CONTENT_ENCODING, "gzip")

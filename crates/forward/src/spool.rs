@@ -9,7 +9,9 @@ use crate::entry::{self, Entry};
 use crate::position::Position;
 use crate::segment::{self, MAGIC, MAGIC_BYTES, Next, Reader, Segment};
 use crate::select::Select;
+use crate::server_id;
 use crate::status::{Counters, ForwardStatus, Unsent, UnsentReason};
+use crate::via::Via;
 use everflame_lake::Batch;
 use everflame_profile::{Clock, Nanos};
 use parking_lot::Mutex;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// The spool has so many segments or more before the oldest goes.
 const SEGMENTS: u64 = 16;
@@ -57,6 +60,8 @@ impl Frame {
 /// What is to be sent, on disk.
 pub struct Spool {
     folder: PathBuf,
+    /// This server's, in the chains of what it sends.
+    pub(crate) id: Uuid,
     limit: u64,
     select: Select,
     clock: Arc<dyn Clock>,
@@ -101,6 +106,7 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         let open = || {
             fs::create_dir_all(&folder)?;
+            let id = server_id::load(&folder)?;
             let position = Position::load(&folder);
             let (mut segments, mut last_number) = (VecDeque::new(), position.segment);
             for segment in segment::list(&folder)? {
@@ -111,10 +117,11 @@ impl Spool {
                     segments.push_back(segment);
                 }
             }
-            Ok(State { segments, position, last_number, ..State::default() })
+            Ok((id, State { segments, position, last_number, ..State::default() }))
         };
         match open() {
-            Ok(state) => Ok(Self {
+            Ok((id, state)) => Ok(Self {
+                id,
                 limit,
                 select,
                 clock,
@@ -128,11 +135,26 @@ impl Spool {
         }
     }
 
-    /// What is to be written of a batch that has the frames of all its stacks; nothing when none of it is to be
-    /// sent. Costs about as much as reading the upload did.
-    pub fn frame(&self, batch: &Batch) -> Option<Frame> {
+    /// Whether what came through `via` was sent by this very server. Then it is there, and goes no further; it is
+    /// counted.
+    pub fn is_back(&self, via: &Via) -> bool {
+        let is_back = via.contains(self.id);
+        if is_back {
+            self.counters.returned.fetch_add(1, Relaxed);
+            tracing::debug!(%via, "what this server forwarded has come back to it, and is not stored again");
+        }
+        is_back
+    }
+
+    /// What is to be written of a batch that came through `via` and has the frames of all its stacks; nothing when
+    /// none of it is to be sent. Costs about as much as reading the upload did.
+    pub fn frame(&self, batch: &Batch, via: &Via) -> Option<Frame> {
+        if via.is_full() {
+            tracing::debug!(%via, "what came through so many servers is stored, and not forwarded");
+            return None;
+        }
         let part = self.select.of(batch)?;
-        let bytes = entry::frame(&part, self.clock.now());
+        let bytes = entry::frame(&part, via, self.clock.now());
         Some(Frame { bytes, service: part.service.clone(), profiles: part.profiles.len() as u64 })
     }
 

@@ -51,6 +51,8 @@ pub struct ForwardStatus {
     pub sent_bytes: u64,
     /// Requests that failed and were, or will be, tried again.
     pub retries: u64,
+    /// Uploads that this server had sent on, and that came back to it.
+    pub returned: u64,
     /// Profiles that were not sent on, in the order of [`UnsentReason::ALL`].
     pub dropped: [u64; UnsentReason::ALL.len()],
     /// Bytes on disk that are still to be sent.
@@ -66,6 +68,7 @@ pub(crate) struct Counters {
     pub(crate) sent: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
+    pub(crate) returned: AtomicU64,
     dropped: [AtomicU64; UnsentReason::ALL.len()],
 }
 
@@ -82,6 +85,7 @@ impl Counters {
             sent: self.sent.load(Relaxed),
             sent_bytes: self.sent_bytes.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            returned: self.returned.load(Relaxed),
             dropped: self.dropped.each_ref().map(|counter| counter.load(Relaxed)),
             ..ForwardStatus::default()
         }

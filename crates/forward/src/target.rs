@@ -1,5 +1,6 @@
 //! Where to, and how: what an operator writes, checked.
 
+use crate::via::VIA_HEADER;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -38,13 +39,14 @@ impl Protocol {
 }
 
 /// Headers that the wire sets itself.
-const OWN: [HeaderName; 6] = [
+const OWN: [HeaderName; 7] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONNECTION,
     header::TE,
     header::TRANSFER_ENCODING,
+    VIA_HEADER,
 ];
 
 /// What an operator wrote is not where something can be sent.
@@ -155,9 +157,13 @@ mod tests {
         let target = Target::new("http://h", Protocol::Push, &headers).unwrap();
         assert_eq!(target.headers["authorization"], "Bearer secret");
         assert!(!format!("{target:?}").contains("secret"));
-        for (name, value) in
-            [("a b", "secret"), ("content-type", "secret"), ("grpc-x", "secret"), ("a", "sec\nret")]
-        {
+        for (name, value) in [
+            ("a b", "secret"),
+            ("content-type", "secret"),
+            ("grpc-x", "secret"),
+            ("Everflame-Via", "secret"),
+            ("a", "sec\nret"),
+        ] {
             let fault = Target::new("http://h", Protocol::Push, &[(name.to_owned(), value.to_owned())]);
             let fault = format!("{:?} {}", fault.as_ref().unwrap_err(), fault.as_ref().unwrap_err());
             assert!(!fault.contains("sec"), "{fault}");

@@ -9,7 +9,7 @@ use crate::dropped::{Event, Reason};
 use crate::error::Error;
 use crate::ingest::{Ingest, Inner};
 use crate::merge;
-use everflame_forward::{ForwardStatus, Frame, Spool, Unsent, UnsentReason};
+use everflame_forward::{ForwardStatus, Frame, Spool, Unsent, UnsentReason, Via};
 use everflame_lake::{Appended, Batch};
 use std::sync::Arc;
 
@@ -24,11 +24,27 @@ impl Ingest {
         self.0.note_unsent(unsent);
     }
 
-    /// Stores `batch`, which has the frames of all its stacks.
-    pub(crate) async fn append_and_spool(&self, spool: &Arc<Spool>, batch: Batch) -> Result<Appended, Error> {
-        let (inner, own) = (self.0.clone(), spool.clone());
+    /// Whether this server had sent on itself what came through `via`, `bytes` large. Then it was stored before,
+    /// and counts as such.
+    pub(crate) fn is_back(&self, via: &Via, bytes: usize) -> bool {
+        let is_back = self.0.spool.as_ref().is_some_and(|spool| spool.is_back(via));
+        if is_back {
+            self.0.counters.receive(bytes);
+            self.0.counters.settle(Ok(true));
+        }
+        is_back
+    }
+
+    /// Stores `batch`, which came through `via` and has the frames of all its stacks.
+    pub(crate) async fn append_and_spool(
+        &self,
+        spool: &Arc<Spool>,
+        batch: Batch,
+        via: &Via,
+    ) -> Result<Appended, Error> {
+        let (inner, own, via) = (self.0.clone(), spool.clone(), via.clone());
         let (batch, frame) = blocking(move || {
-            let frame = own.frame(&batch);
+            let frame = own.frame(&batch, &via);
             (inner.without_known_stacks(batch), frame)
         })
         .await?;
@@ -45,8 +61,7 @@ async fn append_then_spool(
     frame: Option<Frame>,
 ) -> Result<Appended, Error> {
     let appended = inner.lake.append(batch).await?;
-    // What is there already was forwarded when it came first: two servers that forward to each other do not
-    // send the same to and fro.
+    // What is there already was forwarded when it came first.
     if let (Appended::Stored | Appended::DuplicateOfLog, Some(frame)) = (appended, frame) {
         let unsent = blocking(move || spool.write(&frame)).await.unwrap_or_default();
         unsent.iter().for_each(|unsent| inner.note_unsent(unsent));
@@ -90,3 +105,6 @@ fn stopped(error: tokio::task::JoinError) -> Error {
     let message = format!("the profile was not stored: {error}; please report it with the profile");
     Error::new(crate::ErrorKind::Internal, message)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use crate::{go_names, labels, name, spy};
 use bytes::Bytes;
 use everflame_formats::folded::{self, Lines};
 use everflame_formats::{Decoded, pprof, tree, trie};
-use everflame_forward::Spool;
+use everflame_forward::{Spool, Via};
 use everflame_lake::{Appended, Batch, Lake, ProfileId};
 use everflame_profile::{Clock, Labels, Nanos, Profile, ProfileType, SERVICE_NAME};
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub struct PushSample {
     /// The client's UUID. A second upload with the same one is not stored again when its labels and its profile
     /// are the same, too.
     pub id: Option<u128>,
+    /// The servers that it came through.
+    pub via: Via,
 }
 
 /// A pprof that came to `/ingest`.
@@ -193,29 +195,36 @@ impl Ingest {
         }))
     }
 
-    /// Stores one sample of a Push.
+    /// Stores one sample of a Push; not what this server sent on itself.
     pub async fn push(&self, sample: PushSample) -> Result<Stored, Error> {
+        if self.is_back(&sample.via, sample.pprof.len()) {
+            let id = sample.id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128());
+            let time = self.0.clock.now();
+            let time = time - time.rem_euclid(1_000);
+            return Ok(Stored { id: ProfileId(id), time, rows: Vec::new(), duplicate: true });
+        }
         let service = sample.labels.iter().find(|(name, _)| name == SERVICE_NAME);
         let service = service.map(|(_, value)| value.clone()).unwrap_or_default();
-        self.store(sample.pprof.len(), service, move |inner| inner.push(sample)).await
+        let via = sample.via.clone();
+        self.store(sample.pprof.len(), service, &via, move |inner| inner.push(sample)).await
     }
 
     /// Stores a pprof from `/ingest`.
     pub async fn ingest_pprof(&self, upload: IngestPprof) -> Result<Stored, Error> {
         let (bytes, service) = (upload.profile.len(), claimed_service(&upload.name));
-        self.store(bytes, service, move |inner| inner.ingest_pprof(upload)).await
+        self.store(bytes, service, &Via::default(), move |inner| inner.ingest_pprof(upload)).await
     }
 
     /// Stores stacks without types from `/ingest`.
     pub async fn ingest_folded(&self, upload: IngestFolded) -> Result<Stored, Error> {
         let (bytes, service) = (upload.body.len(), claimed_service(&upload.name));
-        self.store(bytes, service, move |inner| inner.ingest_folded(upload)).await
+        self.store(bytes, service, &Via::default(), move |inner| inner.ingest_folded(upload)).await
     }
 
     /// Stores a pprof from profefe's API. A profile without samples is refused there.
     pub async fn profefe(&self, upload: Profefe) -> Result<Stored, Error> {
         let (bytes, service) = (upload.body.len(), upload.service.clone());
-        self.store(bytes, service, move |inner| inner.profefe(upload).map(Some)).await
+        self.store(bytes, service, &Via::default(), move |inner| inner.profefe(upload).map(Some)).await
     }
 
     /// Stores a profile that was taken in this process.
@@ -227,7 +236,7 @@ impl Ingest {
         profile: Profile,
     ) -> Result<Stored, Error> {
         let (service, profile_name) = (service.to_owned(), profile_name.to_owned());
-        self.store(0, service.clone(), move |inner| {
+        self.store(0, service.clone(), &Via::default(), move |inner| {
             let labels = labels::of_service(&service, labels, &inner.limits.general)?;
             inner.upload(labels, &profile_name, profile, 0, 0, None).map(Some)
         })
@@ -258,15 +267,16 @@ impl Ingest {
     }
 
     /// Decodes with `decode`, builds the batches, appends them, and counts what happened. `service` is what the
-    /// sender calls it.
+    /// sender calls it, `via` what it came through.
     async fn store(
         &self,
         bytes: usize,
         service: String,
+        via: &Via,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
         self.0.counters.receive(bytes);
-        let result = self.prepare_and_append(bytes, decode).await;
+        let result = self.prepare_and_append(bytes, via, decode).await;
         self.0.counters.settle(result.as_ref().map(|stored| stored.duplicate));
         result.map_err(|error| self.0.note_refusal(error, &service, 1, bytes as u64))
     }
@@ -274,13 +284,14 @@ impl Ingest {
     async fn prepare_and_append(
         &self,
         bytes: usize,
+        via: &Via,
         decode: impl FnOnce(&Inner) -> Result<Option<Upload>, Error> + Send + 'static,
     ) -> Result<Stored, Error> {
         self.0.is_exhausted()?;
         let (mut stored, batches) = self.work(bytes, move |inner| inner.prepare(bytes, decode)).await?;
         // At the same time, so that they share a sync.
         let appended =
-            futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch))).await?;
+            futures::future::try_join_all(batches.into_iter().map(|batch| self.append(batch, via))).await?;
         stored.duplicate = !appended.is_empty() && appended.iter().all(|appended| appended.is_duplicate());
         Ok(stored)
     }
@@ -304,11 +315,11 @@ impl Ingest {
         })?
     }
 
-    pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, Error> {
+    pub(crate) async fn append(&self, batch: Batch, via: &Via) -> Result<Appended, Error> {
         let samples = batch.samples.len() as u64;
         let appended = match &self.0.spool {
             None => self.0.lake.append(batch).await?,
-            Some(spool) => self.append_and_spool(spool, batch).await?,
+            Some(spool) => self.append_and_spool(spool, batch, via).await?,
         };
         if appended == Appended::Stored {
             self.0.counters.samples.fetch_add(samples, Relaxed);

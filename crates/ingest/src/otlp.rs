@@ -7,6 +7,7 @@ use crate::rates::Cost;
 use crate::{labels, naming};
 use bytes::Bytes;
 use everflame_formats::otlp::{self, Export};
+use everflame_forward::Via;
 use everflame_profile::{Nanos, SERVICE_NAME};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -37,12 +38,15 @@ const DEFAULT_DURATION: Nanos = 10_000_000_000;
 
 impl Ingest {
     /// Stores all profiles of an export that can be read; an export of which none can be read is refused.
-    /// The same bytes are stored once, so that senders may try again.
-    pub async fn otlp(&self, body: Bytes, encoding: OtlpEncoding) -> Result<OtlpStored, Error> {
+    /// The same bytes are stored once, so that senders may try again; what this server sent on itself is not stored.
+    pub async fn otlp(&self, body: Bytes, encoding: OtlpEncoding, via: Via) -> Result<OtlpStored, Error> {
         let (bytes, receipt) = (body.len(), Arc::new(Mutex::default()));
+        if self.is_back(&via, bytes) {
+            return Ok(OtlpStored::default());
+        }
         let filled = receipt.clone();
         let prepare = move |inner: &Inner| inner.prepare_otlp(&body, encoding, &mut filled.lock());
-        self.store_parts(bytes, "", prepare).await?;
+        self.store_parts(bytes, "", &via, prepare).await?;
         let stored = std::mem::take(&mut *receipt.lock());
         Ok(stored)
     }

@@ -9,6 +9,7 @@ use crate::parts::{Prepared, Timed};
 use crate::rates::Cost;
 use bytes::Bytes;
 use everflame_formats::{Moments, Part};
+use everflame_forward::Via;
 use everflame_profile::{Labels, PROFILE_NAME, Profile, SERVICE_NAME, SampleLabel, Samples};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl Ingest {
             }
             inner.prepare_message(uploads, &body)
         };
-        self.store_parts(bytes, "", decode).await.map(drop)
+        self.store_parts(bytes, "", &Via::default(), decode).await.map(drop)
     }
 
     /// Stores the profiles that were made of Arrow records, whose bytes are `body`, or none. What is too
@@ -79,7 +80,7 @@ impl Ingest {
             }
             inner.prepare_message(uploads, &body)
         };
-        self.store_parts(bytes, "", decode).await.map(drop)
+        self.store_parts(bytes, "", &Via::default(), decode).await.map(drop)
     }
 }
 

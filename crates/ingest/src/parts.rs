@@ -9,6 +9,7 @@ use crate::rates::Cost;
 use crate::{labels, name, naming, timestamps};
 use bytes::Bytes;
 use everflame_formats::{Format, Moments, Part, Parts, jfr};
+use everflame_forward::Via;
 use everflame_lake::{Batch, ProfileId};
 use everflame_profile::{FrameId, Labels, Nanos, SERVICE_NAME, Symbols};
 use std::collections::BTreeMap;
@@ -101,14 +102,15 @@ impl Ingest {
             inner.take(&costs, total).map_err(|error| error.of(&labels))?;
             Ok(prepared)
         };
-        self.store_parts(bytes, &service, prepare).await
+        self.store_parts(bytes, &service, &Via::default(), prepare).await
     }
 
-    /// Stores all that `prepare` makes of an upload of `service`, as the sender calls it.
+    /// Stores all that `prepare` makes of an upload of `service`, as the sender calls it, that came through `via`.
     pub(crate) async fn store_parts(
         &self,
         bytes: usize,
         service: &str,
+        via: &Via,
         prepare: impl FnOnce(&Inner) -> Result<Vec<Prepared>, Error> + Send + 'static,
     ) -> Result<Vec<Stored>, Error> {
         self.0.counters.receive(bytes);
@@ -117,7 +119,7 @@ impl Ingest {
             let prepared = self.work(bytes, prepare).await?;
             // At the same time, so that they share a sync.
             let stored = prepared.into_iter().map(async |Prepared { mut stored, batch, .. }| {
-                stored.duplicate = self.append(batch).await?.is_duplicate();
+                stored.duplicate = self.append(batch, via).await?.is_duplicate();
                 Ok(stored)
             });
             futures::future::try_join_all(stored).await

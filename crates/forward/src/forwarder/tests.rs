@@ -4,15 +4,18 @@ use super::*;
 use crate::outgoing::tests::batch;
 use crate::select::Select;
 use crate::status::ForwardStatus;
+use crate::via::Via;
+use crate::via::tests::chain;
 use everflame_formats::{Limits, gzip};
 use everflame_profile::Nanos;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A request that arrived: the numbers of the services in it.
+/// A request that arrived: its chain, and the numbers of the services in it.
 #[derive(Clone, Debug, PartialEq)]
 struct Received {
+    via: String,
     services: Vec<usize>,
 }
 
@@ -55,7 +58,8 @@ async fn answer_all(mut stream: TcpStream, answer: Answer, received: Arc<Mutex<V
             text.split("service-").skip(1).map(|rest| rest[..2].parse().unwrap()).collect();
         let before = received.lock().len();
         let reply = format!("HTTP/1.1 {}", answer(before, &services));
-        received.lock().push(Received { services });
+        let via = header("everflame-via:").unwrap_or_default().to_owned();
+        received.lock().push(Received { via, services });
         bytes.drain(..end + length);
         if stream.write_all(reply.as_bytes()).await.is_err() {
             return;
@@ -65,19 +69,20 @@ async fn answer_all(mut stream: TcpStream, answer: Answer, received: Arc<Mutex<V
 
 const OK: &str = "200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// What becomes of so many entries, one of each service.
+/// What becomes of entries that came through these chains, one of each service.
 struct Outcome {
+    own: String,
     received: Vec<Received>,
     unsent: Vec<Unsent>,
     status: ForwardStatus,
 }
 
-async fn forward(entries: usize, answer: Answer) -> Outcome {
+async fn forward(chains: &[Via], answer: Answer) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let select = Select::new(|_| true);
     let spool = Arc::new(Spool::open(folder.path().to_owned(), 1 << 20, select, Arc::new(Always)).unwrap());
-    for at in 0..entries {
-        let frame = spool.frame(&batch(&format!("service-{at:02}"), &["a"])).unwrap();
+    for (at, via) in chains.iter().enumerate() {
+        let frame = spool.frame(&batch(&format!("service-{at:02}"), &["a"]), via).unwrap();
         assert_eq!(spool.write(&frame), []);
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -94,12 +99,12 @@ async fn forward(entries: usize, answer: Answer) -> Outcome {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (received, unsent) = (received.lock().clone(), unsent.lock().clone());
-    Outcome { received, unsent, status: spool.status() }
+    Outcome { own: spool.id.to_string(), received, unsent, status: spool.status() }
 }
 
 #[tokio::test]
 async fn one_at_fault_takes_no_others_along() {
-    let outcome = forward(8, |_, services| match services.contains(&5) {
+    let outcome = forward(&vec![chain(0); 8], |_, services| match services.contains(&5) {
         true => "400 Bad Request\r\ncontent-length: 2\r\n\r\nno",
         false => OK,
     })
@@ -115,13 +120,28 @@ async fn one_at_fault_takes_no_others_along() {
 
 #[tokio::test]
 async fn what_is_refused_altogether_is_not_asked_again() {
-    let outcome = forward(4, |_, _| "401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
+    let outcome = forward(&vec![chain(0); 4], |_, _| "401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!((outcome.received.len(), outcome.status.dropped), (1, [0, 4, 0]));
 }
 
 #[tokio::test]
+async fn a_request_has_one_chain() {
+    let outcome = forward(&[chain(0), chain(0), chain(1), chain(2), chain(0)], |_, _| OK).await;
+    let (first, second) = ("00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002");
+    let own = outcome.own;
+    let expect = [
+        (own.clone(), vec![0, 1]),
+        (format!("{first},{own}"), vec![2]),
+        (format!("{first},{second},{own}"), vec![3]),
+        (own, vec![4]),
+    ];
+    assert_eq!(outcome.received, expect.map(|(via, services)| Received { via, services }));
+    assert_eq!(outcome.status.sent, 5);
+}
+
+#[tokio::test]
 async fn less_is_sent_where_more_is_always_too_fast() {
-    let outcome = forward(2, |_, services| match services.len() {
+    let outcome = forward(&vec![chain(0); 2], |_, services| match services.len() {
         1 => OK,
         _ => "429 Too Many Requests\r\ncontent-length: 0\r\n\r\n",
     })
@@ -133,7 +153,7 @@ async fn less_is_sent_where_more_is_always_too_fast() {
 
 #[tokio::test]
 async fn pages_and_redirects_take_nothing() {
-    let outcome = forward(1, |before, _| match before {
+    let outcome = forward(&[chain(0)], |before, _| match before {
         0 => "200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\nlog in",
         1 => "302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n",
         _ => OK,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::outgoing::tests::batch;
+use crate::via::tests::chain;
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -16,9 +17,13 @@ fn open(folder: &Path, limit: u64) -> Spool {
     Spool::open(folder.to_owned(), limit, select, Arc::new(At(AtomicI64::new(100)))).unwrap()
 }
 
-fn write(spool: &Spool, service: &str) -> Vec<Unsent> {
-    let frame = spool.frame(&batch(service, &["a", "b"])).unwrap();
+fn write_through(spool: &Spool, service: &str, via: &Via) -> Vec<Unsent> {
+    let frame = spool.frame(&batch(service, &["a", "b"]), via).unwrap();
     spool.write(&frame)
+}
+
+fn write(spool: &Spool, service: &str) -> Vec<Unsent> {
+    write_through(spool, service, &Via::default())
 }
 
 fn names(chunk: &Chunk) -> Vec<&str> {
@@ -33,7 +38,7 @@ fn in_order_in_parts_and_over_restarts() {
     for service in ["s1", "s2", "s3"] {
         assert_eq!(write(&spool, service), []);
     }
-    assert!(spool.frame(&batch("s", &["silent"])).is_none());
+    assert!(spool.frame(&batch("s", &["silent"]), &Via::default()).is_none());
     let first = spool.next(1 << 20, 2).unwrap().unwrap();
     assert_eq!(names(&first), ["s1", "s2"]);
     assert_eq!(spool.next(1, 10).unwrap().unwrap().entries, first.entries[..1]);
@@ -56,6 +61,50 @@ fn in_order_in_parts_and_over_restarts() {
     assert_eq!(spool.status().spool_bytes, 0);
     // What was taken is gone from the disk; the last file is still written.
     assert_eq!(segment::list(folder.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn chains_are_kept_and_end_where_they_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path(), 1 << 20);
+    let id = spool.id;
+    for (service, ids) in [("s1", 0), ("s2", 2), ("s3", 15)] {
+        assert!(!spool.is_back(&chain(ids)));
+        assert_eq!(write_through(&spool, service, &chain(ids)), []);
+    }
+    assert!(spool.frame(&batch("s", &["a"]), &chain(16)).is_none());
+    assert!(spool.is_back(&chain(2).then(id)) && spool.is_back(&Via::default().then(id)));
+    assert_eq!(spool.status().returned, 2);
+    drop(spool);
+    let spool = open(folder.path(), 1 << 20);
+    assert_eq!(spool.id, id);
+    let chains: Vec<Via> =
+        spool.next(1 << 20, 10).unwrap().unwrap().entries.into_iter().map(|entry| entry.via).collect();
+    assert_eq!(chains, [chain(0), chain(2), chain(15)]);
+}
+
+#[test]
+fn segments_of_version_1_have_no_chains() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let spool = open(folder.path(), 1 << 20);
+        write(&spool, "s1");
+    }
+    // The same frame as the first version wrote it: without the byte behind the name that says that no ids follow.
+    let only = segment::list(folder.path()).unwrap()[0];
+    let path = segment::path(folder.path(), only.number);
+    let bytes = fs::read(&path).unwrap();
+    let mut body = bytes[MAGIC.len() + entry::FRAME_BYTES..].to_vec();
+    assert_eq!(body.remove(14 + "s1".len()), 0);
+    let head = [body.len() as u32, crc32c::crc32c(&body)].map(u32::to_le_bytes).concat();
+    fs::write(&path, [&b"EFSPOOL\x01"[..], &head, &body].concat()).unwrap();
+
+    let spool = open(folder.path(), 1 << 20);
+    write_through(&spool, "s2", &chain(1));
+    let chunk = spool.next(1 << 20, 10).unwrap().unwrap();
+    assert_eq!((names(&chunk), chunk.damaged.len()), (vec!["s1", "s2"], 0));
+    assert_eq!(chunk.entries[0].batch().unwrap(), batch("s1", &["a", "b"]));
+    assert_eq!([0, 1].map(|at| chunk.entries[at].via.clone()), [chain(0), chain(1)]);
 }
 
 #[test]

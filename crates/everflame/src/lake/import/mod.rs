@@ -154,7 +154,8 @@ impl Target {
             labels.push((name.clone(), value.clone()));
         }
         let id = Some(xxhash_rust::xxh3::xxh3_128(origin.as_bytes()));
-        let stored = self.ingest.push(PushSample { labels, pprof: pprof.into(), id }).await?;
+        let stored =
+            self.ingest.push(PushSample { labels, pprof: pprof.into(), id, ..PushSample::default() }).await?;
         match (stored.duplicate, stored.rows.is_empty()) {
             (true, _) => self.repeated += 1,
             (false, true) => self.empty += 1,
