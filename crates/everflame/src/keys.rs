@@ -148,7 +148,7 @@ pub(crate) const KEYS: &[Key] = &[
         "max-labels",
         max_labels,
         "COUNT",
-        "Labels of an upload; more are refused, and with OTLP and Arrow left out and counted"
+        "Labels of an upload, beside __name__; more are refused, and with OTLP and Arrow left out and counted"
     ),
     key!(
         "max-label-sets-per-upload",

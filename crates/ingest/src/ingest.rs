@@ -344,7 +344,8 @@ impl Inner {
     }
 
     fn push(&self, sample: PushSample) -> Result<Option<Upload>, Error> {
-        let (name, labels) = labels::from_push(sample.labels, &self.limits.general)?;
+        let limits = self.limits.of_chain(&sample.via);
+        let (name, labels) = labels::from_push(sample.labels, &limits)?;
         let mut profile = self.pprof(&sample.pprof, &labels)?;
         go_names::drop_type_parameters(&mut profile);
         let identity = sample.id.map(|id| Identity::of_push(id, &name, &labels, &sample.pprof));

@@ -1,5 +1,6 @@
 //! How much an upload may ask for, and how much may come in.
 
+use everflame_forward::Via;
 use everflame_profile::{Labels, Nanos};
 use std::borrow::Cow;
 use std::fmt;
@@ -26,8 +27,9 @@ impl Rates {
 pub struct Limits {
     /// Bounds of the readers: inflated bytes, samples, depth, …
     pub decode: everflame_formats::Limits,
-    /// Labels of a request, its own ones among them: 30, as Pyroscope takes. Of profiles of OpenTelemetry and of
-    /// Arrow records those behind the first 30 are dropped.
+    /// Labels of a request, its own ones but for `__name__` among them: 30, as Pyroscope takes. Of profiles of
+    /// OpenTelemetry and of Arrow records those behind the first 30 are dropped. What another Everflame sends on may
+    /// have as many as its series may have.
     pub labels: usize,
     /// Bytes of a label's name: 1,024. Labels of samples that exceed it are dropped, and those of
     /// profiles of OpenTelemetry and of Arrow records.
@@ -64,6 +66,17 @@ impl Default for Limits {
             service: Rates::default(),
             burst: 10_000_000_000,
         }
+    }
+}
+
+impl Limits {
+    /// The same for what another server has stored, and sends on: there, labels of samples became labels of series.
+    fn of_stored(&self) -> Self {
+        let mut stored = self.clone();
+        // One more for the service.
+        stored.labels = self.labels.saturating_add(self.decode.labels_per_sample).saturating_add(1);
+        stored.decode.labels_per_sample = stored.labels;
+        stored
     }
 }
 
@@ -122,6 +135,14 @@ impl AllLimits {
         decode.samples = own.samples.unwrap_or(decode.samples);
         decode.depth = own.depth.unwrap_or(decode.depth);
         decode
+    }
+
+    /// The bounds of an upload that came through `via`.
+    pub(crate) fn of_chain(&self, via: &Via) -> Cow<'_, Limits> {
+        match via.is_empty() {
+            true => Cow::Borrowed(&self.general),
+            false => Cow::Owned(self.general.of_stored()),
+        }
     }
 
     /// Samples of a profile with these labels.

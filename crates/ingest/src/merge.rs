@@ -6,6 +6,15 @@ use everflame_profile::{Frame, FrameIndex, Series, StackId, SymbolInterner, Symb
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
+/// Which ids the profiles of a batch have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// They get some that follow from the upload's.
+    New,
+    /// They keep theirs.
+    Kept,
+}
+
 /// A batch that grows.
 #[derive(Default)]
 pub(crate) struct Merged {
@@ -16,16 +25,22 @@ pub(crate) struct Merged {
     /// The table that the last one had its frames in, and where those that it brought along went.
     table: Arc<Symbols>,
     known: HashMap<FrameIndex, FrameIndex>,
+    /// Rows whose ids stay, in order.
+    kept_ids: Vec<usize>,
 }
 
 impl Merged {
     /// Appends all profiles of a batch that belongs to the same service.
-    pub(crate) fn add(&mut self, Draft { batch, symbols: table }: Draft) {
+    pub(crate) fn add(&mut self, Draft { batch, symbols: table }: Draft, ids: Ids) {
+        if ids == Ids::Kept {
+            let first = self.batch.profiles.len();
+            self.kept_ids.extend(first..first + batch.profiles.len());
+        }
         if !Arc::ptr_eq(&self.table, &table) {
             self.known.clear();
             self.table = table;
         }
-        let Self { batch: all, series, stacks, symbols, table, known } = self;
+        let Self { batch: all, series, stacks, symbols, table, known, .. } = self;
         all.service = batch.service;
         let series_indices: Vec<u32> = batch
             .series
@@ -74,10 +89,13 @@ impl Merged {
 
     /// Everything, as the upload `id`, which is stored once when `once` tells it from others.
     pub(crate) fn into_batch(self, id: ProfileId, once: Option<ProfileId>) -> Batch {
-        let Self { mut batch, symbols, .. } = self;
+        let Self { mut batch, symbols, kept_ids, .. } = self;
+        let mut kept_ids = kept_ids.into_iter().peekable();
         batch.upload = once;
         for (row, profile) in batch.profiles.iter_mut().enumerate() {
-            profile.id = row_id(id, row as u32);
+            if kept_ids.next_if_eq(&row).is_none() {
+                profile.id = row_id(id, row as u32);
+            }
         }
         batch.new_stacks.symbols = symbols.into_symbols();
         batch
@@ -176,7 +194,7 @@ mod tests {
     fn frames_count_once() {
         let mut merged = Merged::default();
         for pod in ["x", "y"] {
-            merged.add(batch(pod, &[("main", 1)], &[]));
+            merged.add(batch(pod, &[("main", 1)], &[]), Ids::New);
             assert_eq!(merged.frame_bytes(), "main".len() + size_of::<Frame>());
         }
     }
@@ -184,9 +202,9 @@ mod tests {
     #[test]
     fn series_and_stacks_occur_once() {
         let mut merged = Merged::default();
-        merged.add(batch("x", &[("main", 3), ("idle", 4)], &[]));
-        merged.add(batch("y", &[("work", 1), ("main", 2)], &["work"]));
-        merged.add(batch("x", &[("idle", 5), ("new", 6)], &[]));
+        merged.add(batch("x", &[("main", 3), ("idle", 4)], &[]), Ids::New);
+        merged.add(batch("y", &[("work", 1), ("main", 2)], &["work"]), Ids::New);
+        merged.add(batch("x", &[("idle", 5), ("new", 6)], &[]), Ids::New);
         let batch = merged.into_batch(ProfileId(9), Some(ProfileId(9)));
         assert_eq!((batch.service.as_str(), batch.upload), ("s", Some(ProfileId(9))));
         assert_eq!((batch.series.len(), batch.stacks.len()), (2, 4));
@@ -206,5 +224,18 @@ mod tests {
         let mut ids: Vec<_> = batch.profiles.iter().map(|row| row.id.0).collect();
         ids.dedup();
         assert_eq!((ids.len(), ids[0]), (3, 9));
+    }
+
+    #[test]
+    fn ids_are_kept_or_made() {
+        let mut merged = Merged::default();
+        for (at, ids) in [Ids::New, Ids::Kept, Ids::New, Ids::Kept].into_iter().enumerate() {
+            let mut draft = batch(&at.to_string(), &[("main", 1)], &[]);
+            draft.batch.profiles[0].id = ProfileId(70 + at as u128);
+            merged.add(draft, ids);
+        }
+        let ids = merged.into_batch(ProfileId(9), None).profiles.into_iter().map(|row| row.id);
+        let new = |row| row_id(ProfileId(9), row);
+        assert_eq!(ids.collect::<Vec<_>>(), [new(0), ProfileId(71), new(2), ProfileId(73)]);
     }
 }

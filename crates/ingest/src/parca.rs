@@ -73,7 +73,7 @@ impl Ingest {
             let mut uploads = Vec::with_capacity(parts.len());
             for Part { name, mut labels, profile, moments } in parts {
                 let sender = service(&labels);
-                inner.bounded(&mut labels, &sender);
+                inner.bounded(&mut labels, &sender, &inner.limits.general);
                 labels.retain(|(key, _)| key != PROFILE_NAME);
                 let labels = labels::of_service(&service(&labels), labels, &inner.limits.general)?;
                 uploads.push(inner.parca_upload(&name, labels, profile, moments)?);

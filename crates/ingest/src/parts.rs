@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::ingest::{Ingest, Inner, Stored, Upload, YEAR, claimed_service, rows};
-use crate::merge::Merged;
+use crate::merge::{Ids, Merged};
 use crate::prepare::batch_id;
 use crate::rates::Cost;
 use crate::{labels, name, naming, timestamps};
@@ -43,13 +43,15 @@ pub struct IngestFile {
 pub(crate) struct Timed {
     pub(crate) upload: Upload,
     pub(crate) moments: Moments,
+    /// The id that the profile has at the Everflame that sends it on, and is to keep.
+    pub(crate) id: Option<ProfileId>,
 }
 
 impl Timed {
     /// Whether the sender says when all of it was taken. What is sent again is then stored once; equal profiles
     /// without a time may well be two.
     pub(crate) fn is_dated(&self) -> bool {
-        let Self { upload, moments } = self;
+        let Self { upload, moments, .. } = self;
         let mut times = moments.times.iter();
         upload.profile.time >= YEAR || !moments.times.is_empty() && times.all(|&time| time >= YEAR)
     }
@@ -183,7 +185,7 @@ impl Inner {
     /// An upload with the moments at which its samples were taken, each of which counts as a sample.
     pub(crate) fn timed(&self, upload: Upload, moments: Moments) -> Result<Timed, Error> {
         self.check_samples(moments.times.len(), &upload.labels)?;
-        Ok(Timed { upload, moments })
+        Ok(Timed { upload, moments, id: None })
     }
 
     /// One batch for each service, in the order of their names. An id, where there is one, is the same for the
@@ -198,11 +200,11 @@ impl Inner {
         let mut services: BTreeMap<String, (Nanos, u64, Merged)> = BTreeMap::new();
         let latest = self.clock.now().saturating_add(self.limits.general.future);
         let share = bytes / (uploads.len() as u64).max(1);
-        for Timed { mut upload, moments } in uploads {
+        for Timed { mut upload, moments, id } in uploads {
             let first = upload.time;
             let frame_ids = shared.of(&upload.profile.symbols);
             let mut drafts = if moments.times.is_empty() {
-                self.drafts(&mut upload, &frame_ids, ProfileId(0), None, share)
+                self.drafts(&mut upload, &frame_ids, id.unwrap_or(ProfileId(0)), None, share)
             } else {
                 let samples = std::mem::take(&mut upload.profile.samples);
                 let types = upload.profile.sample_types.len();
@@ -220,6 +222,12 @@ impl Inner {
             // Those of one service come together, so that each upload counts once for it.
             drafts.sort_by(|a, b| a.batch.service.cmp(&b.batch.service));
             let mut last = None;
+            // What rules make several of one cannot all have its id.
+            let ids = if id.is_some() && moments.times.is_empty() && drafts.len() == 1 {
+                Ids::Kept
+            } else {
+                Ids::New
+            };
             for draft in drafts {
                 let service = draft.batch.service.clone();
                 let (_, profiles, merged) =
@@ -227,7 +235,7 @@ impl Inner {
                 *profiles += u64::from(last.as_ref() != Some(&service));
                 last = Some(service);
                 let before = merged.frame_bytes();
-                merged.add(draft);
+                merged.add(draft, ids);
                 frame_bytes += merged.frame_bytes() - before;
             }
             if frame_bytes > MOST_FRAME_BYTES {

@@ -5,7 +5,8 @@ use crate::dropped::{Event, Reason};
 use crate::error::Error;
 use crate::groups::{self, Groups};
 use crate::ingest::{Inner, Stored, Upload, rows};
-use crate::merge::Merged;
+use crate::limits::Limits;
+use crate::merge::{Ids, Merged};
 use crate::rates::{Cost, Excess};
 use crate::relabelled::{self, Relabelled};
 use everflame_formats::Cuts;
@@ -46,7 +47,7 @@ impl Inner {
         let batches: Vec<Batch> = if drafts.len() > 1 {
             let mut services: BTreeMap<String, Merged> = BTreeMap::new();
             for draft in drafts {
-                services.entry(draft.batch.service.clone()).or_default().add(draft);
+                services.entry(draft.batch.service.clone()).or_default().add(draft, Ids::New);
             }
             let named = services.into_values().enumerate();
             let once = |at| once.map(|once| batch_id(once, at));
@@ -197,8 +198,7 @@ impl Inner {
 
     /// `pairs` without those that are too long, and without the last where they are more than a profile of
     /// `service` may have beside its name: senders describe themselves at length. What goes is counted.
-    pub(crate) fn bounded(&self, pairs: &mut Vec<(String, String)>, service: &str) {
-        let limits = &self.limits.general;
+    pub(crate) fn bounded(&self, pairs: &mut Vec<(String, String)>, service: &str, limits: &Limits) {
         let all = pairs.len();
         pairs.retain(|(key, value)| {
             key.len() <= limits.label_name_bytes && value.len() <= limits.label_value_bytes

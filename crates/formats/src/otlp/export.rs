@@ -17,6 +17,9 @@ pub struct Export {
     /// The profiles, one for each service that the samples of a profile name. The label `service_name` is
     /// among their labels.
     pub parts: Vec<Part>,
+    /// For each of them the id that the sender gave to the profile; none where it gave none, or to several parts,
+    /// and none of JSON.
+    pub ids: Vec<Option<u128>>,
     /// What had to be shortened.
     pub cuts: Cuts,
     /// Profiles that the export holds.
@@ -85,6 +88,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Export, Error> {
                 Err(Refusal::Export(error)) => return Err(error),
                 Err(Refusal::Profile(error)) => {
                     export.parts.truncate(before);
+                    export.ids.truncate(before);
                     export.rejected.get_or_insert((0, error)).0 += 1;
                 }
             }
@@ -258,6 +262,7 @@ impl Reader<'_> {
             },
             moments: Moments::default(),
         });
+        let id = Some(head.id).filter(|&id| id != 0 && by_service.len() == 1);
         let mut by_service = by_service.into_iter().peekable();
         while let Some((service, Taken { samples, moments })) = by_service.next() {
             let part = if by_service.peek().is_some() { template.clone() } else { template.take() };
@@ -268,6 +273,7 @@ impl Reader<'_> {
                 part.moments = moments;
             }
             export.parts.push(part);
+            export.ids.push(id);
         }
         Ok(())
     }
@@ -301,6 +307,7 @@ impl Reader<'_> {
                 (part.profile.time, part.profile.duration) = (head.time, head.duration);
             }
             export.parts.push(part);
+            export.ids.push(None);
         }
         Ok(())
     }

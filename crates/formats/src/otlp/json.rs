@@ -269,7 +269,9 @@ mod tests {
     #[test]
     fn json_says_what_protobuf_says() {
         let example = Example::example(Layout::Current);
-        let from_protobuf = crate::otlp::read(&example.encode(), &Limits::default()).unwrap();
+        let mut from_protobuf = crate::otlp::read(&example.encode(), &Limits::default()).unwrap();
+        // Everflame's exports are protobuf.
+        from_protobuf.ids.fill(None);
         for json in [example.json(), snake_case(&example.json())] {
             let from_json = read(json.as_bytes(), &Limits::default()).unwrap();
             assert_eq!(from_json, from_protobuf);

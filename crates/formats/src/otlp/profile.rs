@@ -44,6 +44,8 @@ pub(super) struct Head<'a> {
     pub(super) duration: Nanos,
     pub(super) period_type: ValueType,
     pub(super) period: i64,
+    /// The sender's id of it, 0 when there is none.
+    pub(super) id: u128,
     /// Entries of the attribute table that hold for the whole profile.
     pub(super) attributes: Vec<u64>,
     /// What the profile was converted from.
@@ -96,7 +98,7 @@ impl<'a> Head<'a> {
                 _ => {}
             }
         }
-        let [_, eight, nine, ten, eleven, twelve] = late.map(|field| field.map(|(_, value)| value));
+        let [seven, eight, nine, ten, eleven, twelve] = late.map(|field| field.map(|(_, value)| value));
         // With comments in front (1.8) the later fields have numbers that are one higher.
         let text = |value: Option<Value<'a>>| match value {
             Some(Value::Bytes(bytes)) => str::from_utf8(bytes).ok().filter(|text| !text.is_empty()),
@@ -108,6 +110,9 @@ impl<'a> Head<'a> {
             || nine.is_none()
                 && text(ten).is_some_and(|format| format.len() < 32)
                 && matches!(eleven, Some(Value::Bytes(_)));
+        if let Some(Value::Bytes(id)) = if shifted { eight } else { seven } {
+            head.id = id.try_into().map_or(0, u128::from_be_bytes);
+        }
         let (format, payload, attributes) = if shifted { (ten, eleven, 12) } else { (nine, ten, 11) };
         let [.., from_eleven, from_twelve] = late;
         if let Some((cursor, _)) = if shifted { from_twelve } else { from_eleven } {
@@ -438,6 +443,8 @@ mod tests {
             let (limits, mut cuts) = (Limits::default(), Cuts::default());
             let head = Head::read(&bytes, place, &dictionary, &limits, &mut cuts).unwrap();
             assert_eq!((head.attributes, cuts.labels), (vec![1, 2, 3], 0), "{bytes:?}");
+            let is_named = bytes.windows(16).any(|window| window == [7; 16]);
+            assert_eq!(head.id, if is_named { u128::from_be_bytes([7; 16]) } else { 0 }, "{bytes:?}");
             let limits = Limits { labels_per_sample: 1, ..limits };
             let head = Head::read(&bytes, place, &dictionary, &limits, &mut cuts).unwrap();
             assert_eq!((head.attributes, cuts.labels), (vec![1], 2), "{bytes:?}");

@@ -332,6 +332,7 @@ mod tests {
         }
         let second = otlp::read(&writer.finish(), &limits).unwrap();
         assert_eq!(second.parts.len(), first.parts.len());
+        assert_eq!(second.ids, vec![Some(u128::from_be_bytes([9; 16])); first.parts.len()]);
         for (mut second, first) in second.parts.into_iter().zip(first.parts) {
             let at = second.labels.iter().position(|(key, _)| key == PROFILE_NAME_ATTRIBUTE).unwrap();
             assert_eq!(second.labels.remove(at).1, first.name);

@@ -120,3 +120,19 @@ async fn what_comes_back_ends_here() {
     assert!(!fixture.push(1, 3, &[Fixture::OTHER; 16]).await.unwrap().duplicate);
     assert_eq!((fixture.waiting(), fixture.ingest.counters().stored), (after, 3));
 }
+
+#[tokio::test]
+async fn series_have_more_labels_than_clients_may_send() {
+    let fixture = Fixture::new().await;
+    for (others, of_client, of_server) in
+        [(29, true, true), (30, false, true), (130, false, true), (131, false, false)]
+    {
+        let stored = fixture.push(others, 1, &[]).await;
+        assert_eq!(stored.is_ok(), of_client, "{others}");
+        let stored = fixture.push(others, 2, &[Fixture::OTHER]).await;
+        assert_eq!(stored.is_ok(), of_server, "{others}");
+        if let Ok(stored) = stored {
+            assert_eq!(stored.rows[0].labels.iter().count(), others + 1);
+        }
+    }
+}
