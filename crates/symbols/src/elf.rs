@@ -21,6 +21,8 @@ pub(crate) struct Segment {
     pub(crate) file_offset: u64,
     /// How many bytes of the file it has.
     pub(crate) file_size: u64,
+    /// How many bytes it has in memory.
+    pub(crate) memory_size: u64,
     /// Whether there is code in it.
     pub(crate) executable: bool,
 }
@@ -89,7 +91,13 @@ pub(crate) fn segments(file: &object::File<'_>) -> Vec<Segment> {
             SegmentFlags::Elf { p_flags } => p_flags & object::elf::PF_X != 0,
             _ => false,
         };
-        Segment { address: segment.address(), file_offset, file_size, executable }
+        Segment {
+            address: segment.address(),
+            file_offset,
+            file_size,
+            memory_size: segment.size(),
+            executable,
+        }
     });
     let mut segments: Vec<Segment> = segments.collect();
     segments.sort_by_key(|segment| segment.address);

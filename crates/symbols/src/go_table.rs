@@ -2,12 +2,14 @@
 //! stripped one. The layouts are those of Go 1.16 and later.
 //!
 //! What was inlined is in trees outside of the table, in the data of the program; where they begin is written in a
-//! record that the table does not point to. It is looked for, and what is found is tried on some functions first.
+//! record that the table does not point to (see `go_module`). What is found there is tried on some functions first.
 //!
 //! A function has an entry, offsets into tables of names and files, and several streams of (change of value,
 //! change of address) pairs. All numbers come from the file: every look-up is checked, every stream bounded.
 
 use crate::call::{Call, MAX_CALLS};
+use crate::elf;
+use crate::go_module::{GoModule, number};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 /// Most pairs of a stream that are read; a function of a mebibyte has some 100,000.
@@ -17,10 +19,8 @@ const MAX_NAME: usize = 4096;
 
 /// Functions on which a place for the trees of inlined calls is tried.
 const TRIED: usize = 64;
-/// Sections that the record of a module may be in.
-const MODULES: [&str; 4] = [".go.module", ".noptrdata", ".data", ".data.rel.ro"];
-/// Words of the record of a module among which the place of the trees is; they differ between versions.
-const MODULE_WORDS: std::ops::Range<usize> = 20..72;
+/// What the functions begin with that programs without C are started at.
+const START: &str = "_rt0_";
 
 /// The layouts, by the version of Go that began with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,46 +58,48 @@ impl<'data> GoTable<'data> {
         let sections = [".gopclntab", ".data.rel.ro.gopclntab", "__gopclntab"];
         let section = sections.iter().find_map(|name| file.section_by_name(name))?;
         let mut table = Self::read(section.data().ok()?, file.is_little_endian())?;
-        if table.layout >= Layout::Go118 && table.text == 0 {
-            // A program that can be anywhere has it filled in at its start, and newer ones not at all.
-            let symbol = file.symbols().find(|symbol| symbol.name_bytes() == Ok(b"runtime.text"));
-            let section = || file.section_by_name(".text").map(|section| section.address());
-            table.text = symbol.map(|symbol| symbol.address()).or_else(section)?;
-        }
         if table.layout >= Layout::Go118 {
+            let modules = GoModule::all(file, section.address(), table.pointer);
+            if table.text == 0 {
+                // A program that can be anywhere has it filled in at its start, and newer ones not at all.
+                table.text = table.find_text(file, &modules)?;
+            }
             let sections = file.sections().filter(|section| section.address() > 0);
             let sections = sections.filter_map(|section| Some((section.address(), section.data().ok()?)));
             table.memory = sections.collect();
-            table.trees = table.find_trees(file, section.address());
+            table.trees = table.find_trees(file, &modules);
         }
         Some(table)
     }
 
+    /// The address that entries are counted from.
+    fn find_text(&self, file: &object::File<'data>, modules: &[GoModule]) -> Option<u64> {
+        let symbol = file.symbols().find(|symbol| symbol.name_bytes() == Ok(b"runtime.text"));
+        if let Some(symbol) = symbol {
+            return Some(symbol.address());
+        }
+        let (first, end) = (self.entry(0)?, self.entry(self.functions)?);
+        let segments = elf::segments(file);
+        let of_module = modules.iter().find_map(|module| module.text(first, end, &segments));
+        of_module.or_else(|| {
+            // The code of C comes first in the section when there is some: then the program starts with that.
+            let text = file.section_by_name(".text")?.address();
+            let start = self.function(file.entry().checked_sub(text)?)?;
+            let name = self.text(self.names.checked_add(start.number(self, 1)?)?)?;
+            let is_start = start.entry == file.entry() - text && name.starts_with(START);
+            is_start.then_some(text)
+        })
+    }
+
     /// Where the trees of inlined calls are.
-    fn find_trees(&self, file: &object::File<'data>, own: u64) -> Option<u64> {
+    fn find_trees(&self, file: &object::File<'data>, modules: &[GoModule]) -> Option<u64> {
         let names: [&[u8]; 2] = [b"go:func.*", b"go.func.*"];
         let mut symbols = file.symbols();
         let symbol = symbols.find(|symbol| symbol.name_bytes().is_ok_and(|name| names.contains(&name)));
         let tried = self.functions_with_trees();
         let fits = |&base: &u64| !tried.is_empty() && tried.iter().all(|at| self.fits(at, base));
-        if let Some(symbol) = symbol.map(|symbol| symbol.address()).filter(fits) {
-            return Some(symbol);
-        }
-        // The record of a module begins with the address of the table.
-        for name in MODULES {
-            let Some(data) = file.section_by_name(name).and_then(|section| section.data().ok()) else {
-                continue;
-            };
-            let words: Vec<u64> = data.chunks_exact(self.pointer).map(|word| self.number(word)).collect();
-            for start in words.iter().enumerate().filter(|(_, word)| **word == own).map(|(at, _)| at) {
-                let fields = words.get(start + MODULE_WORDS.start..).unwrap_or_default();
-                let fields = fields.iter().take(MODULE_WORDS.len()).copied();
-                if let Some(found) = fields.filter(|&word| word > 0).find(fits) {
-                    return Some(found);
-                }
-            }
-        }
-        None
+        let symbol = symbol.map(|symbol| symbol.address()).filter(fits);
+        symbol.or_else(|| modules.iter().flat_map(GoModule::trees).find(fits))
     }
 
     /// Some functions that calls were inlined into.
@@ -131,7 +133,7 @@ impl<'data> GoTable<'data> {
         let (start, data) = self.memory.iter().find(holds)?;
         let from = usize::try_from(address - start).ok()?;
         let entry = data.get(from..from.checked_add(size)?)?;
-        let word = |at: usize| Some(self.number(entry.get(at..at + 4)?));
+        let word = |at: usize| Some(number(entry.get(at..at + 4)?, self.little_endian));
         Some(Inlined { name: usize::try_from(word(name)?).ok()?, caller: word(caller)? })
     }
 
@@ -310,15 +312,6 @@ impl<'data> GoTable<'data> {
     fn u32(&self, at: usize) -> Option<u32> {
         let bytes: [u8; 4] = self.data.get(at..at.checked_add(4)?)?.try_into().ok()?;
         Some(if self.little_endian { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    }
-
-    /// The number in four or eight bytes.
-    fn number(&self, bytes: &[u8]) -> u64 {
-        let digit = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
-        match self.little_endian {
-            true => bytes.iter().rfold(0, digit),
-            false => bytes.iter().fold(0, digit),
-        }
     }
 
     /// A number of the size of a pointer.

@@ -10,6 +10,7 @@ mod debuginfod;
 mod dwarf;
 mod elf;
 mod error;
+mod go_module;
 mod go_table;
 mod place;
 mod resolve;

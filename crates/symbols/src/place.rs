@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn segment(address: u64, file_offset: u64, file_size: u64, executable: bool) -> Segment {
-        Segment { address, file_offset, file_size, executable }
+        Segment { address, file_offset, file_size, memory_size: file_size, executable }
     }
 
     #[test]
