@@ -1,7 +1,7 @@
 //! What is read of an ELF file beside its tables of functions: its head, its ids, its segments.
 
 use crate::build_id::hex;
-use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
+use object::{Object, ObjectSection, ObjectSegment, SectionFlags, SegmentFlags};
 use std::fs::File;
 use std::path::Path;
 
@@ -11,6 +11,8 @@ pub(crate) const HEAD: usize = 64;
 const MAX_NOTE: usize = 4096;
 /// Most segments that are read; real files have a dozen.
 const MAX_SEGMENTS: usize = 256;
+/// Most sections that are looked at for their alignment.
+const MAX_SECTIONS: usize = 4096;
 
 /// A part of the file that is loaded into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) struct Segment {
     pub(crate) file_size: u64,
     /// How many bytes it has in memory.
     pub(crate) memory_size: u64,
+    /// Offset and address are equal modulo this.
+    pub(crate) align: u64,
     /// Whether there is code in it.
     pub(crate) executable: bool,
 }
@@ -85,23 +89,52 @@ fn go_note(note: &[u8], little_endian: bool) -> Option<&[u8]> {
 
 /// The segments of a file in the order of their addresses.
 pub(crate) fn segments(file: &object::File<'_>) -> Vec<Segment> {
+    let sections: Vec<(u64, u64)> =
+        file.sections().take(MAX_SECTIONS).map(|section| (section.address(), section.align())).collect();
     let segments = file.segments().take(MAX_SEGMENTS).map(|segment| {
         let (file_offset, file_size) = segment.file_range();
         let executable = match segment.flags() {
             SegmentFlags::Elf { p_flags } => p_flags & object::elf::PF_X != 0,
             _ => false,
         };
-        Segment {
-            address: segment.address(),
-            file_offset,
-            file_size,
-            memory_size: segment.size(),
-            executable,
-        }
+        let (address, memory_size) = (segment.address(), segment.size());
+        // GNU ld moves a segment for the sake of its sections, and does not say so.
+        let within =
+            sections.iter().filter(|(at, _)| at.checked_sub(address).is_some_and(|into| into < memory_size));
+        let align = within.map(|&(_, align)| align).fold(segment.align(), u64::max);
+        Segment { address, file_offset, file_size, memory_size, align, executable }
     });
     let mut segments: Vec<Segment> = segments.collect();
     segments.sort_by_key(|segment| segment.address);
     segments
+}
+
+/// Whether the code of a file was taken out of it, and where it was with it.
+///
+/// `objcopy --only-keep-debug` leaves the segments' addresses, but neither offsets nor sizes in the file;
+/// `eu-strip` leaves all.
+pub(crate) fn has_lost_offsets(file: &object::File<'_>, segments: &[Segment]) -> bool {
+    let is_gone = |section: object::Section<'_, '_>| match section.flags() {
+        SectionFlags::Elf { sh_flags } => {
+            sh_flags & u64::from(object::elf::SHF_EXECINSTR) != 0 && section.file_range().is_none()
+        }
+        _ => false,
+    };
+    let is_cut = |segment: &Segment| segment.executable && segment.file_size < segment.memory_size;
+    segments.iter().any(is_cut) && file.sections().any(is_gone)
+}
+
+/// The segments as they were before their offsets were lost, as far as that can be told: linkers put each at the
+/// first offset behind the one before that its address allows.
+pub(crate) fn with_likely_offsets(segments: &[Segment]) -> Vec<Segment> {
+    let mut end = 0u64;
+    let likely = segments.iter().map(|segment| {
+        let align = if segment.align.is_power_of_two() { segment.align } else { 1 };
+        let file_offset = end.saturating_add(segment.address.wrapping_sub(end) & (align - 1));
+        end = file_offset.saturating_add(segment.memory_size);
+        Segment { file_offset, file_size: segment.memory_size, ..*segment }
+    });
+    likely.collect()
 }
 
 #[cfg(test)]
@@ -126,5 +159,44 @@ mod tests {
         assert_eq!(go_note(&note, false), None);
         assert_eq!(go_note(&note[..17], true), None);
         assert_eq!(go_note(&[255; 16], true), None);
+    }
+
+    #[test]
+    fn offsets_that_were_lost_are_those_that_linkers_choose() {
+        type Shape<'a> = (&'a str, &'a [(u64, u64, u64)]);
+        // Address, offset and size in memory, as the linkers wrote them.
+        let shapes: [Shape<'_>; 5] = [
+            (
+                "GNU ld",
+                &[(0, 0, 0xe70), (0x1000, 0x1000, 0x1275), (0x3000, 0x3000, 0x500), (0x4da0, 0x3da0, 0x350)],
+            ),
+            ("GNU ld, code with the head", &[(0, 0, 0x2578), (0x3da0, 0x2da0, 0x350)]),
+            ("lld", &[(0x20_0000, 0, 0x11f0), (0x20_21f0, 0x11f0, 0x1260), (0x20_4450, 0x2450, 0xbb0)]),
+            ("lld, a small library", &[(0, 0, 0x5a0), (0x15a0, 0x5a0, 0x300)]),
+            ("code far away", &[(0, 0, 0x650), (0x1000, 0x1000, 0x16d), (0x70_0000, 0x2000, 0x20)]),
+        ];
+        for (name, shape) in shapes {
+            let segment = |file_offset, file_size, (address, _, memory_size): (u64, u64, u64)| Segment {
+                address,
+                file_offset,
+                file_size,
+                memory_size,
+                align: 0x1000,
+                executable: true,
+            };
+            let lost: Vec<Segment> = shape.iter().map(|&shape| segment(shape.0 & 0xfff, 0, shape)).collect();
+            let whole: Vec<Segment> = shape.iter().map(|&shape| segment(shape.1, shape.2, shape)).collect();
+            assert_eq!(with_likely_offsets(&lost), whole, "{name}");
+        }
+        // What no linker writes ends all the same.
+        let odd = Segment {
+            address: u64::MAX,
+            file_offset: 0,
+            file_size: 0,
+            memory_size: u64::MAX,
+            align: u64::MAX,
+            executable: true,
+        };
+        assert_eq!(with_likely_offsets(&[odd, odd]).len(), 2);
     }
 }

@@ -115,6 +115,7 @@ mod tests {
             file_offset: 0,
             file_size: 0x10_0000,
             memory_size: 0x10_0000,
+            align: 0x1000,
             executable: true,
         };
         let record = |first: u64, end: u64, text: u64| {

@@ -55,16 +55,7 @@ impl Place {
             // `at` may lie before the segment's own offset, in the same page.
             return segment.address.checked_add(at)?.checked_sub(segment.file_offset);
         }
-        // A file that has nothing but debug information has no bytes for its segments, and says little of
-        // where they were. A mapping that begins at 0 begins with the first of them; another one is that of
-        // the code.
-        let stripped: Vec<&Segment> = segments.iter().filter(|segment| segment.executable).collect();
-        let first = match (offset, stripped.as_slice()) {
-            (0, _) => segments.first()?,
-            (_, [code]) if code.file_size == 0 => code,
-            _ => return None,
-        };
-        (first.address & !(PAGE - 1)).checked_add(into)
+        None
     }
 }
 
@@ -73,7 +64,7 @@ mod tests {
     use super::*;
 
     fn segment(address: u64, file_offset: u64, file_size: u64, executable: bool) -> Segment {
-        Segment { address, file_offset, file_size, memory_size: file_size, executable }
+        Segment { address, file_offset, file_size, memory_size: file_size, align: PAGE, executable }
     }
 
     #[test]
@@ -82,7 +73,7 @@ mod tests {
         let pie = [segment(0, 0, 0x600, false), segment(0x1000, 0x1000, 0x200, true)];
         let go = [segment(0x40_0000, 0, 0x8_0000, true), segment(0x48_0000, 0x8_0000, 0x9_0000, false)];
         let lld = [segment(0, 0, 0x5a0, false), segment(0x15a0, 0x5a0, 0x300, true)];
-        let stripped = [segment(0, 0, 0x300, false), segment(0x1000, 0, 0, true)];
+        let fixed = [segment(0x1000, 0x1000, 0x200, true), segment(0x70_0000, 0x4000, 0x20, true)];
         let mapping = |start, limit, offset| Mapping {
             memory_start: start,
             memory_limit: limit,
@@ -95,8 +86,10 @@ mod tests {
             (0x1139, there, &pie, Some(0x1139)),
             (0x40_1234, mapping(0x40_0000, 0x48_0000, 0), &go, Some(0x40_1234)),
             (0x7f00_0000_05b0, mapping(0x7f00_0000_0000, 0x7f00_0000_1000, 0), &lld, Some(0x15b0)),
-            (0x5555_5555_5139, there, &stripped, Some(0x1139)),
-            (0x5555_5555_4139, mapping(0x5555_5555_4000, 0x5555_5555_5000, 0), &stripped, Some(0x139)),
+            (0x5555_5555_5139, there, &fixed, Some(0x1139)),
+            (0x5555_5600_0008, mapping(0x5555_5600_0000, 0x5555_5600_1000, 0x4000), &fixed, Some(0x70_0008)),
+            // A mapping that begins within its segment.
+            (0x5555_5558_2139, mapping(0x5555_5558_2000, 0x5555_5558_3000, 0x2000), &go, Some(0x40_2139)),
             (0x5555_5555_5139, mapping(0x5555_5555_5000, 0x5555_5555_6000, 0x9_0000), &pie, None),
             (u64::MAX - 1, mapping(1, u64::MAX, u64::MAX - 4), &pie, None),
             (0x1139, mapping(0, u64::MAX, 0), &pie, Some(0x1139)),

@@ -37,11 +37,15 @@ pub fn resolve(
         Reading::Tables => None,
     });
     let sections: Vec<_> = sections.collect();
+    let layouts: Vec<Layout> = objects.iter().map(Layout::of).collect();
+    // All files are of one build: what one has lost of its layout another may have.
+    let intact = layouts.iter().find(|layout| layout.is_known);
     let sources: Vec<_> = objects
         .iter()
         .zip(&sections)
-        .map(|(file, sections)| Source {
-            segments: elf::segments(file),
+        .zip(&layouts)
+        .map(|((file, sections), layout)| Source {
+            layout: intact.unwrap_or(layout),
             dwarf: caught(|| sections.as_ref()?.context()).flatten(),
             go: caught(|| GoTable::of(file)).flatten(),
             symbols: caught(|| SymbolTable::of(file)),
@@ -57,16 +61,33 @@ fn caught<T>(read: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
+/// Where the parts of a file are, and where they are wanted.
+struct Layout {
+    segments: Vec<elf::Segment>,
+    /// Whether the file says it itself.
+    is_known: bool,
+}
+
+impl Layout {
+    fn of(file: &object::File<'_>) -> Self {
+        let segments = elf::segments(file);
+        match elf::has_lost_offsets(file, &segments) {
+            true => Self { segments: elf::with_likely_offsets(&segments), is_known: false },
+            false => Self { is_known: segments.iter().any(|segment| segment.executable), segments },
+        }
+    }
+}
+
 /// What one file knows.
 struct Source<'a> {
-    segments: Vec<elf::Segment>,
+    layout: &'a Layout,
     dwarf: Option<Dwarf<'a>>,
     go: Option<GoTable<'a>>,
     symbols: Option<SymbolTable<'a>>,
 }
 
 fn calls(sources: &[Source<'_>], place: Place) -> Vec<Call> {
-    let at = |source: &Source<'_>| place.address(&source.segments);
+    let at = |source: &Source<'_>| place.address(&source.layout.segments);
     let mut place_only = Vec::new();
     for source in sources {
         let Some((dwarf, address)) = source.dwarf.as_ref().zip(at(source)) else { continue };
