@@ -62,9 +62,14 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
     // The one line on standard output: connections are queued by now, and accepted at once.
     print(&format!("http://{address}\n"))?;
+    let symbolizer = engine.symbolizer().cloned();
     let stopping = async move {
         stop.wait().await;
         tracing::info!("stopping; a second signal stops at once");
+        // Names can be looked up again, and may take longer than anybody waits for the end.
+        if let Some(symbolizer) = symbolizer {
+            symbolizer.close();
+        }
         // Everything acknowledged is in the log: nothing is lost by leaving now.
         tokio::spawn(async move {
             stop.wait().await;

@@ -4,6 +4,7 @@
 //! build. Stored stacks keep their addresses for ever. [`Store`] keeps the files, [`Symbolizer`] finds what lies
 //! at an address and remembers it, [`Worker`] reads the files in a process of its own.
 
+mod breakdowns;
 mod build_id;
 mod call;
 mod debuginfod;

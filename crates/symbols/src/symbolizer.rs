@@ -3,18 +3,20 @@
 //! A query waits a moment for files that are at hand, so that it usually has the names at once; what takes
 //! longer, the next query has. Files from other servers are never waited for.
 
+use crate::breakdowns::Breakdowns;
 use crate::build_id::BuildId;
 use crate::call::Call;
 use crate::debuginfod::{Debuginfod, Fetched};
 use crate::place::Place;
 use crate::resolve::Reading;
 use crate::store::Store;
-use crate::tables::{self, Calls, Tables};
-use crate::worker::Worker;
+use crate::tables::{self, Calls, Standing, Tables};
+use crate::worker::{Current, End, Worker};
 use hashbrown::{HashMap, HashSet};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -28,6 +30,10 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 const BATCH: usize = 20_000;
 /// Places that wait; more are not taken until there are fewer.
 const MAX_WAITING: usize = 1_000_000;
+/// Bytes of names that one query holds; the rest of its addresses stay without.
+const MAX_HELD: usize = 256 << 20;
+/// How long to wait before a reader that was stopped from outside is started again.
+const RETRY: Duration = Duration::from_millis(200);
 /// Files that are fetched at once.
 const FETCHES: usize = 2;
 /// Builds whose files are to be fetched; more are not taken until there are fewer.
@@ -46,7 +52,7 @@ pub struct SymbolizerStatus {
     pub resolved: u64,
     /// Addresses that the files of their build do not know.
     pub unknown: u64,
-    /// Addresses that were given up because reading the files broke off.
+    /// Addresses that reading the debug information did not get to: they have names of symbol tables, or none.
     pub failed: u64,
     /// Addresses that wait for being looked up.
     pub waiting: u64,
@@ -66,9 +72,14 @@ pub struct SymbolizerStatus {
 pub struct Symbolizer {
     store: Arc<Store>,
     worker: Worker,
+    /// The process that reads files now.
+    current: Current,
+    breakdowns: Mutex<Breakdowns>,
     debuginfod: Option<Debuginfod>,
     runtime: Handle,
     tables: Mutex<Tables>,
+    /// Held while a table is read from disk: one at a time takes memory.
+    loading: Mutex<()>,
     queue: Mutex<Queue>,
     /// Told when something of the queue is done.
     done: Condvar,
@@ -90,6 +101,23 @@ struct Queue {
     waiting: HashMap<BuildId, HashSet<Place>>,
     places: usize,
     is_running: bool,
+    /// Nothing is looked up any more.
+    is_closed: bool,
+}
+
+/// Places of one build that are not known yet.
+struct Open<'a> {
+    build: &'a BuildId,
+    /// Tells its files from others.
+    state: String,
+    places: Vec<Place>,
+}
+
+/// What a query has so far; it stays whatever the tables have no room for.
+struct Held {
+    known: Known,
+    /// Bytes that it may still take.
+    room: usize,
 }
 
 impl Symbolizer {
@@ -107,9 +135,12 @@ impl Symbolizer {
         Self {
             store,
             worker,
+            current: Current::default(),
+            breakdowns: Mutex::default(),
             debuginfod,
             runtime: Handle::current(),
             tables: Mutex::default(),
+            loading: Mutex::default(),
             queue: Mutex::default(),
             done: Condvar::new(),
             fetches: Arc::new(Semaphore::new(FETCHES)),
@@ -143,50 +174,93 @@ impl Symbolizer {
         }
     }
 
+    /// Looks nothing up any more: what is being looked up is given up, and not kept. For the end of the server.
+    pub fn close(&self) {
+        {
+            let mut queue = self.queue.lock();
+            queue.is_closed = true;
+            queue.batches.clear();
+        }
+        self.current.close();
+        self.done.notify_all();
+    }
+
     /// What is known of `wanted`. Waits for what can be looked up, as long as there is `patience`, of which it
     /// takes what it needed. Blocking.
     pub fn resolve(self: &Arc<Self>, wanted: &Wanted, patience: &mut Duration) -> Known {
-        let mut states: HashMap<&BuildId, String> = HashMap::new();
-        let mut asked: Vec<(&BuildId, Vec<Place>)> = Vec::new();
-        for (build, places) in wanted {
+        // In the same order each time, so that when there is too much the same have names.
+        let mut builds: Vec<(&BuildId, &HashSet<Place>)> = wanted.iter().collect();
+        builds.sort_unstable_by_key(|(build, _)| *build);
+        let mut held = Held { known: Known::new(), room: MAX_HELD };
+        let mut open: Vec<Open<'_>> = Vec::new();
+        for (build, places) in builds {
             let (files, state) = self.store.files(build);
             if files.is_empty() {
                 self.tables.lock().forget(build);
                 self.fetch(build);
                 continue;
             }
-            if !self.tables.lock().has(build, &state) {
-                let answers = tables::load(&self.store.build_folder(build), &state);
-                self.tables.lock().add(build, &state, answers);
+            let mut places: Vec<Place> = places.iter().copied().collect();
+            places.sort_unstable();
+            let mut asked = Open { build, state, places };
+            self.take(&mut asked, &mut held);
+            if !asked.places.is_empty() {
+                open.push(asked);
             }
-            let tables = self.tables.lock();
-            let unknown = places.iter().filter(|&&place| tables.get(build, &state, place).is_none());
-            let unknown: Vec<Place> = unknown.copied().collect();
-            drop(tables);
-            if !unknown.is_empty() {
-                asked.push((build, unknown));
-            }
-            states.insert(build, state);
         }
         let begin = Instant::now();
-        self.look_up(asked, *patience);
+        self.look_up(&open, *patience);
         *patience = patience.saturating_sub(begin.elapsed());
-        let tables = self.tables.lock();
-        let known = states.into_iter().map(|(build, state)| {
-            let places = wanted.get(build).into_iter().flatten();
-            let calls = places.filter_map(|&place| Some((place, tables.get(build, &state, place)?)));
-            (build.clone(), calls.filter(|(_, calls)| !calls.is_empty()).collect())
+        for mut asked in open {
+            self.take(&mut asked, &mut held);
+        }
+        held.known
+    }
+
+    /// Takes what is known of the places of `open`, and leaves those that are to be looked up.
+    fn take(&self, open: &mut Open<'_>, held: &mut Held) {
+        let (build, state) = (open.build, &open.state);
+        let may_read = self.breakdowns.lock().may_read(build, state, self.store.clock.now());
+        let known = held.known.entry(build.clone()).or_default();
+        let tables = self.table(build, state);
+        open.places.retain(|&place| {
+            let Some((calls, standing)) = tables.get(build, state, place) else { return held.room > 0 };
+            if !calls.is_empty() && held.room > 0 {
+                held.room = held.room.saturating_sub(tables::bytes(&calls));
+                known.insert(place, calls);
+            }
+            standing == Standing::ForNow && may_read
         });
-        known.collect()
+    }
+
+    /// The tables, among them what is known of a build: from the disk when there was no room for it.
+    fn table(&self, build: &BuildId, state: &str) -> MutexGuard<'_, Tables> {
+        let mut tables = self.tables.lock();
+        if tables.has(build, state) {
+            return tables;
+        }
+        drop(tables);
+        let _turn = self.loading.lock();
+        tables = self.tables.lock();
+        if !tables.has(build, state) {
+            drop(tables);
+            let answers = tables::load(&self.store.build_folder(build), state);
+            tables = self.tables.lock();
+            tables.add(build, state, answers, Standing::Final);
+        }
+        tables
     }
 
     /// Has places looked up, and waits so long for it.
-    fn look_up(self: &Arc<Self>, asked: Vec<(&BuildId, Vec<Place>)>, wait: Duration) {
+    fn look_up(self: &Arc<Self>, asked: &[Open<'_>], wait: Duration) {
         if asked.is_empty() {
             return;
         }
         let mut queue = self.queue.lock();
-        for (build, places) in &asked {
+        if queue.is_closed {
+            return;
+        }
+        for Open { build, places, .. } in asked {
             let room = MAX_WAITING.saturating_sub(queue.places);
             let waiting = queue.waiting.entry((*build).clone()).or_default();
             let new: Vec<Place> =
@@ -202,10 +276,11 @@ impl Symbolizer {
             self.runtime.spawn_blocking(move || symbolizer.run());
         }
         let is_waiting = |queue: &mut Queue| {
-            asked.iter().any(|(build, places)| {
-                let waiting = queue.waiting.get(*build);
-                waiting.is_some_and(|waiting| places.iter().any(|place| waiting.contains(place)))
-            })
+            let is_waiting = |open: &Open<'_>| {
+                let waiting = queue.waiting.get(open.build);
+                waiting.is_some_and(|waiting| open.places.iter().any(|place| waiting.contains(place)))
+            };
+            !queue.is_closed && asked.iter().any(is_waiting)
         };
         self.done.wait_while_for(&mut queue, is_waiting, wait);
     }
@@ -240,42 +315,80 @@ impl Symbolizer {
 
     fn work(&self, build: &BuildId, places: &[Place]) {
         let (files, state) = self.store.files(build);
+        let now = || self.store.clock.now();
         // What is not answered yet; answers to what was not asked do not count.
         let mut open: HashSet<Place> = places.iter().copied().collect();
-        let ask = |open: &mut HashSet<Place>, reading| {
-            let asked: Vec<Place> = open.iter().copied().collect();
-            let mut answers = self.worker.ask(&files, &asked, reading).unwrap_or_else(|error| {
-                tracing::warn!(%error, %build, "the process that reads debug files cannot be started");
-                Vec::new()
-            });
-            answers.retain(|(place, _)| open.remove(place));
-            answers
-        };
-        let mut answers = ask(&mut open, Reading::Whole);
-        if !open.is_empty() {
-            tracing::warn!(%build, "reading debug information broke off; names come from symbol tables alone");
-            answers.extend(ask(&mut open, Reading::Tables));
+        let mut answers = Vec::new();
+        let mut end = End::Stopped;
+        if self.breakdowns.lock().may_read(build, &state, now()) {
+            end = self.ask(build, &files, &mut open, Reading::Whole, &mut answers);
+            if end == End::Stopped && self.pause(RETRY) {
+                end = self.ask(build, &files, &mut open, Reading::Whole, &mut answers);
+            }
+            self.breakdowns.lock().note(build, &state, end, now());
         }
-        if self.store.files(build).1 != state {
-            // There is another file by now: the next query asks it.
+        let mut stopgaps = Vec::new();
+        let is_cut = !open.is_empty();
+        if is_cut && !self.current.is_closed() {
+            tracing::warn!(%build, "reading debug information broke off; names come from symbol tables alone");
+            self.ask(build, &files, &mut open, Reading::Tables, &mut stopgaps);
+        }
+        if self.current.is_closed() || self.store.files(build).1 != state {
+            // The server ends, or there is another file by now: then the next query asks it.
             return;
         }
-        let answers: Vec<(Place, Calls)> =
-            answers.into_iter().map(|(place, calls)| (place, Calls::from(calls))).collect();
         let named = answers.iter().filter(|(_, calls)| !calls.is_empty()).count();
-        let missing = open.len();
         self.resolved.fetch_add(named as u64, Relaxed);
         self.unknown.fetch_add((answers.len() - named) as u64, Relaxed);
-        self.failed.fetch_add(missing as u64, Relaxed);
+        self.failed.fetch_add((stopgaps.len() + open.len()) as u64, Relaxed);
         if let Err(error) = tables::save(&self.store.build_folder(build), &state, &answers) {
             tracing::warn!(%error, %build, "names are not kept for the next start");
         }
-        if missing > 0 {
+        if !open.is_empty() {
+            let missing = open.len();
             tracing::warn!(%build, missing, "reading debug files broke off; some addresses stay without names");
         }
-        // In memory alone: another start may try again.
-        let given_up = open.into_iter().map(|place| (place, Calls::from(Vec::new())));
-        self.tables.lock().add(build, &state, answers.into_iter().chain(given_up));
+        let mut tables = self.table(build, &state);
+        tables.add(build, &state, answers, Standing::Final);
+        // In memory alone: another start tries again, and this one does when the files are not at fault.
+        stopgaps.extend(open.into_iter().map(|place| (place, Calls::from(Vec::new()))));
+        let standing = if end == End::Stopped { Standing::ForNow } else { Standing::Final };
+        tables.add(build, &state, stopgaps, standing);
+    }
+
+    /// Has a process read the files of a build. Moves what it answered from `open` to `answers`.
+    fn ask(
+        &self,
+        build: &BuildId,
+        files: &[PathBuf],
+        open: &mut HashSet<Place>,
+        reading: Reading,
+        answers: &mut Vec<(Place, Calls)>,
+    ) -> End {
+        let asked: Vec<Place> = open.iter().copied().collect();
+        match self.worker.ask(&self.current, files, &asked, reading) {
+            Ok(mut said) => {
+                said.answers.retain(|(place, _)| open.remove(place));
+                answers.extend(said.answers.into_iter().map(|(place, calls)| (place, Calls::from(calls))));
+                match (open.is_empty(), said.end) {
+                    (true, _) => End::Done,
+                    // It has left out something without a word.
+                    (false, End::Done) => End::Broken,
+                    (false, end) => end,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, %build, "the process that reads debug files cannot be started");
+                End::Stopped
+            }
+        }
+    }
+
+    /// Waits, and says whether to go on.
+    fn pause(&self, wait: Duration) -> bool {
+        let mut queue = self.queue.lock();
+        self.done.wait_while_for(&mut queue, |queue| !queue.is_closed, wait);
+        !queue.is_closed
     }
 
     /// Has the file of a build fetched, when there is a server that may have it.

@@ -4,8 +4,8 @@
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
-    BuildId, FileKind, FileWanted, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload, UploadRequest,
-    Wanted, Worker,
+    BuildId, FileKind, FileWanted, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload,
+    UploadRequest, Wanted, Worker,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -77,8 +77,8 @@ async fn answers_before_a_breakdown_count() {
     }
     let status = symbolizer.status();
     assert_eq!((status.resolved, status.failed, status.waiting), (1, 1, 0));
-    // Once for all, once without debug information for what was missing.
-    assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 2);
+    // Twice for all, once without debug information for what was missing.
+    assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 3);
     // Another start tries what broke off again, and knows the rest.
     let symbolizer = Arc::new(Symbolizer::new(store.clone(), shell("exit 1"), Vec::new()));
     assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
@@ -93,6 +93,125 @@ async fn answers_before_a_breakdown_count() {
     store.remove(&build()).unwrap();
     assert_eq!(ask(&symbolizer).await, []);
     assert_eq!((store.status().files, store.status().bytes), (0, 0));
+}
+
+/// A process that does `then` when it may read all, which it notes in `count`, and knows a name without lines
+/// otherwise.
+fn shell_with_tables(count: &Path, then: &str) -> Worker {
+    let stopgap = "echo '[{\"Virtual\":1},[{\"f\":\"stopgap\"}]]'; echo '[{\"Virtual\":2},[]]'";
+    let count = count.display();
+    shell(&format!("read order; case $order in *Tables*) {stopgap};; *) echo x >> {count}; {then};; esac"))
+}
+
+const BOTH: &str = "echo '[{\"Virtual\":1},[{\"f\":\"work\",\"l\":7}]]'; echo '[{\"Virtual\":2},[]]'";
+
+#[tokio::test]
+async fn a_process_that_was_killed_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = folder.path().join("count");
+    let times = || std::fs::read_to_string(&count).unwrap().lines().count();
+    let clock = Arc::new(Hand::default());
+    let store = store(&folder.path().join("files"), clock.clone());
+    // Once, and it goes on at once.
+    let killed = |times| format!("test $(wc -l < {}) -gt {times} || kill -9 $$; {BOTH}", count.display());
+    let worker = shell_with_tables(&count, &killed(1));
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), worker, Vec::new()));
+    assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+    assert_eq!((times(), symbolizer.status().failed), (2, 0));
+    // Again, and what the symbol tables say stands for a while, and is not kept.
+    put(&store, true);
+    let worker = shell_with_tables(&count, &killed(4));
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), worker, Vec::new()));
+    for _ in 0..3 {
+        assert_eq!(ask(&symbolizer).await, [(1, "stopgap".to_owned())]);
+    }
+    assert_eq!((times(), symbolizer.status().failed, symbolizer.status().resolved), (4, 2, 0));
+    clock.0.store(30_000_000_000, Relaxed);
+    for _ in 0..3 {
+        assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+    }
+    assert_eq!((times(), symbolizer.status().resolved), (5, 1));
+    let symbolizer = Arc::new(Symbolizer::new(store.clone(), shell("exit 1"), Vec::new()));
+    assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+}
+
+#[tokio::test]
+async fn files_that_break_the_process_are_tried_again_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = folder.path().join("count");
+    let clock = Arc::new(Hand::default());
+    let store = store(&folder.path().join("files"), clock.clone());
+    for (round, then) in
+        ["exit 1", "kill -ABRT $$", "kill -XCPU $$", "echo nonsense; exec sleep 1000"].iter().enumerate()
+    {
+        let worker = shell_with_tables(&count, then);
+        let symbolizer = Arc::new(Symbolizer::new(store.clone(), worker, Vec::new()));
+        for hour in 0..5 {
+            clock.0.store(hour * 3_600_000_000_000, Relaxed);
+            assert_eq!(ask(&symbolizer).await, [(1, "stopgap".to_owned())], "{then}");
+        }
+        assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), round + 1, "{then}");
+    }
+    let symbolizer = Arc::new(Symbolizer::new(store, shell_with_tables(&count, BOTH), Vec::new()));
+    assert_eq!(ask(&symbolizer).await, [(1, "work".to_owned())]);
+}
+
+#[tokio::test]
+async fn nothing_is_asked_or_kept_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, count) = (folder.path().join("files"), folder.path().join("count"));
+    let worker = shell_with_tables(&count, &format!("{BOTH}; exec sleep 1000"));
+    let store = store(&files, Arc::default());
+    let symbolizer = Arc::new(Symbolizer::new(store, worker, Vec::new()));
+    let asking = tokio::spawn({
+        let symbolizer = symbolizer.clone();
+        async move { ask(&symbolizer).await }
+    });
+    while !count.exists() {
+        tokio::task::yield_now().await;
+    }
+    symbolizer.close();
+    assert_eq!(asking.await.unwrap(), []);
+    assert_eq!(ask(&symbolizer).await, []);
+    assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 1);
+    assert!(!files.join("c0ffee").join("names.jsonl").exists());
+}
+
+#[tokio::test]
+async fn names_that_have_no_room_together_are_all_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(
+        Store::open(folder.path().to_owned(), StoreLimits::default(), Arc::new(Hand::default())).unwrap(),
+    );
+    let file = std::fs::read("/bin/sh").unwrap();
+    let builds = ["aaaa", "bbbb", "cccc"].map(|id| BuildId::parse(id).unwrap());
+    for build in &builds {
+        let asked = UploadRequest { size: file.len() as u64, ..UploadRequest::default() };
+        let id = store.initiate(build, FileKind::Debuginfo, asked).unwrap();
+        let mut upload = Upload::begin(&store, build.clone(), FileKind::Debuginfo, Some(&id)).unwrap();
+        upload.write(&file).unwrap();
+        upload.end().unwrap();
+        store.finish(build, FileKind::Debuginfo, Some(&id)).unwrap();
+    }
+    // Any two are more than tables may take in memory.
+    let worker = shell(
+        "read order; printf '[{\"Virtual\":1},[{\"f\":\"'; head -c 40000000 /dev/zero | tr '\\0' x; echo '\"}]]'",
+    );
+    let place = || std::iter::once(Place::Virtual(1)).collect();
+    let wanted: Wanted = builds.iter().map(|build| (build.clone(), place())).collect();
+    for worker in [worker, shell("exit 1")] {
+        let symbolizer = Arc::new(Symbolizer::new(store.clone(), worker, Vec::new()));
+        for _ in 0..2 {
+            let (symbolizer, wanted) = (symbolizer.clone(), wanted.clone());
+            let work = move || symbolizer.resolve(&wanted, &mut std::time::Duration::from_secs(60));
+            let known = tokio::task::spawn_blocking(work).await.unwrap();
+            let lengths =
+                |build| known[build].values().map(|calls| calls[0].function.len()).collect::<Vec<_>>();
+            assert_eq!(builds.each_ref().map(lengths), [[40_000_000], [40_000_000], [40_000_000]]);
+        }
+        assert_eq!(symbolizer.status().failed, 0);
+        assert!(symbolizer.status().cache_bytes <= symbolizer.status().cache_bytes_limit);
+    }
 }
 
 #[tokio::test]
