@@ -221,7 +221,7 @@ pub(crate) const KEYS: &[Key] = &[
         "debuginfod",
         debuginfod,
         "URLS",
-        "debuginfod servers that are asked for the debug files that no agent has sent, separated by commas; none for none. They learn the build ids of what is profiled"
+        "debuginfod servers that are asked for the debug files that no agent has sent, or without names, separated by commas; none for none. They learn the build ids of what is profiled"
     ),
     key!(
         "forward-url",

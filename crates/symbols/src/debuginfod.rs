@@ -8,6 +8,7 @@ use everflame_profile::Nanos;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
+use reqwest::redirect::{Action, Attempt, Policy};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -18,6 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a file may take.
 const TIMEOUT: Duration = Duration::from_secs(900);
+/// How often a server may send us elsewhere for a file.
+const MAX_REDIRECTS: usize = 3;
 /// After so long a file that no server has is asked for again.
 const MISSING: Nanos = 3_600_000_000_000;
 /// After so long a file that could not be had is asked for again.
@@ -57,14 +60,25 @@ pub fn check_server(text: &str) -> Result<Url, String> {
     }
 }
 
+/// Follows a server that keeps its files elsewhere, but not away from an encrypted connection.
+fn redirected(attempt: Attempt<'_>) -> Action {
+    let is_encrypted = |url: &Url| url.scheme() == "https";
+    let was_encrypted = attempt.previous().last().is_some_and(is_encrypted);
+    let is_web = matches!(attempt.url().scheme(), "http" | "https");
+    if attempt.previous().len() > MAX_REDIRECTS || !is_web || was_encrypted && !is_encrypted(attempt.url()) {
+        // Then its answer is the one that counts, and no file.
+        return attempt.stop();
+    }
+    attempt.follow()
+}
+
 impl Debuginfod {
     pub(crate) fn new(servers: Vec<Url>) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .timeout(TIMEOUT)
-            // Where a server sends us is not what was configured.
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(Policy::custom(redirected))
             .user_agent(concat!("everflame/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { servers, client, missing: Mutex::default() })

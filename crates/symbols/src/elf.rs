@@ -3,6 +3,7 @@
 use crate::build_id::hex;
 use object::{Object, ObjectSection, ObjectSegment, SectionFlags, SegmentFlags};
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Bytes of a file that [`check_head`] looks at.
@@ -11,6 +12,8 @@ pub(crate) const HEAD: usize = 64;
 const MAX_NOTE: usize = 4096;
 /// Most segments that are read; real files have a dozen.
 const MAX_SEGMENTS: usize = 256;
+/// Sections with names of functions: of DWARF, of the linker, of Go.
+const NAMES: [&str; 5] = [".debug_info", ".zdebug_info", ".symtab", ".gopclntab", ".data.rel.ro.gopclntab"];
 /// Most sections that are looked at for their alignment.
 const MAX_SECTIONS: usize = 4096;
 
@@ -71,6 +74,19 @@ pub(crate) fn ids(data: &[u8]) -> Result<Ids, object::Error> {
     let go = file.section_by_name(".note.go.buildid").and_then(|section| section.data().ok());
     let go = go.and_then(|note| go_note(note, file.is_little_endian())).map(hex);
     Ok(Ids { gnu, go })
+}
+
+/// Whether the file at `path` has names of functions, beside those that other files may call.
+pub(crate) fn has_names(path: &Path) -> bool {
+    let read = || {
+        let map = map(path).ok()?;
+        let file = object::File::parse(&*map).ok()?;
+        let mut sections = file.sections();
+        let found = sections
+            .any(|section| section.size() > 0 && section.name().is_ok_and(|name| NAMES.contains(&name)));
+        Some(found)
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten().unwrap_or(false)
 }
 
 /// The description in a note: three numbers (lengths of name and description, kind), the name, the

@@ -7,9 +7,10 @@ use crate::breakdowns::Breakdowns;
 use crate::build_id::BuildId;
 use crate::call::Call;
 use crate::debuginfod::{Debuginfod, Fetched};
+use crate::elf;
 use crate::place::Place;
 use crate::resolve::Reading;
-use crate::store::Store;
+use crate::store::{FileKind, Store};
 use crate::tables::{self, Calls, Standing, Tables};
 use crate::worker::{Current, End, Worker};
 use hashbrown::{HashMap, HashSet};
@@ -38,6 +39,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const FETCHES: usize = 2;
 /// Builds whose files are to be fetched; more are not taken until there are fewer.
 const MAX_FETCHES: usize = 1_000;
+/// Builds of which is remembered whether their files have names.
+const MAX_NAMELESS: usize = 10_000;
 
 /// What queries want: places by build.
 pub type Wanted = HashMap<BuildId, HashSet<Place>>;
@@ -85,6 +88,8 @@ pub struct Symbolizer {
     done: Condvar,
     fetches: Arc<Semaphore>,
     fetching: Mutex<HashSet<BuildId>>,
+    /// Whether the files of a build, as they were then, have no names.
+    nameless: Mutex<HashMap<BuildId, (String, bool)>>,
     resolved: AtomicU64,
     unknown: AtomicU64,
     failed: AtomicU64,
@@ -145,6 +150,7 @@ impl Symbolizer {
             done: Condvar::new(),
             fetches: Arc::new(Semaphore::new(FETCHES)),
             fetching: Mutex::default(),
+            nameless: Mutex::default(),
             resolved: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -199,6 +205,9 @@ impl Symbolizer {
                 self.tables.lock().forget(build);
                 self.fetch(build);
                 continue;
+            }
+            if self.are_nameless(build, &files, &state) {
+                self.fetch(build);
             }
             let mut places: Vec<Place> = places.iter().copied().collect();
             places.sort_unstable();
@@ -389,6 +398,26 @@ impl Symbolizer {
         let mut queue = self.queue.lock();
         self.done.wait_while_for(&mut queue, |queue| !queue.is_closed, wait);
         !queue.is_closed
+    }
+
+    /// Whether agents have sent files without names alone, so that a server may have more.
+    fn are_nameless(&self, build: &BuildId, files: &[PathBuf], state: &str) -> bool {
+        let may_have = |server: &Debuginfod| server.may_have(build, self.store.clock.now());
+        if !self.debuginfod.as_ref().is_some_and(may_have)
+            || files.contains(&self.store.path(build, FileKind::Fetched))
+        {
+            return false;
+        }
+        let mut known = self.nameless.lock();
+        if let Some((_, answer)) = known.get(build).filter(|(of, _)| of == state) {
+            return *answer;
+        }
+        if known.len() >= MAX_NAMELESS {
+            known.clear();
+        }
+        let answer = !files.iter().any(|path| elf::has_names(path));
+        known.insert(build.clone(), (state.to_owned(), answer));
+        answer
     }
 
     /// Has the file of a build fetched, when there is a server that may have it.
