@@ -304,7 +304,7 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
     }
     let other = "0123456789abcdef";
     let refusal = initiate(&server, other, 50_000).await?.err().context("it took too much")?;
-    ensure!(refusal.code == "resource_exhausted" && refusal.message.contains("40000"), "{refusal:?}");
+    ensure!(refusal.code == "invalid_argument" && refusal.message.contains("40000"), "{refusal:?}");
     let refusal = send(&server, other, "x", &file).await?.err().context("it took what it did not ask for")?;
     ensure!(refusal.code == "failed_precondition", "{refusal:?}");
     let finished = json!({"buildId": other, "uploadId": "x"});
@@ -361,6 +361,10 @@ async fn what_is_no_debug_file_is_refused_with_a_word() -> Result<()> {
         refusal.code == "resource_exhausted" && refusal.message.contains("debug-files-size"),
         "{refusal:?}"
     );
+    // By now it is known that there is no room.
+    let wanted = ask(&server, SHOULD, &json!({"buildId": C_BUILD, "buildIdType": 1})).await?;
+    let reason = wanted["reason"].as_str().unwrap_or_default();
+    ensure!(wanted["shouldInitiateUpload"] == Value::Null && reason.contains("debug-files-size"), "{wanted}");
     Ok(())
 }
 
@@ -401,6 +405,10 @@ async fn uploads_survive_a_restart() -> Result<()> {
     ensure!(calls_once(&server, "service", "innermost").await? == c_calls());
     let again = initiate(&server, C_BUILD, file.len()).await?;
     ensure!(again.is_err_and(|refusal| refusal.code == "already_exists"));
+    // Another file is no reason to give up, but has to be forced.
+    let another = json!({"buildId": C_BUILD, "buildIdType": 1, "hash": "another", "size": file.len()});
+    let again = ask_over(&server, Wire::Grpc, Coding::Plain, INITIATE, &another).await?;
+    ensure!(again.is_err_and(|refusal| refusal.code == "failed_precondition"));
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod symbol_table;
 mod symbolizer;
 mod tables;
 mod upload;
+mod wanted;
 mod worker;
 
 pub use build_id::{BuildId, NotABuildId};
@@ -28,9 +29,8 @@ pub use debuginfod::check_server;
 pub use error::Error;
 pub use place::Place;
 pub use resolve::{Reading, resolve};
-pub use store::{
-    FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState, Wanted as FileWanted,
-};
+pub use store::{FileKind, Store, StoreLimits, StoreStatus, UploadRequest, UploadState};
 pub use symbolizer::{Known, PATIENCE, Symbolizer, SymbolizerStatus, Wanted};
 pub use upload::Upload;
+pub use wanted::Wanted as FileWanted;
 pub use worker::{Worker, serve};

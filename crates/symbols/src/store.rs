@@ -8,7 +8,9 @@
 
 use crate::build_id::BuildId;
 use crate::error::Error;
+use crate::wanted::Wanted;
 use everflame_profile::{Clock, Nanos};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -23,6 +25,8 @@ const STALE: Nanos = 15 * 60 * 1_000_000_000;
 const MAX_STATE: u64 = 64 << 10;
 /// Longest text of a sender that is kept.
 const MAX_TEXT: usize = 1024;
+/// Files that are remembered as too large for the room that there is.
+const MAX_LACKING: usize = 10_000;
 
 /// What kind of file this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,50 +103,6 @@ pub struct UploadRequest {
     pub checked: bool,
 }
 
-/// Whether a file is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Nobody sent it yet.
-    New,
-    /// Somebody began and did not finish.
-    Stale,
-    /// It is there, but the sender wants to replace it.
-    Forced,
-    /// Somebody is sending it, but the sender wants to begin anew.
-    Restarted,
-    /// It is there.
-    Exists,
-    /// Somebody is sending it.
-    InProgress,
-}
-
-impl Wanted {
-    /// Whether to send it.
-    pub fn is_wanted(self) -> bool {
-        matches!(self, Self::New | Self::Stale | Self::Forced | Self::Restarted)
-    }
-
-    /// Why. Parca's agent compares the text of the last one.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::New => "First time we see this Build ID, therefore please upload!",
-            Self::Stale => {
-                "A previous upload was started but not finished and is now stale, so it can be retried."
-            }
-            Self::Forced => "Debuginfo already exists, but the upload is forced, therefore please upload!",
-            Self::Restarted => {
-                "A previous upload is still in-progress, but the upload is forced: begin anew!"
-            }
-            Self::Exists => {
-                "Debuginfo already exists and is not marked as invalid, therefore no new upload is needed."
-            }
-            Self::InProgress => {
-                "A previous upload is still in-progress and not stale yet (only stale uploads can be retried)."
-            }
-        }
-    }
-}
-
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
@@ -169,6 +129,8 @@ pub struct Store {
     files: AtomicU64,
     uploaded: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Bytes of files for which there was no room.
+    lacking: Mutex<HashMap<(BuildId, FileKind), u64>>,
 }
 
 impl Store {
@@ -199,6 +161,7 @@ impl Store {
             files: AtomicU64::new(files),
             uploaded: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            lacking: Mutex::default(),
         })
     }
 
@@ -220,6 +183,16 @@ impl Store {
 
     /// Whether a file is wanted.
     pub fn wanted(&self, build: &BuildId, kind: FileKind, force: bool) -> Result<Wanted, Error> {
+        let wanted = self.wanted_with_room(build, kind, force)?;
+        let is_full = || {
+            let lacking = self.lacking.lock().get(&(build.clone(), kind)).copied();
+            self.room(build, kind) < lacking.unwrap_or(1)
+        };
+        Ok(if wanted.is_wanted() && is_full() { Wanted::Full } else { wanted })
+    }
+
+    /// Whether a file is wanted when there is room for it.
+    fn wanted_with_room(&self, build: &BuildId, kind: FileKind, force: bool) -> Result<Wanted, Error> {
         let Some(state) = self.state(build, kind)? else { return Ok(Wanted::New) };
         Ok(match () {
             () if state.finished > 0 && self.path(build, kind).exists() => match force {
@@ -236,27 +209,34 @@ impl Store {
     /// Begins an upload, and returns its id.
     pub fn initiate(&self, build: &BuildId, kind: FileKind, request: UploadRequest) -> Result<String, Error> {
         let _turn = self.turn.lock();
-        if request.size > self.limits.file_bytes {
-            self.refused.fetch_add(1, Relaxed);
-            return Err(self.too_large(request.size));
-        }
-        if self.bytes.load(Relaxed).saturating_add(request.size) > self.limits.total_bytes {
-            self.refused.fetch_add(1, Relaxed);
-            return Err(self.full());
-        }
-        match self.wanted(build, kind, request.force)? {
+        match self.wanted_with_room(build, kind, request.force)? {
             Wanted::Exists => {
-                return Err(Error::Exists(format!("{kind:?} of build {build} is there already")));
+                let state = self.state(build, kind)?;
+                let is_same = state.is_some_and(|state| state.hash == kept(&request.hash));
+                let text = format!("{kind:?} of build {build} is there already");
+                return Err(if is_same {
+                    Error::Exists(text)
+                } else {
+                    Error::NotNow(text + ", another one; force replaces it")
+                });
             }
             Wanted::InProgress => return Err(Error::NotNow(Wanted::InProgress.reason().to_owned())),
-            Wanted::New | Wanted::Stale | Wanted::Forced | Wanted::Restarted => {}
+            Wanted::New | Wanted::Stale | Wanted::Forced | Wanted::Restarted | Wanted::Full => {}
         }
-        let text = |text: String| text.chars().take(MAX_TEXT).collect();
+        if request.size > self.limits.file_bytes {
+            self.refused.fetch_add(1, Relaxed);
+            // Known before anything is sent, it is a fault of the request.
+            return Err(Error::Invalid(self.too_large(request.size).to_string()));
+        }
+        if request.size.max(1) > self.room(build, kind) {
+            self.refused.fetch_add(1, Relaxed);
+            return Err(self.no_room(build, kind, request.size));
+        }
         let state = UploadState {
             upload_id: uuid::Uuid::new_v4().simple().to_string(),
-            hash: text(request.hash),
+            hash: kept(&request.hash),
             size: request.size,
-            name: text(request.name),
+            name: kept(&request.name),
             checked: request.checked,
             started: self.clock.now(),
             finished: 0,
@@ -409,14 +389,42 @@ impl Store {
         self.build_folder(build).join(format!("{}.{upload_id}.received", kind.name()))
     }
 
-    /// Takes room for `bytes` more.
-    pub(crate) fn hold(&self, bytes: u64) -> Result<(), Error> {
-        let held = self.bytes.fetch_add(bytes, Relaxed);
-        if held.saturating_add(bytes) > self.limits.total_bytes {
+    /// Takes room for `bytes` more of an upload, which has `before` already. Says whether there is room.
+    pub(crate) fn hold(&self, build: &BuildId, kind: FileKind, before: u64, bytes: u64) -> Result<(), Error> {
+        let held = self.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if held > self.limits.total_bytes.saturating_add(self.replaced(build, kind)) {
             self.sub_bytes(bytes);
-            return Err(self.full());
+            return Err(self.no_room(build, kind, before.saturating_add(bytes)));
         }
         Ok(())
+    }
+
+    /// Bytes that a file of this kind may take, the one that it replaces gone.
+    fn room(&self, build: &BuildId, kind: FileKind) -> u64 {
+        let most = self.limits.total_bytes.saturating_add(self.replaced(build, kind));
+        most.saturating_sub(self.bytes.load(Relaxed))
+    }
+
+    /// Bytes of what there is of a file, whole or not finished: its successor replaces all of it.
+    fn replaced(&self, build: &BuildId, kind: FileKind) -> u64 {
+        let start = format!("{}.", kind.name());
+        let entries = fs::read_dir(self.build_folder(build)).into_iter().flatten().flatten();
+        let sizes = entries.map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_rest = name.starts_with(&start) && name.ends_with(".received");
+            if name == kind.name() || is_rest { counted(&name, &entry) } else { 0 }
+        });
+        sizes.sum()
+    }
+
+    /// Refuses a file of `bytes` or more, and remembers that, so that it is not asked for while it is so.
+    fn no_room(&self, build: &BuildId, kind: FileKind, bytes: u64) -> Error {
+        let mut lacking = self.lacking.lock();
+        if lacking.len() >= MAX_LACKING {
+            lacking.clear();
+        }
+        lacking.insert((build.clone(), kind), bytes.max(1));
+        self.full()
     }
 
     pub(crate) fn sub_bytes(&self, bytes: u64) {
@@ -478,6 +486,11 @@ impl Store {
         };
         write().map_err(Error::io(&path))
     }
+}
+
+/// What is kept of a text of a sender.
+fn kept(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 /// Whether a file of the folder of a build is a debug file that is whole.

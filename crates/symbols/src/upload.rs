@@ -79,7 +79,8 @@ impl Upload {
                 self.state.size
             ))));
         }
-        self.store.hold(bytes.len() as u64).map_err(|error| self.refused(error))?;
+        let held = self.store.hold(&self.build, self.kind, self.size, bytes.len() as u64);
+        held.map_err(|error| self.refused(error))?;
         self.size = size;
         self.file.write_all(bytes).map_err(Error::io(&self.path))
     }

@@ -4,7 +4,7 @@
 
 use everflame_profile::{Clock, Nanos};
 use everflame_symbols::{
-    BuildId, FileKind, FileWanted, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload,
+    BuildId, Error, FileKind, FileWanted, PATIENCE, Place, Store, StoreLimits, Symbolizer, Upload,
     UploadRequest, Wanted, Worker,
 };
 use std::path::Path;
@@ -290,4 +290,41 @@ fn forced_uploads_begin_anew_and_leave_nothing_of_the_one_before() {
         .collect();
     names.sort();
     assert_eq!(names, ["debuginfo", "debuginfo.json"]);
+}
+
+#[test]
+fn a_full_store_wants_no_more_and_lets_files_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::read("/bin/sh").unwrap();
+    let size = file.len() as u64;
+    let limits = StoreLimits { total_bytes: size + size / 2, ..StoreLimits::default() };
+    let store = Arc::new(Store::open(folder.path().to_owned(), limits, Arc::new(Hand::default())).unwrap());
+    put(&store, false);
+    let other = BuildId::parse("facade").unwrap();
+    let wanted = |build: &BuildId, force| store.wanted(build, FileKind::Debuginfo, force).unwrap();
+    let initiate = |build: &BuildId, hash: &str, size, force| {
+        let hash = hash.to_owned();
+        store.initiate(
+            build,
+            FileKind::Debuginfo,
+            UploadRequest { size, hash, force, ..UploadRequest::default() },
+        )
+    };
+    // Its size is known once it was refused.
+    assert_eq!(wanted(&other, false), FileWanted::New);
+    assert!(matches!(initiate(&other, "x", size, false), Err(Error::Full(_))));
+    assert_eq!((wanted(&other, false), wanted(&other, true)), (FileWanted::Full, FileWanted::Full));
+    assert!(wanted(&other, false).reason().contains("debug-files-size"));
+    // The one that is there goes when it is replaced.
+    assert_eq!((wanted(&build(), false), wanted(&build(), true)), (FileWanted::Exists, FileWanted::Forced));
+    put(&store, true);
+    assert_eq!((store.status().files, store.status().bytes), (1, size));
+    assert!(matches!(initiate(&build(), "x", 2 * size, true), Err(Error::Full(_))));
+    // Whether it is the same tells the hash.
+    assert!(matches!(initiate(&build(), "", size, false), Err(Error::Exists(_))));
+    assert!(matches!(initiate(&build(), "another", size, false), Err(Error::NotNow(_))));
+    assert!(matches!(initiate(&other, "x", u64::MAX, false), Err(Error::Invalid(_))));
+    store.remove(&build()).unwrap();
+    assert_eq!(wanted(&other, false), FileWanted::New);
+    initiate(&other, "x", size, false).unwrap();
 }
