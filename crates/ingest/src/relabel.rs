@@ -5,6 +5,8 @@
 //! `__period_type__`, `__period_unit__` and (to be read alone) `__profile_type__`. Expressions cover the whole
 //! text. Whatever the rules are, a label set cannot grow past the bounds below.
 
+mod template;
+
 use everflame_profile::{Labels, PROFILE_NAME, ProfileType, ValueType, regex_of_re2};
 use md5::{Digest, Md5};
 use regex::{Regex, RegexBuilder};
@@ -235,10 +237,10 @@ fn compile(rule: &RelabelRule) -> Result<Compiled, String> {
     Ok(Compiled {
         source: rule.source_labels.clone().unwrap_or_default(),
         separator: separator.to_owned(),
-        target,
+        target: if action == Action::Replace { template::of_go(&target) } else { target },
         regex: anchored(regex)?,
         modulus: rule.modulus.unwrap_or(0),
-        replacement: replacement.to_owned(),
+        replacement: template::of_go(replacement),
         action,
     })
 }
@@ -284,8 +286,8 @@ impl Compiled {
                 };
                 set(labels, &expand(&self.target), expand(&self.replacement));
             }
-            Action::Lowercase => set(labels, &self.target, source().to_lowercase()),
-            Action::Uppercase => set(labels, &self.target, source().to_uppercase()),
+            Action::Lowercase => set(labels, &self.target, source().chars().map(lowercase).collect()),
+            Action::Uppercase => set(labels, &self.target, source().chars().map(uppercase).collect()),
             Action::HashMod => {
                 // As Prometheus does it: the last eight bytes of the digest, the most significant first.
                 let digest = Md5::digest(source().as_bytes());
@@ -308,6 +310,17 @@ impl Compiled {
         }
         true
     }
+}
+
+/// Letters become one other letter, or stay as they are, as in Go.
+fn lowercase(letter: char) -> char {
+    letter.to_lowercase().next().unwrap_or(letter)
+}
+
+/// The same; those that become several (`ß`) stay.
+fn uppercase(letter: char) -> char {
+    let mut upper = letter.to_uppercase();
+    if upper.len() == 1 { upper.next().unwrap_or(letter) } else { letter }
 }
 
 /// Sets a label within the bounds; an empty value removes it.

@@ -56,6 +56,17 @@ fn actions() {
             r#"{b="2", x="$1"}"#,
         ),
         (
+            r#"[{"source_labels":["a"],"target_label":"b","replacement":"<${x-y}$01>"}]"#,
+            &[("a", "1")],
+            r#"{a="1", b="<${x-y}>"}"#,
+        ),
+        (
+            r#"[{"source_labels":["a"],"target_label":"l","action":"lowercase"},
+                {"source_labels":["a"],"target_label":"u","action":"uppercase"}]"#,
+            &[("a", "Äßİx")],
+            r#"{a="Äßİx", l="äßix", u="ÄßİX"}"#,
+        ),
+        (
             r#"[{"source_labels":["c"],"target_label":"d","action":"hashmod","modulus":1000}]"#,
             &[("c", "baz")],
             r#"{c="baz", d="976"}"#,
