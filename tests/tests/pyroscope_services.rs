@@ -145,11 +145,6 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
         let get = json!({"id": id, "profileType": "samples", "maxNodes": 100});
         ensure!(answer(&server, wire, rpc::AD_HOC_GET, get).await? == found);
         ids.push(id.to_owned());
-        let unnamed = answer(&server, wire, rpc::AD_HOC_UPLOAD, json!({"profile": base64(&file)})).await?;
-        let id_of_it = unnamed["id"].as_str().context("no id")?;
-        ensure!(id_of_it.len() == 26 + 1 && id_of_it.ends_with('-'), "{id_of_it}");
-        let get = json!({"id": id_of_it, "profileType": "samples"});
-        ensure!(answer(&server, wire, rpc::AD_HOC_GET, get).await? == unnamed);
         for (name, what) in [
             ("folded", "main;work 3\nmain 4\n".to_owned()),
             ("perf", "a 1 [000] 1.0: 1 cycles:\n\t1 work (/bin/a)\n\t2 main (/bin/a)\n\n".to_owned()),
@@ -170,6 +165,11 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
                 );
             }
         }
+        let unnamed = answer(&server, wire, rpc::AD_HOC_UPLOAD, json!({"profile": base64(&file)})).await?;
+        let id_of_it = unnamed["id"].as_str().context("no id")?;
+        ensure!(id_of_it.len() == 26 + 1 && id_of_it.ends_with('-'), "{id_of_it}");
+        let get = json!({"id": id_of_it, "profileType": "samples"});
+        ensure!(answer(&server, wire, rpc::AD_HOC_GET, get).await? == unnamed);
         for (method, request, expect) in [
             (rpc::AD_HOC_UPLOAD, json!({"name": "x", "profile": base64(b"{}")}), "invalid_argument"),
             (rpc::AD_HOC_UPLOAD, json!({"name": "x", "profile": "no base64!"}), "invalid_argument"),

@@ -42,7 +42,7 @@ async fn status_rules_of_the_query_wire() {
         ("SelectMergeStacktraces", select(json!({ "maxNodes": "0" })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": "PROFILE_FORMAT_DOT" })), 200),
         ("SelectMergeStacktraces", select(json!({ "format": 4 })), 200),
-        ("SelectMergeStacktraces", select(json!({ "format": 9 })), 400),
+        ("SelectMergeStacktraces", select(json!({ "format": 9 })), 200),
         ("SelectMergeStacktraces", select(json!({ "async": { "type": "ASYNC_QUERY_TYPE_FORCE" } })), 200),
         ("SelectMergeStacktraces", select(json!({ "spanSelector": ["xyz"] })), 400),
         ("SelectMergeProfile", select(json!({})), 200),
