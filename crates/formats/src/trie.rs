@@ -11,7 +11,7 @@ use everflame_profile::{Profile, ValueType};
 const NODES_OF_ENTRIES: usize = 4;
 /// Deepest chain of nodes: a name may be cut into single bytes.
 const MAX_DEPTH: usize = 1 << 20;
-/// So many bytes of a name are as large as a frame of a stack: each node may spell one that is a little longer.
+/// So many bytes of a name that is looked for take as long as a frame of a stack.
 const BYTES_PER_ENTRY: usize = 4;
 
 /// Reads a trie, gzip or plain, into a profile of `samples` in `count`; the caller knows what they really
@@ -32,6 +32,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         spelled.spell(reader.bytes(limits)?, &mut assembly);
         let (value, children) = (reader.number()? as i64, reader.children()?);
         nodes += 1;
+        assembly.charge(format_args!("trie: node {nodes}"), std::mem::take(&mut spelled.unpaid))?;
         if nodes > NODES_OF_ENTRIES * limits.table_entries
             || open.len() > MAX_DEPTH
             || spelled.is_too_long(limits)
@@ -45,7 +46,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Decoded, Error> {
         }
         if value != 0 {
             stack.clear();
-            stack.push(assembly.named(&String::from_utf8_lossy(&spelled.last)));
+            stack.push(spelled.name(&mut assembly));
             stack.extend(spelled.frames.iter().rev());
             let place = format_args!("trie: node {nodes}");
             assembly.push(place, &stack, &[value], &[])?;
@@ -78,6 +79,10 @@ struct Spelled {
     last: Vec<u8>,
     /// Beginnings that became whole frames, one after the other, so that going back can restore them.
     kept: Vec<u8>,
+    /// Names that there were so far.
+    names: u32,
+    /// Bytes of those that are not paid for yet: each node may spell a new one that is a little longer.
+    unpaid: usize,
 }
 
 /// A state of [`Spelled`] to go back to.
@@ -101,10 +106,22 @@ impl Spelled {
         }
         self.last.extend_from_slice(pieces.next().unwrap_or_default());
         for piece in pieces {
-            self.frames.push(assembly.named(&String::from_utf8_lossy(&self.last)));
+            let frame = self.name(assembly);
+            self.frames.push(frame);
             self.last.clear();
             self.last.extend_from_slice(piece);
         }
+    }
+
+    /// The frame that is spelled.
+    fn name(&mut self, assembly: &mut Assembly<'_>) -> u32 {
+        let name = String::from_utf8_lossy(&self.last);
+        let frame = assembly.named(&name);
+        if frame >= self.names {
+            self.names = frame + 1;
+            self.unpaid += name.len();
+        }
+        frame
     }
 
     fn back_to(&mut self, mark: Mark) {
@@ -172,6 +189,24 @@ mod tests {
     fn going_back_restores_what_was_begun() {
         let below = vec![Node("b;c;d", 1, vec![Node(";e", 1, vec![])]), Node("x", 1, vec![])];
         check(&Node("a", 5, below), "a 5\nab;c;d 1\nab;c;d;e 1\nax 1\n");
+    }
+
+    #[test]
+    fn new_names_are_paid_for() {
+        // Each node has one child, and spells a name that is a byte longer than the one before.
+        let chain = |names: usize, name: &[u8]| {
+            let node = |at| [&[name.len() as u8], name, &[0, u8::from(at + 1 < names)]].concat();
+            (0..names).flat_map(node).collect::<Vec<u8>>()
+        };
+        let limits = Limits { entries: 10_000, ..Limits::default() };
+        assert!(read(&chain(100, b"a;"), &limits).is_ok());
+        let siblings = |names: Vec<[u8; 2]>| {
+            let names = names.iter().flat_map(|name| chain(1, name)).collect::<Vec<u8>>();
+            [&chain(1_000, b"a")[..999 * 4], &[1, b'a', 0, 40], &names].concat()
+        };
+        assert!(read(&siblings(vec![*b"x;"; 40]), &limits).is_ok());
+        let error = read(&siblings((65..105).map(|letter| [letter, b';']).collect()), &limits).unwrap_err();
+        assert!(error.to_string().contains("more than 10000"), "{error}");
     }
 
     #[test]
