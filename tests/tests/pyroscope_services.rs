@@ -188,7 +188,9 @@ async fn files_are_looked_at_ad_hoc() -> Result<()> {
     let listed = found["profiles"].as_array().context("no list")?;
     ensure!(listed.len() == 5 * Wire::ALL.len(), "{}", listed.len());
     ensure!(listed.last().is_some_and(|oldest| oldest["id"] == ids[0].as_str()), "{found}");
-    ensure!(listed.iter().all(|one| one["name"].is_string() && one["uploadedAt"].is_string()), "{found}");
+    let is_named =
+        |one: &Value| one["name"].is_string() != one["id"].as_str().unwrap_or_default().ends_with('-');
+    ensure!(listed.iter().all(|one| is_named(one) && one["uploadedAt"].is_string()), "{found}");
     Ok(())
 }
 
