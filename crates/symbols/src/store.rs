@@ -6,12 +6,15 @@
 //! of its kind when the sender says that it is finished, in one step. So a reader sees whole files alone, and a
 //! restart forgets nothing but parts, which a sender cannot go on with.
 
+mod room;
+
 use crate::build_id::BuildId;
 use crate::error::Error;
 use crate::wanted::Wanted;
 use everflame_profile::{Clock, Nanos};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use room::counted;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -25,8 +28,6 @@ const STALE: Nanos = 15 * 60 * 1_000_000_000;
 const MAX_STATE: u64 = 64 << 10;
 /// Longest text of a sender that is kept.
 const MAX_TEXT: usize = 1024;
-/// Files that are remembered as too large for the room that there is.
-const MAX_LACKING: usize = 10_000;
 
 /// What kind of file this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -389,48 +390,6 @@ impl Store {
         self.build_folder(build).join(format!("{}.{upload_id}.received", kind.name()))
     }
 
-    /// Takes room for `bytes` more of an upload, which has `before` already. Says whether there is room.
-    pub(crate) fn hold(&self, build: &BuildId, kind: FileKind, before: u64, bytes: u64) -> Result<(), Error> {
-        let held = self.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes);
-        if held > self.limits.total_bytes.saturating_add(self.replaced(build, kind)) {
-            self.sub_bytes(bytes);
-            return Err(self.no_room(build, kind, before.saturating_add(bytes)));
-        }
-        Ok(())
-    }
-
-    /// Bytes that a file of this kind may take, the one that it replaces gone.
-    fn room(&self, build: &BuildId, kind: FileKind) -> u64 {
-        let most = self.limits.total_bytes.saturating_add(self.replaced(build, kind));
-        most.saturating_sub(self.bytes.load(Relaxed))
-    }
-
-    /// Bytes of what there is of a file, whole or not finished: its successor replaces all of it.
-    fn replaced(&self, build: &BuildId, kind: FileKind) -> u64 {
-        let start = format!("{}.", kind.name());
-        let entries = fs::read_dir(self.build_folder(build)).into_iter().flatten().flatten();
-        let sizes = entries.map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_rest = name.starts_with(&start) && name.ends_with(".received");
-            if name == kind.name() || is_rest { counted(&name, &entry) } else { 0 }
-        });
-        sizes.sum()
-    }
-
-    /// Refuses a file of `bytes` or more, and remembers that, so that it is not asked for while it is so.
-    fn no_room(&self, build: &BuildId, kind: FileKind, bytes: u64) -> Error {
-        let mut lacking = self.lacking.lock();
-        if lacking.len() >= MAX_LACKING {
-            lacking.clear();
-        }
-        lacking.insert((build.clone(), kind), bytes.max(1));
-        self.full()
-    }
-
-    pub(crate) fn sub_bytes(&self, bytes: u64) {
-        let _ = self.bytes.fetch_update(Relaxed, Relaxed, |held| Some(held.saturating_sub(bytes)));
-    }
-
     /// A file that was fetched gets its name.
     pub(crate) fn keep_fetched(&self, build: &BuildId, part: &Path) -> Result<(), Error> {
         let path = self.path(build, FileKind::Fetched);
@@ -444,13 +403,6 @@ impl Store {
         let most = self.limits.file_bytes;
         Error::TooLarge(format!(
             "the file has {bytes} bytes or more, and may have {most} (max-debug-file-size); send what `objcopy --only-keep-debug` leaves of it"
-        ))
-    }
-
-    fn full(&self) -> Error {
-        Error::Full(format!(
-            "the debug files would take more than {} bytes (debug-files-size); delete old ones, or allow more",
-            self.limits.total_bytes
         ))
     }
 
@@ -496,12 +448,6 @@ fn kept(text: &str) -> String {
 /// Whether a file of the folder of a build is a debug file that is whole.
 fn is_file(name: &str) -> bool {
     FileKind::ALL.iter().any(|kind| kind.name() == name)
-}
-
-/// The bytes of a file of the folder of a build that count.
-fn counted(name: &str, entry: &fs::DirEntry) -> u64 {
-    let counts = is_file(name) || name.ends_with(".received") || name.ends_with(".part");
-    if counts { entry.metadata().map_or(0, |metadata| metadata.len()) } else { 0 }
 }
 
 /// Makes the names in the folder of `path` survive a crash.
